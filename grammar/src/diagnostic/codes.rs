@@ -1,0 +1,114 @@
+//! The table of diagnostic codes. A code, once released, never changes its meaning.
+//!
+//! E1xx text and YAML, E2xx shape of objects, E3xx meaning of one policy, E4xx meaning of the
+//! whole set, E5xx limits of the image, W6xx surprises.
+
+use super::Severity;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $title:literal;)*) => {
+        /// A stable diagnostic code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $($(#[$doc])* #[doc = concat!("`", $text, "`: ", $title, ".")] $name,)* }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            /// The code as printed, such as `E103`.
+            pub const fn as_str(self) -> &'static str { match self { $(Code::$name => $text,)* } }
+
+            /// A short title for lists of rules (SARIF, documentation).
+            pub const fn title(self) -> &'static str { match self { $(Code::$name => $title,)* } }
+        }
+    };
+}
+
+codes! {
+    NotUtf8 = "E101", "the file is not UTF-8 text";
+    Syntax = "E102", "the file is not well-formed YAML";
+    TooDeep = "E103", "values are nested too deeply";
+    TooLarge = "E104", "the input exceeds a size limit";
+    AliasExpansion = "E105", "aliases expand to too many values";
+    ForeignTag = "E106", "a tag has no place in a manifest";
+    DuplicateKey = "E107", "a key is given twice";
+    KeyNotText = "E108", "a mapping key is not text";
+
+    NotAnObject = "E201", "the document is not a Kubernetes object";
+    ApiVersion = "E202", "the kind does not exist in this API version";
+    UnsupportedKind = "E203", "a kind of policy that Weir does not enforce";
+    UnknownField = "E204", "the field does not exist here";
+    MissingField = "E205", "a required field is missing";
+    WrongType = "E206", "the value has the wrong type";
+    ObjectName = "E207", "the name of the object is not valid";
+    DuplicateObject = "E208", "an object is defined twice";
+    UnsupportedField = "E209", "a field that Weir does not implement";
+    RemovedField = "E210", "a field that the API has removed";
+    NamespaceScope = "E211", "the object's namespace does not fit its scope";
+
+    SelectorChoice = "E301", "a rule needs exactly one of endpointSelector and nodeSelector";
+    EmptyRule = "E302", "a policy has no rules at all";
+    LabelKey = "E303", "not a valid label key";
+    LabelValue = "E304", "not a valid label value";
+    SelectorOperator = "E305", "not a label-selector operator";
+    SelectorValues = "E306", "the operator's values do not fit";
+    PeerMix = "E307", "one rule mixes kinds of peers";
+    Cidr = "E308", "not a CIDR";
+    CidrExcept = "E309", "an exception lies outside its block";
+    CidrSource = "E310", "a CIDR entry needs exactly one source";
+    Entity = "E311", "no such entity";
+    Port = "E312", "not a port";
+    PortRange = "E313", "not a port range";
+    Protocol = "E314", "no such transport protocol";
+    TooMany = "E315", "a list is longer than the API allows";
+    L7Protocol = "E316", "the request rules do not fit the port's protocol";
+    L7Mix = "E317", "one port list has two kinds of request rules";
+    L7Port = "E318", "request rules need a definite port";
+    L7Place = "E319", "request rules have no place here";
+    Regex = "E320", "not a regular expression";
+    Header = "E321", "not a header match";
+    Fqdn = "E322", "not a DNS name or pattern";
+    FqdnChoice = "E323", "exactly one of matchName and matchPattern";
+    Icmp = "E324", "not an ICMP type";
+    IcmpAndPorts = "E325", "icmps and toPorts exclude each other";
+    PeerChoice = "E326", "a peer needs ipBlock or selectors, not both";
+    PolicyType = "E327", "no such policy type";
+    HostPolicy = "E328", "not possible in a policy for nodes";
+    ServiceReference = "E329", "not a reference to a service";
+    LogValue = "E330", "not a log value";
+    Tls = "E331", "not a TLS context";
+    Authentication = "E332", "no such authentication mode";
+
+    L7Conflict = "E401", "HTTP and DNS rules meet on one peer and port";
+    UnknownGroup = "E402", "no such CIDR group";
+    LockFile = "E403", "the lock file does not fit";
+    UnknownNode = "E404", "no such node in the cluster";
+    AddressClash = "E405", "two objects claim one address";
+
+    ImageTooLarge = "E501", "the image would exceed its size limit";
+    TooManyClasses = "E502", "the policies tell apart too many peers or ports";
+    TooManyIdentities = "E503", "the cluster has more identities than the image can number";
+
+    SelectsNothing = "W601", "the policy selects no endpoint";
+    NeverMatches = "W602", "the rule can never match";
+    IsolatesAll = "W603", "an empty rule isolates";
+    EmptyPeers = "W604", "an empty peer list allows nobody";
+    CidrCoversPods = "W605", "a CIDR covers addresses of pods or nodes";
+    Shadowed = "W606", "the rule is shadowed";
+    FqdnWithoutDns = "W607", "toFQDNs without a DNS rule";
+    CiliumDiffers = "W608", "Cilium decides otherwise here";
+    SkippedKind = "W609", "an object that is not policy was skipped";
+    HostBits = "W610", "a CIDR has host bits set";
+    NamespaceOverridden = "W611", "a namespace in the subject selector is overridden";
+    UnknownService = "W612", "no such service in the cluster";
+    EmptyInput = "W613", "the input holds no policy";
+    NoDefaultDeny = "W614", "request rules only watch without default deny";
+    UnknownSecret = "W615", "no such secret in the cluster";
+}
+
+impl Code {
+    /// The severity that belongs to the code: its first letter.
+    pub const fn severity(self) -> Severity {
+        if self.as_str().as_bytes()[0] == b'W' { Severity::Warning } else { Severity::Error }
+    }
+}

@@ -1,0 +1,58 @@
+//! Label selectors.
+
+use crate::span::{Span, Spanned};
+
+/// Where a label comes from. Kubernetes manifests know one source; Cilium selectors may name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LabelSource {
+    /// No source given: a label of any source matches.
+    Any,
+    /// `k8s:`, labels of pods, namespaces and nodes.
+    K8s,
+    /// `reserved:`, the entities that no pod is.
+    Reserved,
+    /// Another source, such as `container`.
+    Other(String),
+}
+
+/// A label key with its source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LabelKey {
+    /// The source asked for.
+    pub source: LabelSource,
+    /// The key itself, such as `app.kubernetes.io/name`.
+    pub name: String,
+}
+
+/// The operators of `matchExpressions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operator {
+    /// The label is present with one of the values.
+    In,
+    /// The label is absent, or present with none of the values.
+    NotIn,
+    /// The label is present.
+    Exists,
+    /// The label is absent.
+    DoesNotExist,
+}
+
+/// One condition. `matchLabels` entries become `In` with one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// The label.
+    pub key: Spanned<LabelKey>,
+    /// The condition.
+    pub operator: Operator,
+    /// Non-empty for `In` and `NotIn`, empty otherwise; sorted, without repeats.
+    pub values: Vec<String>,
+}
+
+/// A label selector: all requirements hold. Without requirements it selects everything in scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// The whole selector.
+    pub span: Span,
+    /// The conditions, in the order written (`matchLabels` first).
+    pub requirements: Vec<Requirement>,
+}
