@@ -1,0 +1,211 @@
+//! Verdicts from an opened image.
+
+use crate::identity::Identity;
+use crate::layout::{
+    Action, ColumnRecord, EXACT_PORT, EndpointRecord, FactRecord, FqdnRecord, Header, HeaderRecord, INDIRECT,
+    IdentityRecord, NO_RULE, OutcomeRecord, PEER_PAGE, PORT_DIRECTORY, PORT_PAGE, PlaceRecord, PolicyRecord,
+    Reason, RequestKind, RequestRuleRecord, RequestSetRecord, RuleRecord, TableRecord,
+};
+use crate::prefix::{V4Table, V6Table};
+use core::net::IpAddr;
+
+/// Peers that no rule of the image tells apart. Class 0 is the unknown peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct PeerClass(pub u32);
+
+/// (protocol, port) pairs that no rule of the image tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct PortClass(pub u16);
+
+/// The verdict table of an endpoint in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Table(pub u32);
+
+impl Table {
+    /// No policy selects the endpoint in this direction.
+    pub const NO_POLICY: Table = Table(0);
+}
+
+/// What an identity is to the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its class as a peer.
+    pub class: PeerClass,
+    /// Its table for traffic to it.
+    pub ingress: Table,
+    /// Its table for traffic from it.
+    pub egress: Table,
+}
+
+/// What happens to the first packet of a connection, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outcome {
+    /// What happens.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// The rule that decided; for default deny the first rule that isolates.
+    pub rule: Option<u32>,
+    /// The requests that a redirect is about, and the number of their set.
+    pub requests: Option<(RequestKind, u32)>,
+    /// Whether a plain rule for exactly this port admits the traffic.
+    pub exact_port: bool,
+}
+
+impl Outcome {
+    /// What the image says where nothing selects the endpoint.
+    pub const NO_POLICY: Outcome = Outcome {
+        action: Action::Allow,
+        reason: Reason::NoPolicy,
+        rule: None,
+        requests: None,
+        exact_port: false,
+    };
+
+    /// What is said of an endpoint or index that the image does not hold: closed.
+    pub const UNKNOWN: Outcome = Outcome {
+        action: Action::Deny,
+        reason: Reason::UnknownEndpoint,
+        rule: None,
+        requests: None,
+        exact_port: false,
+    };
+
+    pub(crate) fn from_record(record: &OutcomeRecord) -> Option<Outcome> {
+        let action = Action::from_u8(record.action)?;
+        Some(Outcome {
+            action,
+            reason: Reason::from_u8(record.reason)?,
+            rule: (record.rule != NO_RULE).then_some(record.rule),
+            requests: match action {
+                Action::Redirect => Some((RequestKind::from_u8(record.requests)?, record.request_set)),
+                Action::Allow | Action::Deny => None,
+            },
+            exact_port: record.flags & EXACT_PORT != 0,
+        })
+    }
+}
+
+/// An opened image: every section in place, every offset checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) header: &'a Header,
+    pub(crate) endpoints: &'a [EndpointRecord],
+    pub(crate) node_endpoints: &'a [EndpointRecord],
+    pub(crate) v4: V4Table<'a>,
+    pub(crate) v6: V6Table<'a>,
+    pub(crate) protocols: &'a [u32],
+    pub(crate) port_directories: &'a [u16],
+    pub(crate) port_pages: &'a [u16],
+    pub(crate) tables: &'a [TableRecord],
+    pub(crate) peer_directories: &'a [u32],
+    pub(crate) peer_pages: &'a [u32],
+    pub(crate) column_maps: &'a [u16],
+    pub(crate) columns: &'a [ColumnRecord],
+    pub(crate) rows: &'a [u32],
+    pub(crate) dictionaries: &'a [u32],
+    pub(crate) outcomes: &'a [OutcomeRecord],
+    pub(crate) rules: &'a [RuleRecord],
+    pub(crate) policies: &'a [PolicyRecord],
+    pub(crate) identities: &'a [IdentityRecord],
+    pub(crate) request_sets: &'a [RequestSetRecord],
+    pub(crate) request_members: &'a [u32],
+    pub(crate) request_rules: &'a [RequestRuleRecord],
+    pub(crate) headers: &'a [HeaderRecord],
+    pub(crate) fqdns: &'a [FqdnRecord],
+    pub(crate) facts: &'a [FactRecord],
+    pub(crate) places: &'a [PlaceRecord],
+    pub(crate) strings: &'a str,
+}
+
+impl<'a> Image<'a> {
+    /// The bytes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Sizes and shapes.
+    pub const fn header(&self) -> &'a Header {
+        self.header
+    }
+
+    /// The IPv4 table.
+    pub const fn v4(&self) -> &V4Table<'a> {
+        &self.v4
+    }
+
+    /// The IPv6 table.
+    pub const fn v6(&self) -> &V6Table<'a> {
+        &self.v6
+    }
+
+    /// The class of an address outside the cluster. Addresses of pods and nodes must be looked up as
+    /// identities first: rules about CIDRs never match them.
+    #[inline]
+    pub fn address_class(&self, address: IpAddr) -> PeerClass {
+        match address {
+            IpAddr::V4(address) => self.v4.class(address.to_bits()),
+            IpAddr::V6(address) => self.v6.class(address.to_bits()),
+        }
+        .unwrap_or_default()
+    }
+
+    /// What an identity is to the image; `None` for one it does not know.
+    #[inline]
+    pub fn endpoint(&self, identity: Identity) -> Option<Endpoint> {
+        let record = match identity.pod_index() {
+            Some(index) => self.endpoints.get(index)?,
+            None => self.node_endpoints.get(identity.node_index()?)?,
+        };
+        (record.known == 1).then_some(Endpoint {
+            class: PeerClass(record.class),
+            ingress: Table(record.ingress),
+            egress: Table(record.egress),
+        })
+    }
+
+    /// The class of an IP protocol and destination port; for ICMP and ICMPv6 the "port" is the type.
+    #[inline]
+    pub fn port_class(&self, protocol: u8, port: u16) -> PortClass {
+        let lookup = || {
+            let entry = *self.protocols.get(usize::from(protocol))?;
+            if entry & INDIRECT != 0 {
+                return u16::try_from(entry & !INDIRECT).ok();
+            }
+            let port = usize::from(port);
+            let page = *self.port_directories.get(entry as usize * PORT_DIRECTORY + port / PORT_PAGE)?;
+            self.port_pages.get(usize::from(page) * PORT_PAGE + port % PORT_PAGE).copied()
+        };
+        PortClass(lookup().unwrap_or_default())
+    }
+
+    /// What happens to traffic between an endpoint with this table and such a peer, on such a port.
+    #[inline]
+    pub fn judge(&self, table: Table, peer: PeerClass, port: PortClass) -> Outcome {
+        if table == Table::NO_POLICY {
+            return Outcome::NO_POLICY;
+        }
+        self.outcome_index(table, peer, port)
+            .and_then(|index| self.outcomes.get(index as usize))
+            .and_then(Outcome::from_record)
+            .unwrap_or(Outcome::UNKNOWN)
+    }
+
+    #[inline]
+    fn outcome_index(&self, table: Table, peer: PeerClass, port: PortClass) -> Option<u32> {
+        let table = self.tables.get(table.0 as usize)?;
+        let peer = peer.0 as usize;
+        let page = *self.peer_directories.get(table.peer_directory as usize + peer / PEER_PAGE)?;
+        let row = *self.peer_pages.get(page as usize * PEER_PAGE + peer % PEER_PAGE)? as usize;
+        let column = *self.column_maps.get(table.column_map as usize + usize::from(port.0))?;
+        let column = self.columns.get(table.columns as usize + usize::from(column))?;
+        let code = if column.width == 0 {
+            0
+        } else {
+            let word = table.rows as usize + row * table.row_words as usize + usize::from(column.word);
+            *self.rows.get(word)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1)
+        };
+        self.dictionaries.get(column.dictionary as usize + code as usize).copied()
+    }
+}

@@ -1,0 +1,438 @@
+//! Every record of the image, and what the numbers in it mean.
+//!
+//! ```text
+//! header | kernel part: sections 0..KERNEL_SECTIONS | user part: the rest
+//! ```
+//!
+//! The kernel part holds the tables, the user part what only user space reads: the source map, the
+//! labels of identities, request rules, names. The tables never depend on the source map, so moving
+//! a policy to another file or line changes the user part alone.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// First bytes of every image.
+pub const MAGIC: [u8; 8] = *b"WEIR\0IMG";
+/// Sections begin at multiples of this, counted from the start of the image.
+pub const SECTION_ALIGNMENT: usize = 64;
+/// The largest image: what the kernel's verifier lets a program address with a variable offset.
+pub const MAX_IMAGE_BYTES: usize = 512 << 20;
+
+/// Peers told apart by one image, at most.
+pub const MAX_PEER_CLASSES: u32 = 1 << 24;
+/// Ports told apart by one image, at most; also columns of one table.
+pub const MAX_PORT_CLASSES: u32 = 1 << 16;
+/// Peer classes per page of [`Section::PeerPages`].
+pub const PEER_PAGE: usize = 32;
+/// Ports per page of [`Section::PortPages`].
+pub const PORT_PAGE: usize = 64;
+/// Entries of one port directory: 65,536 ports in pages.
+pub const PORT_DIRECTORY: usize = 65536 / PORT_PAGE;
+/// Keys per block of the IPv6 search tree: one cache line of `u64`.
+pub const V6_BLOCK: usize = 8;
+/// Set in an IPv6 value that names a low table in place of a class, and in a protocol entry that
+/// names a port class in place of a directory.
+pub const INDIRECT: u32 = 1 << 31;
+/// A narrow IPv4 range: `offset | class << 16` in one word. Needs at least 16 directory bits.
+pub const V4_NARROW: u32 = 1;
+/// A wide IPv4 range: offset and class in two words.
+pub const V4_WIDE: u32 = 2;
+
+/// The parts of an image, by their place in [`Header::sections`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Section {
+    /// [`EndpointRecord`] by identity number, reserved numbers and pods.
+    Endpoints,
+    /// [`EndpointRecord`] of nodes: as remote node, then as host, in pairs.
+    NodeEndpoints,
+    /// `u32` by the top bits of an address: where its ranges begin; one entry more at the end.
+    V4Directory,
+    /// `u32` words, narrow or wide ranges.
+    V4Ranges,
+    /// `u64` upper halves of IPv6 range starts, in search-tree blocks.
+    V6Keys,
+    /// `u32` class, or `INDIRECT | low table`, for each key.
+    V6Values,
+    /// [`LowTable`]: upper halves that lower halves tell apart further.
+    V6LowTables,
+    /// `u64` lower halves, sorted, the first of each table 0.
+    V6LowKeys,
+    /// `u32` class for each.
+    V6LowValues,
+    /// 256 × `u32` by IP protocol: `INDIRECT | port class`, or a directory's number.
+    Protocols,
+    /// `u16` page by port / [`PORT_PAGE`]; [`PORT_DIRECTORY`] entries each.
+    PortDirectories,
+    /// `u16` port class; [`PORT_PAGE`] entries each. ICMP types stand in as ports.
+    PortPages,
+    /// [`TableRecord`]; number 0 is "no policy".
+    Tables,
+    /// `u32` page by peer class / [`PEER_PAGE`], one run per table.
+    PeerDirectories,
+    /// `u32` row of the table; [`PEER_PAGE`] entries each.
+    PeerPages,
+    /// `u16` column by port class, one run per table.
+    ColumnMaps,
+    /// [`ColumnRecord`], one run per table.
+    Columns,
+    /// `u32` words, one run of rows per table.
+    Rows,
+    /// `u32` outcome by code, one run per column.
+    Dictionaries,
+    /// [`OutcomeRecord`]; number 0 is "no policy: allow".
+    Outcomes,
+    /// [`RuleRecord`] by rule id.
+    Rules,
+    /// [`PolicyRecord`].
+    Policies,
+    /// [`IdentityRecord`], sorted by number.
+    Identities,
+    /// [`RequestSetRecord`].
+    RequestSets,
+    /// `u32` request rule, one run per set.
+    RequestMembers,
+    /// [`RequestRuleRecord`].
+    RequestRules,
+    /// [`HeaderRecord`], one run per request rule.
+    Headers,
+    /// [`FqdnRecord`].
+    Fqdns,
+    /// [`FactRecord`]: what the image was compiled from and for.
+    Facts,
+    /// [`PlaceRecord`] by rule id: the source map's files and lines.
+    Places,
+    /// UTF-8 text that [`Text`] points into.
+    Strings,
+}
+
+/// How many sections there are.
+pub const SECTIONS: usize = Section::Strings as usize + 1;
+/// How many of them, from the first, the kernel reads.
+pub const KERNEL_SECTIONS: usize = Section::Outcomes as usize + 1;
+
+macro_rules! records {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
+    )*};
+}
+
+records! {
+    /// A part of the image in bytes from its start.
+    Extent {
+        /// First byte; a multiple of [`SECTION_ALIGNMENT`].
+        offset: u32,
+        /// Bytes.
+        len: u32,
+    }
+
+    /// The first bytes of an image.
+    Header {
+        /// [`MAGIC`].
+        magic: [u8; 8],
+        /// [`crate::ABI_VERSION`].
+        version: u32,
+        /// Size of this header.
+        header_bytes: u32,
+        /// Size of the image.
+        image_bytes: u32,
+        /// Size of header and kernel part, padding included: what the kernel needs.
+        kernel_bytes: u32,
+        /// [`crate::checksum`] of all bytes but this field.
+        checksum: u64,
+        /// Peer classes; class 0 is the peer that the image does not know.
+        peer_classes: u32,
+        /// Port classes; class 0 is every port that no rule names.
+        port_classes: u32,
+        /// Bits that index the IPv4 directory, 0 to 24.
+        v4_bits: u32,
+        /// [`V4_NARROW`] or [`V4_WIDE`].
+        v4_format: u32,
+        /// Ranges in the fullest IPv4 chunk: bounds the search.
+        v4_longest: u32,
+        /// Levels of the IPv6 search tree.
+        v6_levels: u32,
+        /// Entries of the longest low table: bounds the search.
+        v6_longest: u32,
+        /// Always 0.
+        reserved: u32,
+        /// The sections, by [`Section`].
+        sections: [Extent; SECTIONS],
+    }
+
+    /// What an identity is to the image.
+    EndpointRecord {
+        /// Its class as a peer.
+        class: u32,
+        /// Table for traffic to it; 0: no policy.
+        ingress: u32,
+        /// Table for traffic from it; 0: no policy.
+        egress: u32,
+        /// 1 if the image knows the identity.
+        known: u32,
+    }
+
+    /// A run of [`Section::V6LowKeys`].
+    LowTable {
+        /// First entry.
+        start: u32,
+        /// Entries, at least 1.
+        len: u32,
+    }
+
+    /// The verdicts of all endpoints under one set of rules, in one direction.
+    TableRecord {
+        /// First entry in [`Section::PeerDirectories`].
+        peer_directory: u32,
+        /// First entry in [`Section::ColumnMaps`].
+        column_map: u32,
+        /// First entry in [`Section::Columns`].
+        columns: u32,
+        /// Columns.
+        column_count: u32,
+        /// First word in [`Section::Rows`].
+        rows: u32,
+        /// Words of one row.
+        row_words: u32,
+        /// Rows.
+        row_count: u32,
+        /// Outcome where no rule speaks.
+        default_outcome: u32,
+    }
+
+    /// Where a row keeps one port class's code. Codes never straddle words.
+    ColumnRecord {
+        /// Word within the row.
+        word: u16,
+        /// Lowest bit within the word.
+        shift: u8,
+        /// Bits of the code, 0 to 24; 0: the code is 0 for every row.
+        width: u8,
+        /// First entry in [`Section::Dictionaries`].
+        dictionary: u32,
+        /// Entries.
+        codes: u32,
+    }
+
+    /// What happens, and why.
+    OutcomeRecord {
+        /// [`Action`].
+        action: u8,
+        /// [`Reason`].
+        reason: u8,
+        /// [`RequestKind`] of a redirect, else 0.
+        requests: u8,
+        /// 1 if a plain rule admits exactly this port (see [`EXACT_PORT`]).
+        flags: u8,
+        /// The rule that decided; for default deny, the first that isolates. [`NO_RULE`] if none.
+        rule: u32,
+        /// Request set of a redirect.
+        request_set: u32,
+    }
+
+    /// Text in [`Section::Strings`].
+    Text {
+        /// First byte.
+        start: u32,
+        /// Bytes.
+        len: u32,
+    }
+
+    /// A rule, as people name it.
+    RuleRecord {
+        /// Its policy.
+        policy: u32,
+        /// Such as `egress[0].toPorts[1]`.
+        path: Text,
+    }
+
+    /// Where a rule is written.
+    PlaceRecord {
+        /// File name.
+        file: Text,
+        /// Line from 1.
+        line: u32,
+        /// Column from 1.
+        column: u32,
+    }
+
+    /// A policy.
+    PolicyRecord {
+        /// Such as `CiliumNetworkPolicy`.
+        kind: Text,
+        /// Empty for cluster-wide policies.
+        namespace: Text,
+        /// Its name.
+        name: Text,
+    }
+
+    /// The labels of an identity.
+    IdentityRecord {
+        /// Its number.
+        number: u32,
+        /// Its labels in canonical form, one `source:key=value` a line, sorted.
+        labels: Text,
+    }
+
+    /// The request rules that meet in one outcome.
+    RequestSetRecord {
+        /// [`RequestKind`].
+        kind: u32,
+        /// 1 if every request passes.
+        wildcard: u32,
+        /// First entry in [`Section::RequestMembers`].
+        start: u32,
+        /// Entries.
+        len: u32,
+    }
+
+    /// One request rule. Absent parts are empty text.
+    RequestRuleRecord {
+        /// The rule it belongs to.
+        rule: u32,
+        /// [`RequestKind`].
+        kind: u32,
+        /// HTTP method expression.
+        method: Text,
+        /// HTTP path expression.
+        path: Text,
+        /// HTTP host expression.
+        host: Text,
+        /// DNS name or pattern; 1 in `dns_is_pattern` for a pattern.
+        dns: Text,
+        /// See `dns`.
+        dns_is_pattern: u32,
+        /// First entry in [`Section::Headers`].
+        headers: u32,
+        /// Entries.
+        header_count: u32,
+    }
+
+    /// One header to match.
+    HeaderRecord {
+        /// Name.
+        name: Text,
+        /// Value; meaningful if `has_value`.
+        value: Text,
+        /// 1 if the value must be equal, 0 if presence is enough.
+        has_value: u32,
+        /// What a mismatch does: 0 fails, 1 LOG, 2 ADD, 3 DELETE, 4 REPLACE.
+        mismatch: u32,
+        /// Secret that holds the value, as `namespace/name`; empty if none.
+        secret: Text,
+    }
+
+    /// A DNS name or pattern, and the class of addresses that only it selects.
+    FqdnRecord {
+        /// The name or pattern.
+        text: Text,
+        /// 1 for a pattern.
+        is_pattern: u32,
+        /// The class for IPv4 addresses.
+        class_v4: u32,
+        /// The class for IPv6 addresses.
+        class_v6: u32,
+    }
+
+    /// A named fact about the image.
+    FactRecord {
+        /// Such as `node`.
+        key: Text,
+        /// Such as `n1`.
+        value: Text,
+    }
+}
+
+/// [`OutcomeRecord::rule`] where no rule decided.
+pub const NO_RULE: u32 = u32::MAX;
+/// [`OutcomeRecord::flags`]: a plain rule for exactly this port admits the traffic, which makes it a
+/// wildcard for DNS requests too.
+pub const EXACT_PORT: u8 = 1;
+
+/// What a packet of a new connection meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Action {
+    /// Passes.
+    Allow = 1,
+    /// Is handed to the request proxy.
+    Redirect = 2,
+    /// Is dropped.
+    Deny = 3,
+}
+
+impl Action {
+    /// From the image; `None` for a foreign number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Action::Allow),
+            2 => Some(Action::Redirect),
+            3 => Some(Action::Deny),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// Why.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Reason { $($(#[$doc])* $name = $number,)* }
+
+        impl Reason {
+            /// From the image; `None` for a foreign number.
+            pub const fn from_u8(number: u8) -> Option<Self> {
+                match number { $($number => Some(Reason::$name),)* _ => None }
+            }
+
+            /// As printed.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// No policy selects the endpoint in this direction.
+    NoPolicy = 1, "no-policy";
+    /// An allow rule matched.
+    AllowedByRule = 2, "allowed-by-rule";
+    /// A deny rule matched.
+    DeniedByRule = 3, "denied-by-rule";
+    /// Policies isolate the endpoint and none admits the traffic.
+    DefaultDeny = 4, "default-deny";
+    /// Policies select the endpoint, none isolates it (`enableDefaultDeny: false`).
+    DefaultAllow = 5, "default-allow";
+    /// The endpoint's own node may always reach it.
+    OwnNode = 6, "own-node";
+    /// The image does not know the endpoint whose traffic it is.
+    UnknownEndpoint = 7, "unknown-endpoint";
+}
+
+/// The kind of requests that a redirect is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum RequestKind {
+    /// HTTP.
+    Http = 1,
+    /// DNS.
+    Dns = 2,
+    /// TLS: server names or interception, no request rules.
+    Tls = 3,
+}
+
+impl RequestKind {
+    /// From the image; `None` for a foreign number.
+    pub const fn from_u8(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(RequestKind::Http),
+            2 => Some(RequestKind::Dns),
+            3 => Some(RequestKind::Tls),
+            _ => None,
+        }
+    }
+}

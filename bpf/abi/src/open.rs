@@ -1,0 +1,447 @@
+//! From bytes to a checked [`Image`]: magic, version, sizes, checksum, and every offset and number
+//! in every section.
+//!
+//! A bad image is refused whole. After this no lookup needs a bound that was not checked here; the
+//! lookups still use checked indexing, because a mapped file may change underfoot.
+
+use crate::ABI_VERSION;
+use crate::image::Image;
+use crate::layout::{
+    Action, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC, MAX_IMAGE_BYTES,
+    MAX_PEER_CLASSES, MAX_PORT_CLASSES, NO_RULE, PEER_PAGE, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind,
+    SECTION_ALIGNMENT, SECTIONS, Section, Text, V4_NARROW, V4_WIDE, V6_BLOCK,
+};
+use crate::prefix::{V4Table, V6Table};
+use core::fmt;
+use core::mem::{offset_of, size_of};
+use twox_hash::XxHash3_64;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// Why bytes are no image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Fewer bytes than a header, or than the header says.
+    Truncated {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes needed.
+        needed: usize,
+    },
+    /// The first bytes are not an image's.
+    Magic,
+    /// Written by another version of the layout.
+    Version {
+        /// The image's.
+        found: u32,
+        /// This reader's.
+        expected: u32,
+    },
+    /// The bytes do not begin at a multiple of 8 in memory.
+    Misaligned,
+    /// The bytes are not those that were written.
+    Checksum,
+    /// A section lies outside the image, overlaps another, or is no whole number of records.
+    Extent {
+        /// Which.
+        section: usize,
+    },
+    /// A record points outside, or holds a number that means nothing.
+    Record {
+        /// Of which section.
+        section: Section,
+        /// Which record.
+        index: usize,
+    },
+    /// A number in the header does not fit the sections.
+    Header {
+        /// Which.
+        field: &'static str,
+    },
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ImageError::Truncated { bytes, needed } => {
+                write!(f, "the image is cut off: {bytes} bytes of {needed}")
+            }
+            ImageError::Magic => write!(f, "not a Weir image: the first bytes are foreign"),
+            ImageError::Version { found, expected } => {
+                write!(f, "the image has layout version {found}, this program reads version {expected}")
+            }
+            ImageError::Misaligned => write!(f, "the image does not begin at a multiple of 8 in memory"),
+            ImageError::Checksum => write!(f, "the image is damaged: its checksum does not match"),
+            ImageError::Extent { section } => write!(f, "section {section} of the image is out of place"),
+            ImageError::Record { section, index } => {
+                write!(f, "record {index} of section {section:?} of the image points outside")
+            }
+            ImageError::Header { field } => write!(f, "the header's `{field}` does not fit the image"),
+        }
+    }
+}
+
+impl core::error::Error for ImageError {}
+
+/// The checksum of an image: XXH3-64 of all bytes but the checksum field itself.
+pub fn checksum(image: &[u8]) -> u64 {
+    const FIELD: usize = offset_of!(Header, checksum);
+    let before = image.get(..FIELD).unwrap_or(image);
+    let after = image.get(FIELD + size_of::<u64>()..).unwrap_or(&[]);
+    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(before), after)
+}
+
+fn section<'a, T: FromBytes + Immutable + KnownLayout>(
+    bytes: &'a [u8],
+    header: &Header,
+    section: Section,
+) -> Result<&'a [T], ImageError> {
+    let index = section as usize;
+    let Extent { offset, len } = header.sections[index];
+    let (start, len) = (offset as usize, len as usize);
+    start
+        .checked_add(len)
+        .and_then(|end| bytes.get(start..end))
+        .and_then(|bytes| <[T]>::ref_from_bytes(bytes).ok())
+        .ok_or(ImageError::Extent { section: index })
+}
+
+impl<'a> Image<'a> {
+    /// Checks `bytes` and reads them in place. They must begin at a multiple of 8 in memory, as
+    /// mappings and `Vec<u64>` do.
+    ///
+    /// # Errors
+    /// [`ImageError`] names the first thing that is wrong; nothing of a bad image is usable.
+    pub fn open(bytes: &'a [u8]) -> Result<Image<'a>, ImageError> {
+        let needed = size_of::<Header>();
+        if bytes.as_ptr().align_offset(8) != 0 {
+            return Err(ImageError::Misaligned);
+        }
+        if bytes.get(..MAGIC.len()).is_none_or(|magic| magic != MAGIC) {
+            return Err(ImageError::Magic);
+        }
+        // The version stands at the same place in every layout, so it is judged before the size.
+        let version = bytes.get(8..12).and_then(|field| u32::read_from_bytes(field).ok());
+        if let Some(found) = version
+            && found != ABI_VERSION
+        {
+            return Err(ImageError::Version { found, expected: ABI_VERSION });
+        }
+        let (header, _) = Header::ref_from_prefix(bytes)
+            .map_err(|_| ImageError::Truncated { bytes: bytes.len(), needed })?;
+        let image_bytes = header.image_bytes as usize;
+        if bytes.len() != image_bytes {
+            if bytes.len() < image_bytes {
+                return Err(ImageError::Truncated { bytes: bytes.len(), needed: image_bytes });
+            }
+            return Err(ImageError::Header { field: "image_bytes" });
+        }
+        if header.header_bytes as usize != needed {
+            return Err(ImageError::Header { field: "header_bytes" });
+        }
+        if image_bytes > MAX_IMAGE_BYTES {
+            return Err(ImageError::Header { field: "image_bytes" });
+        }
+        if checksum(bytes) != header.checksum {
+            return Err(ImageError::Checksum);
+        }
+        check_extents(header)?;
+        let image = borrow(bytes, header)?;
+        image.check()?;
+        Ok(image)
+    }
+}
+
+/// Sections are aligned, in order, and do not overlap; the kernel part ends where the header says.
+fn check_extents(header: &Header) -> Result<(), ImageError> {
+    let mut free = size_of::<Header>();
+    for (index, extent) in header.sections.iter().enumerate() {
+        let (offset, len) = (extent.offset as usize, extent.len as usize);
+        if offset < free || offset % SECTION_ALIGNMENT != 0 {
+            return Err(ImageError::Extent { section: index });
+        }
+        free = offset.checked_add(len).ok_or(ImageError::Extent { section: index })?;
+        if index + 1 == KERNEL_SECTIONS && free > header.kernel_bytes as usize {
+            return Err(ImageError::Header { field: "kernel_bytes" });
+        }
+        if index == KERNEL_SECTIONS && offset < header.kernel_bytes as usize {
+            return Err(ImageError::Header { field: "kernel_bytes" });
+        }
+    }
+    if free > header.image_bytes as usize {
+        return Err(ImageError::Extent { section: SECTIONS - 1 });
+    }
+    Ok(())
+}
+
+fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageError> {
+    let strings: &[u8] = section(bytes, header, Section::Strings)?;
+    Ok(Image {
+        bytes,
+        header,
+        endpoints: section(bytes, header, Section::Endpoints)?,
+        node_endpoints: section(bytes, header, Section::NodeEndpoints)?,
+        v4: V4Table {
+            bits: header.v4_bits,
+            format: header.v4_format,
+            directory: section(bytes, header, Section::V4Directory)?,
+            ranges: section(bytes, header, Section::V4Ranges)?,
+        },
+        v6: V6Table {
+            levels: header.v6_levels,
+            keys: section(bytes, header, Section::V6Keys)?,
+            values: section(bytes, header, Section::V6Values)?,
+            low_tables: section(bytes, header, Section::V6LowTables)?,
+            low_keys: section(bytes, header, Section::V6LowKeys)?,
+            low_values: section(bytes, header, Section::V6LowValues)?,
+        },
+        protocols: section(bytes, header, Section::Protocols)?,
+        port_directories: section(bytes, header, Section::PortDirectories)?,
+        port_pages: section(bytes, header, Section::PortPages)?,
+        tables: section(bytes, header, Section::Tables)?,
+        peer_directories: section(bytes, header, Section::PeerDirectories)?,
+        peer_pages: section(bytes, header, Section::PeerPages)?,
+        column_maps: section(bytes, header, Section::ColumnMaps)?,
+        columns: section(bytes, header, Section::Columns)?,
+        rows: section(bytes, header, Section::Rows)?,
+        dictionaries: section(bytes, header, Section::Dictionaries)?,
+        outcomes: section(bytes, header, Section::Outcomes)?,
+        rules: section(bytes, header, Section::Rules)?,
+        policies: section(bytes, header, Section::Policies)?,
+        identities: section(bytes, header, Section::Identities)?,
+        request_sets: section(bytes, header, Section::RequestSets)?,
+        request_members: section(bytes, header, Section::RequestMembers)?,
+        request_rules: section(bytes, header, Section::RequestRules)?,
+        headers: section(bytes, header, Section::Headers)?,
+        fqdns: section(bytes, header, Section::Fqdns)?,
+        facts: section(bytes, header, Section::Facts)?,
+        places: section(bytes, header, Section::Places)?,
+        strings: core::str::from_utf8(strings)
+            .map_err(|_| ImageError::Extent { section: Section::Strings as usize })?,
+    })
+}
+
+/// Names the first record that fails.
+fn all<T>(section: Section, records: &[T], mut fits: impl FnMut(&T) -> bool) -> Result<(), ImageError> {
+    match records.iter().position(|record| !fits(record)) {
+        Some(index) => Err(ImageError::Record { section, index }),
+        None => Ok(()),
+    }
+}
+
+/// Whether `len` entries from `start` lie within `total`.
+fn run(start: u32, len: usize, total: usize) -> bool {
+    (start as usize).checked_add(len).is_some_and(|end| end <= total)
+}
+
+impl Image<'_> {
+    fn check(&self) -> Result<(), ImageError> {
+        let header = self.header;
+        if header.peer_classes == 0 || header.peer_classes > MAX_PEER_CLASSES {
+            return Err(ImageError::Header { field: "peer_classes" });
+        }
+        if header.port_classes == 0 || header.port_classes > MAX_PORT_CLASSES {
+            return Err(ImageError::Header { field: "port_classes" });
+        }
+        if header.reserved != 0 {
+            return Err(ImageError::Header { field: "reserved" });
+        }
+        self.check_endpoints()?;
+        self.check_v4()?;
+        self.check_v6()?;
+        self.check_ports()?;
+        self.check_tables()?;
+        self.check_user_part()
+    }
+
+    fn check_endpoints(&self) -> Result<(), ImageError> {
+        let fits = |record: &EndpointRecord| {
+            record.class < self.header.peer_classes
+                && (record.ingress as usize) < self.tables.len()
+                && (record.egress as usize) < self.tables.len()
+                && record.known <= 1
+        };
+        all(Section::Endpoints, self.endpoints, fits)?;
+        all(Section::NodeEndpoints, self.node_endpoints, fits)
+    }
+
+    fn check_v4(&self) -> Result<(), ImageError> {
+        let (bits, format) = (self.v4.bits, self.v4.format);
+        let words = match format {
+            V4_NARROW if (16..=24).contains(&bits) => 1,
+            V4_WIDE if bits <= 24 => 2,
+            _ => return Err(ImageError::Header { field: "v4_format" }),
+        };
+        let ranges = self.v4.ranges.len() / words;
+        if self.v4.ranges.len() % words != 0 || self.v4.directory.len() != (1 << bits) + 1 {
+            return Err(ImageError::Header { field: "v4_bits" });
+        }
+        let place = |index| ImageError::Record { section: Section::V4Directory, index };
+        let start_of = |index: usize| if words == 1 { self.v4.ranges[index] & 0xFFFF } else { self.v4.ranges[index * 2] };
+        let class_of = |index: usize| if words == 1 { self.v4.ranges[index] >> 16 } else { self.v4.ranges[index * 2 + 1] };
+        for (index, chunk) in self.v4.directory.windows(2).enumerate() {
+            let (start, end) = (chunk[0] as usize, chunk[1] as usize);
+            let sound = start < end
+                && end <= ranges
+                && end - start <= self.header.v4_longest as usize
+                && start_of(start) == 0
+                && (start + 1..end).all(|at| start_of(at - 1) < start_of(at));
+            if !sound {
+                return Err(place(index));
+            }
+        }
+        if self.v4.directory.first() != Some(&0) || self.v4.directory.last().map(|&end| end as usize) != Some(ranges) {
+            return Err(place(0));
+        }
+        match (0..ranges).find(|&index| class_of(index) >= self.header.peer_classes) {
+            Some(index) => Err(ImageError::Record { section: Section::V4Ranges, index }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_v6(&self) -> Result<(), ImageError> {
+        let table = &self.v6;
+        if table.keys.len() != table.values.len() || table.keys.len() % V6_BLOCK != 0 || table.levels > 12 {
+            return Err(ImageError::Header { field: "v6_levels" });
+        }
+        if table.low_keys.len() != table.low_values.len() {
+            return Err(ImageError::Extent { section: Section::V6LowValues as usize });
+        }
+        // The root's first key is the least of all, unless an inner block is deeper to the left;
+        // what matters is that every address finds some key.
+        if table.class(0).is_none() {
+            return Err(ImageError::Record { section: Section::V6Keys, index: 0 });
+        }
+        all(Section::V6Values, table.values, |&value| {
+            if value & INDIRECT == 0 {
+                value < self.header.peer_classes
+            } else {
+                ((value & !INDIRECT) as usize) < table.low_tables.len()
+            }
+        })?;
+        all(Section::V6LowTables, table.low_tables, |low| {
+            low.len > 0
+                && low.len <= self.header.v6_longest
+                && run(low.start, low.len as usize, table.low_keys.len())
+                && table.low_keys[low.start as usize] == 0
+        })?;
+        all(Section::V6LowValues, table.low_values, |&value| value < self.header.peer_classes)
+    }
+
+    fn check_ports(&self) -> Result<(), ImageError> {
+        let classes = self.header.port_classes;
+        let directories = self.port_directories.len() / PORT_DIRECTORY;
+        let pages = self.port_pages.len() / PORT_PAGE;
+        if self.port_directories.len() % PORT_DIRECTORY != 0 {
+            return Err(ImageError::Extent { section: Section::PortDirectories as usize });
+        }
+        if self.port_pages.len() % PORT_PAGE != 0 {
+            return Err(ImageError::Extent { section: Section::PortPages as usize });
+        }
+        if self.protocols.len() != 256 {
+            return Err(ImageError::Extent { section: Section::Protocols as usize });
+        }
+        all(Section::Protocols, self.protocols, |&entry| {
+            if entry & INDIRECT == 0 { (entry as usize) < directories } else { entry & !INDIRECT < classes }
+        })?;
+        all(Section::PortDirectories, self.port_directories, |&page| usize::from(page) < pages)?;
+        all(Section::PortPages, self.port_pages, |&class| u32::from(class) < classes)
+    }
+
+    fn check_tables(&self) -> Result<(), ImageError> {
+        let peer_pages = self.peer_pages.len() / PEER_PAGE;
+        let directory = (self.header.peer_classes as usize).div_ceil(PEER_PAGE);
+        let no_policy = self.tables.first().zip(self.outcomes.first());
+        if no_policy.is_none() {
+            return Err(ImageError::Record { section: Section::Tables, index: 0 });
+        }
+        if self.peer_pages.len() % PEER_PAGE != 0 {
+            return Err(ImageError::Extent { section: Section::PeerPages as usize });
+        }
+        all(Section::PeerDirectories, self.peer_directories, |&page| (page as usize) < peer_pages)?;
+        all(Section::Dictionaries, self.dictionaries, |&outcome| (outcome as usize) < self.outcomes.len())?;
+        all(Section::Columns, self.columns, |column| {
+            u32::from(column.width) <= 24
+                && column.shift < 32
+                && u32::from(column.shift) + u32::from(column.width) <= 32
+                // Every code that fits the width has an entry, so no row needs a look.
+                && column.codes as usize == 1 << column.width
+                && run(column.dictionary, column.codes as usize, self.dictionaries.len())
+        })?;
+        for (index, table) in self.tables.iter().enumerate().skip(1) {
+            let sound = run(table.peer_directory, directory, self.peer_directories.len())
+                && run(table.column_map, self.header.port_classes as usize, self.column_maps.len())
+                && run(table.columns, table.column_count as usize, self.columns.len())
+                && (table.row_count as usize)
+                    .checked_mul(table.row_words as usize)
+                    .is_some_and(|words| run(table.rows, words, self.rows.len()))
+                && (table.default_outcome as usize) < self.outcomes.len();
+            let sound = sound && {
+                let start = table.column_map as usize;
+                let map = &self.column_maps[start..start + self.header.port_classes as usize];
+                let start = table.columns as usize;
+                let columns = &self.columns[start..start + table.column_count as usize];
+                let start = table.peer_directory as usize;
+                map.iter().all(|&column| u32::from(column) < table.column_count)
+                    && columns
+                        .iter()
+                        .all(|column| column.width == 0 || u32::from(column.word) < table.row_words)
+                    && self.peer_directories[start..start + directory].iter().all(|&page| {
+                        let start = page as usize * PEER_PAGE;
+                        self.peer_pages[start..start + PEER_PAGE].iter().all(|&row| row < table.row_count)
+                    })
+            };
+            if !sound {
+                return Err(ImageError::Record { section: Section::Tables, index });
+            }
+        }
+        all(Section::Outcomes, self.outcomes, |outcome| {
+            let action = Action::from_u8(outcome.action);
+            action.is_some()
+                && Reason::from_u8(outcome.reason).is_some()
+                && (outcome.rule == NO_RULE || (outcome.rule as usize) < self.rules.len())
+                && (action != Some(Action::Redirect)
+                    || (RequestKind::from_u8(outcome.requests).is_some()
+                        && (outcome.request_set as usize) < self.request_sets.len()))
+        })
+    }
+
+    fn check_user_part(&self) -> Result<(), ImageError> {
+        let text = |text: Text| {
+            let start = text.start as usize;
+            start.checked_add(text.len as usize).is_some_and(|end| self.strings.get(start..end).is_some())
+        };
+        all(Section::Rules, self.rules, |rule| {
+            (rule.policy as usize) < self.policies.len() && text(rule.path)
+        })?;
+        if self.places.len() != self.rules.len() {
+            return Err(ImageError::Extent { section: Section::Places as usize });
+        }
+        all(Section::Places, self.places, |place| text(place.file))?;
+        all(Section::Policies, self.policies, |policy| {
+            text(policy.kind) && text(policy.namespace) && text(policy.name)
+        })?;
+        all(Section::Identities, self.identities, |identity| text(identity.labels))?;
+        all(Section::RequestSets, self.request_sets, |set| {
+            u8::try_from(set.kind).ok().and_then(RequestKind::from_u8).is_some()
+                && set.wildcard <= 1
+                && run(set.start, set.len as usize, self.request_members.len())
+        })?;
+        all(Section::RequestMembers, self.request_members, |&rule| (rule as usize) < self.request_rules.len())?;
+        all(Section::RequestRules, self.request_rules, |rule| {
+            (rule.rule as usize) < self.rules.len()
+                && u8::try_from(rule.kind).ok().and_then(RequestKind::from_u8).is_some()
+                && [rule.method, rule.path, rule.host, rule.dns].into_iter().all(text)
+                && run(rule.headers, rule.header_count as usize, self.headers.len())
+        })?;
+        all(Section::Headers, self.headers, |header| {
+            header.mismatch <= 4 && header.has_value <= 1 && [header.name, header.value, header.secret].into_iter().all(text)
+        })?;
+        all(Section::Fqdns, self.fqdns, |fqdn| {
+            text(fqdn.text)
+                && fqdn.class_v4 < self.header.peer_classes
+                && fqdn.class_v6 < self.header.peer_classes
+        })?;
+        all(Section::Facts, self.facts, |fact| text(fact.key) && text(fact.value))
+    }
+}

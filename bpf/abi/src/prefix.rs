@@ -1,0 +1,90 @@
+//! Address -> peer class: range tables laid out for the cache.
+//!
+//! Prefixes of all rules are swept into maximal ranges of equal membership before they come here, so
+//! a lookup is a predecessor search, never a longest-prefix match.
+//!
+//! IPv4 (after DXR, Zec et al., CCR 2012): the top bits index a directory, the ranges of a chunk are
+//! binary-searched by the rest. IPv6: a static search tree over the upper 64 bits, eight keys (one
+//! cache line) a node; upper halves that prefixes longer than /64 divide lead to a sorted run of
+//! lower halves.
+
+use crate::image::PeerClass;
+use crate::layout::{INDIRECT, LowTable, V4_NARROW, V6_BLOCK};
+
+/// The IPv4 table.
+#[derive(Clone, Copy, Debug)]
+pub struct V4Table<'a> {
+    pub(crate) bits: u32,
+    pub(crate) format: u32,
+    pub(crate) directory: &'a [u32],
+    pub(crate) ranges: &'a [u32],
+}
+
+impl V4Table<'_> {
+    /// The class of an address (host byte order); `None` only for an image that changed after it
+    /// was opened.
+    #[inline]
+    pub fn class(&self, address: u32) -> Option<PeerClass> {
+        // u64, because a shift by 32 (no directory bits) is meant to give 0.
+        let chunk = (u64::from(address) >> (32 - self.bits)) as usize;
+        let &[start, end] = self.directory.get(chunk..chunk + 2)? else { return None };
+        let offset = (u64::from(address) & ((1u64 << (32 - self.bits)) - 1)) as u32;
+        let (mut low, mut len) = (start as usize, (end as usize).checked_sub(start as usize)?);
+        if self.format == V4_NARROW {
+            while len > 1 {
+                let half = len / 2;
+                let start = *self.ranges.get(low + half)? & 0xFFFF;
+                low += if start <= offset { half } else { 0 };
+                len -= half;
+            }
+            Some(PeerClass(*self.ranges.get(low)? >> 16))
+        } else {
+            while len > 1 {
+                let half = len / 2;
+                let start = *self.ranges.get((low + half) * 2)?;
+                low += if start <= offset { half } else { 0 };
+                len -= half;
+            }
+            Some(PeerClass(*self.ranges.get(low * 2 + 1)?))
+        }
+    }
+}
+
+/// The IPv6 table.
+#[derive(Clone, Copy, Debug)]
+pub struct V6Table<'a> {
+    pub(crate) levels: u32,
+    pub(crate) keys: &'a [u64],
+    pub(crate) values: &'a [u32],
+    pub(crate) low_tables: &'a [LowTable],
+    pub(crate) low_keys: &'a [u64],
+    pub(crate) low_values: &'a [u32],
+}
+
+impl V6Table<'_> {
+    /// The class of an address (host byte order); `None` only for an image that changed after it
+    /// was opened.
+    #[inline]
+    pub fn class(&self, address: u128) -> Option<PeerClass> {
+        let (high, low) = ((address >> 64) as u64, address as u64);
+        let mut block = 0usize;
+        let mut best = None;
+        for _ in 0..self.levels {
+            let Some(keys) = self.keys.get(block * V6_BLOCK..(block + 1) * V6_BLOCK) else { break };
+            let below = keys.iter().filter(|&&key| key <= high).count();
+            if below > 0 {
+                best = Some(block * V6_BLOCK + below - 1);
+            }
+            block = block * (V6_BLOCK + 1) + 1 + below;
+        }
+        let value = *self.values.get(best?)?;
+        if value & INDIRECT == 0 {
+            return Some(PeerClass(value));
+        }
+        let table = self.low_tables.get((value & !INDIRECT) as usize)?;
+        let (start, end) = (table.start as usize, table.start as usize + table.len as usize);
+        let keys = self.low_keys.get(start..end)?;
+        let at = keys.partition_point(|&key| key <= low).checked_sub(1)?;
+        Some(PeerClass(*self.low_values.get(start + at)?))
+    }
+}
