@@ -1,1 +1,18 @@
-//! Work under way.
+//! What it means: policy trees and a cluster snapshot to one packed image, and the reference
+//! evaluator that specifies the answer.
+//!
+//! ```text
+//! trees ─ Cluster::collect ─> Cluster ─┐
+//!   └──── translate ──────> PolicySet ─┼─ compile ──> image bytes ─ weir_abi ─> verdicts
+//!                                      └─ reference ─────────────────────────> verdicts
+//! ```
+//!
+//! Invariants: pure (no file, clock, environment, thread or kernel); the same inputs give the same
+//! bytes; the reference evaluator and the image agree on every flow.
+//!
+//! Not here: reading files, terminals, and the kernel.
+
+pub mod cluster;
+pub mod ir;
+pub mod labels;
+pub mod translate;

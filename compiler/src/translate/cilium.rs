@@ -1,0 +1,138 @@
+//! CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy.
+
+use super::{Element, Translation, scope};
+use crate::ir::{Direction, Effect, Peers, PortMatch, Ports, Requests, Subject, protocol};
+use weir_grammar::tree::{
+    CiliumPolicy, IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol, RequestRules, Rule, Spec, SpecPlace,
+};
+
+/// Which of the four lists of a spec.
+struct Section {
+    name: &'static str,
+    direction: Direction,
+    effect: Effect,
+    isolates: bool,
+    rules: Vec<Rule>,
+}
+
+impl Translation<'_> {
+    pub(super) fn cilium(&mut self, policy: CiliumPolicy) {
+        let namespace = policy.meta.namespace;
+        for spec in policy.specs {
+            self.spec(spec, namespace.as_deref());
+        }
+    }
+
+    fn spec(&mut self, spec: Spec, namespace: Option<&str>) {
+        let prefix = match spec.place {
+            SpecPlace::Spec => String::new(),
+            SpecPlace::Specs(place) => format!("specs[{place}]."),
+        };
+        let subject = match (spec.subject, namespace) {
+            (weir_grammar::tree::Subject::Nodes(selector), _) => Subject::Nodes(selector.requirements),
+            (weir_grammar::tree::Subject::Endpoints(selector), Some(namespace)) => {
+                Subject::Pods(scope::own_subject(selector, namespace))
+            }
+            (weir_grammar::tree::Subject::Endpoints(selector), None) => Subject::Pods(selector.requirements),
+        };
+        let subject = self.subject(subject);
+        // A direction is isolated by default as soon as the spec has a rule in it; `enableDefaultDeny`
+        // says otherwise, but without any rule in a direction it says nothing.
+        let section = |name, direction, effect, isolates: Option<bool>, rules: Option<Vec<Rule>>| Section {
+            name,
+            direction,
+            effect,
+            isolates: isolates.unwrap_or(true),
+            rules: rules.unwrap_or_default(),
+        };
+        let (ingress, egress) = (spec.default_deny_ingress, spec.default_deny_egress);
+        let sections = [
+            section("ingress", Direction::Ingress, Effect::Allow, ingress, spec.ingress),
+            section("ingressDeny", Direction::Ingress, Effect::Deny, ingress, spec.ingress_deny),
+            section("egress", Direction::Egress, Effect::Allow, egress, spec.egress),
+            section("egressDeny", Direction::Egress, Effect::Deny, egress, spec.egress_deny),
+        ];
+        for section in sections {
+            for (place, rule) in section.rules.into_iter().enumerate() {
+                let has_ports = rule.ports.as_ref().is_some_and(|ports| !ports.is_empty());
+                let has_icmps = rule.icmps.as_ref().is_some_and(|icmps| !icmps.is_empty());
+                let peers = self.peers_of(rule.peers, namespace, has_ports || has_icmps);
+                let element = Element {
+                    path: format!("{prefix}{}[{place}]", section.name),
+                    subject,
+                    direction: section.direction,
+                    effect: section.effect,
+                    isolates: section.isolates,
+                    peers: self.peers(peers),
+                };
+                if has_ports {
+                    for (place, list) in rule.ports.into_iter().flatten().enumerate() {
+                        let span = list.span;
+                        let (ports, requests) = port_list(list);
+                        self.rule(&element, &format!(".toPorts[{place}]"), span, ports, requests);
+                    }
+                } else if has_icmps {
+                    let ports = rule.icmps.into_iter().flatten().map(icmp_type).collect();
+                    self.rule(&element, ".icmps", rule.span, Ports::Any(ports), None);
+                } else {
+                    self.rule(&element, "", rule.span, Ports::Everything, None);
+                }
+            }
+        }
+    }
+
+    fn peers_of(&mut self, written: weir_grammar::tree::Peers, namespace: Option<&str>, has_ports: bool) -> Peers {
+        let absent = written.endpoints.is_none()
+            && written.nodes.is_none()
+            && written.entities.is_none()
+            && written.cidr.is_none()
+            && written.cidr_set.is_none()
+            && written.services.is_none()
+            && written.fqdns.is_none();
+        if absent {
+            // Ports without peers are for anyone; an element with neither admits nobody.
+            return Peers { anyone: has_ports, ..Peers::default() };
+        }
+        self.resolve_peers(written, namespace)
+    }
+}
+
+fn port_list(list: PortList) -> (Ports, Option<Requests>) {
+    let has_tls =
+        list.terminating_tls.is_some() || list.originating_tls.is_some() || !list.server_names.is_empty();
+    let requests = match list.requests {
+        Some(RequestRules::Http(rules)) => Some(Requests::Http(rules.into())),
+        Some(RequestRules::Dns(names)) => Some(Requests::Dns(names.into())),
+        None => has_tls.then_some(Requests::Tls),
+    };
+    (Ports::Any(list.ports.into_iter().flat_map(port_spec).collect()), requests)
+}
+
+/// The IP protocols that a written protocol stands for.
+pub(super) fn protocols(written: Protocol) -> Vec<u8> {
+    match written {
+        Protocol::Any => vec![protocol::TCP, protocol::UDP, protocol::SCTP],
+        Protocol::Tcp => vec![protocol::TCP],
+        Protocol::Udp => vec![protocol::UDP],
+        Protocol::Sctp => vec![protocol::SCTP],
+        Protocol::Other(number) => vec![number],
+    }
+}
+
+pub(super) fn port_spec(spec: PortSpec) -> Vec<PortMatch> {
+    let one = |protocol| match &spec.port {
+        Port::All => PortMatch::Range { protocol, first: 0, last: u16::MAX },
+        Port::Range(first, last) => PortMatch::Range { protocol, first: *first, last: *last },
+        Port::Name(name) => PortMatch::Named { protocol, name: name.clone() },
+    };
+    protocols(spec.protocol).into_iter().map(one).collect()
+}
+
+fn icmp_type(field: IcmpType) -> PortMatch {
+    let protocol = match field.family {
+        IcmpFamily::V4 => protocol::ICMP,
+        IcmpFamily::V6 => protocol::ICMPV6,
+    };
+    let number = u16::from(field.icmp_type);
+    PortMatch::Range { protocol, first: number, last: number }
+}

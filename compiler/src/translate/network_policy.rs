@@ -1,0 +1,82 @@
+//! Kubernetes NetworkPolicy.
+
+use super::cilium::port_spec;
+use super::{Element, Translation, scope};
+use crate::ir::{CidrPart, Direction, Effect, Peers, Ports, Subject};
+use std::sync::Arc;
+use weir_grammar::span::Span;
+use weir_grammar::tree::{CidrBlock, CidrSet, NetworkPeer, NetworkPolicy, NetworkRule, Selector};
+
+impl Translation<'_> {
+    pub(super) fn network(&mut self, policy: NetworkPolicy) {
+        let namespace = policy.meta.namespace.as_deref().unwrap_or("default");
+        let subject = self.subject(Subject::Pods(scope::own_subject(policy.pods, namespace)));
+        let span = policy.meta.span;
+        if policy.isolates_ingress {
+            self.network_rules(Direction::Ingress, policy.ingress, subject, namespace, span);
+        }
+        if policy.isolates_egress {
+            self.network_rules(Direction::Egress, policy.egress, subject, namespace, span);
+        }
+    }
+
+    fn network_rules(
+        &mut self,
+        direction: Direction,
+        rules: Vec<NetworkRule>,
+        subject: usize,
+        namespace: &str,
+        span: Span,
+    ) {
+        let mut element = Element {
+            path: direction.as_str().to_owned(),
+            subject,
+            direction,
+            effect: Effect::Allow,
+            isolates: true,
+            peers: 0,
+        };
+        if rules.is_empty() {
+            // Isolation alone: a rule that matches nobody.
+            element.peers = self.peers(Peers::default());
+            self.rule(&element, "", span, Ports::Everything, None);
+        }
+        for (place, rule) in rules.into_iter().enumerate() {
+            let peers = network_peers(rule.peers, namespace, rule.span);
+            element.peers = self.peers(peers);
+            let ports = if rule.ports.is_empty() {
+                Ports::Everything
+            } else {
+                Ports::Any(rule.ports.into_iter().flat_map(port_spec).collect())
+            };
+            self.rule(&element, &format!("[{place}]"), rule.span, ports, None);
+        }
+    }
+}
+
+fn network_peers(written: Vec<NetworkPeer>, namespace: &str, span: Span) -> Peers {
+    let mut peers = Peers { anyone: written.is_empty(), ..Peers::default() };
+    let mut list = CidrSet::empty(span);
+    for peer in written {
+        match peer {
+            NetworkPeer::Block { cidr, except } => {
+                let start = list.excepts.len();
+                list.excepts.extend(except);
+                let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+                list.blocks.push(CidrBlock { cidr, except: (place(start), place(list.excepts.len())) });
+            }
+            NetworkPeer::Pods { namespaces, pods } => {
+                let mut requirements = match namespaces {
+                    Some(selector) => scope::of_namespaces(selector),
+                    None => vec![scope::in_namespace(namespace, span)],
+                };
+                requirements.extend(pods.into_iter().flat_map(|Selector { requirements, .. }| requirements));
+                peers.selectors.push(requirements);
+            }
+        }
+    }
+    if !list.is_empty() {
+        peers.cidrs.push(CidrPart::Written(Arc::new(list)));
+    }
+    peers
+}
