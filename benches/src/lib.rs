@@ -1,1 +1,12 @@
-//! Work under way.
+//! What it costs: the workloads, generated to the byte from fixed seeds.
+//!
+//! A workload is a directory of manifests, `policies.yaml` and `cluster.yaml`, as `policyc compile -f … -c …` takes them.
+//! No file of a workload is kept in the repository: the generator is the file.
+//!
+//! Not here: the measuring (`src/bin`), the order of a measuring day (`cargo xtask bench`), and anything that ships.
+
+pub mod prefixes;
+pub mod random;
+pub mod tiny_cluster;
+pub mod workload;
+pub mod yaml;

@@ -1,0 +1,42 @@
+//! The workloads, each a file of its own, and the table of them.
+
+pub mod disjoint;
+pub mod many_pods;
+pub mod million;
+pub mod overlapping;
+pub mod thousand_rules;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// A workload: what it is called, what it is, and the texts of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// The name of its directory.
+    pub name: &'static str,
+    /// What it is, for the table of results.
+    pub what: &'static str,
+    /// `policies.yaml`.
+    pub policies: fn() -> String,
+    /// `cluster.yaml`.
+    pub cluster: fn() -> String,
+}
+
+impl Workload {
+    /// Writes it into a directory, which is made if need be.
+    pub fn write(&self, directory: &Path) -> io::Result<()> {
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("policies.yaml"), (self.policies)())?;
+        fs::write(directory.join("cluster.yaml"), (self.cluster)())
+    }
+}
+
+/// Every workload.
+pub const ALL: &[Workload] = &[
+    million::WORKLOAD,
+    overlapping::WORKLOAD,
+    disjoint::WORKLOAD,
+    thousand_rules::WORKLOAD,
+    many_pods::WORKLOAD,
+];
