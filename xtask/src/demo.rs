@@ -6,123 +6,103 @@
 use crate::checkout::{Checkout, line, run as run_command};
 use crate::{Failure, takes_nothing};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+/// The shop's policies and cluster, as arguments of `policyc`.
+pub(crate) const SHOP: &[&str] = &["-f", "examples/shop/policies", "-c", "examples/shop/cluster.yaml"];
+
+const MISTAKES: &[&str] = &["-f", "examples/shop/mistakes.yaml", "-c", "examples/shop/cluster.yaml"];
+const FLOWS: &str = "examples/shop/flows.jsonl";
+const IMAGE: &str = "target/shop.wimg";
 
 /// One thing to show.
 struct Scene {
     heading: &'static str,
-    arguments: &'static [&'static str],
+    verb: &'static str,
+    reads: &'static [&'static str],
+    also: &'static [&'static str],
     /// The exit code that is right.
     code: i32,
 }
 
 const SCENES: &[Scene] = &[
     Scene {
-        heading: "A policy file with mistakes: each is found in one run, with its place",
-        arguments: &["check", "-f", "examples/shop/mistakes.yaml", "-c", "examples/shop/cluster"],
+        heading: "Four mistakes in one policy: one run finds them all, each in its place",
+        verb: "check",
+        reads: MISTAKES,
+        also: &[],
         code: 1,
     },
-    Scene {
-        heading: "The shop's own policies are fine",
-        arguments: &["check", "-f", "examples/shop/policies", "-c", "examples/shop/cluster"],
-        code: 0,
-    },
+    Scene { heading: "The shop's own policies are fine", verb: "check", reads: SHOP, also: &[], code: 0 },
     Scene {
         heading: "Policies and cluster become one image",
-        arguments: &[
-            "compile",
-            "-f",
-            "examples/shop/policies",
-            "-c",
-            "examples/shop/cluster",
-            "--output",
-            "target/demo.wimg",
-        ],
+        verb: "compile",
+        reads: SHOP,
+        also: &["--output", IMAGE],
         code: 0,
     },
-    Scene { heading: "What is in it", arguments: &["inspect", "target/demo.wimg"], code: 0 },
+    Scene { heading: "What is in it", verb: "inspect", reads: &[IMAGE], also: &[], code: 0 },
     Scene {
         heading: "Why the checkout reaches the bank",
-        arguments: &[
-            "explain",
-            "-f",
-            "examples/shop/policies",
-            "-c",
-            "examples/shop/cluster",
-            "--from",
-            "shop/checkout",
-            "--to",
-            "203.0.113.10",
-            "--port",
-            "443/tcp",
-        ],
+        verb: "explain",
+        reads: SHOP,
+        also: &["--from", "shop/checkout", "--to", "203.0.113.10", "--port", "443/tcp"],
         code: 0,
     },
     Scene {
         heading: "Why the web front end does not reach the database",
-        arguments: &[
-            "explain",
-            "-f",
-            "examples/shop/policies",
-            "-c",
-            "examples/shop/cluster",
-            "--from",
-            "shop/web",
-            "--to",
-            "shop/db",
-            "--port",
-            "5432/tcp",
-        ],
+        verb: "explain",
+        reads: SHOP,
+        also: &["--from", "shop/web", "--to", "shop/db", "--port", "5432/tcp"],
         code: 0,
     },
 ];
-
-const FLOWS: &str = "examples/shop/flows.jsonl";
 
 /// The command.
 pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failure> {
     takes_nothing(arguments)?;
     run_command(&mut checkout.cargo(&["build", "--quiet", "--release", "--package", "policyc"]))?;
-    std::fs::create_dir_all(checkout.root().join("target")).map_err(|error| format!("target: {error}"))?;
-    let binary = checkout.release_binary("policyc");
+    let policyc = checkout.release_binary("policyc");
+    let folder = checkout.root().join("target");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for scene in SCENES {
-        heading(scene.heading, scene.arguments)?;
-        let mut command = checkout.command(&binary);
-        let status = command.args(scene.arguments).status().map_err(|error| format!("policyc: {error}"))?;
+        let mut command = checkout.command(&policyc);
+        command.arg(scene.verb).args(scene.reads).args(scene.also);
+        open(scene.heading, &command)?;
+        let status = command.status().map_err(|error| format!("policyc: {error}"))?;
         if status.code() != Some(scene.code) {
-            return Err(format!("`{}` ended with {status}, not with {}", line(&command), scene.code));
+            return Err(format!("`policyc {}` ended with {status}, not with {}", scene.verb, scene.code));
         }
     }
-    verdicts(checkout, checkout.command(&binary))
+    let mut command = checkout.command(&policyc);
+    verdicts(checkout, command.arg("verdict").args(SHOP).args(["--flows", FLOWS]))
 }
 
 /// Shows the verdicts of all recorded flows and compares them with those expected.
-fn verdicts(checkout: &Checkout, mut command: Command) -> Result<(), Failure> {
-    let arguments =
-        ["verdict", "-f", "examples/shop/policies", "-c", "examples/shop/cluster", "--flows", FLOWS];
-    heading("Verdicts for recorded flows, with the rule that decided", &arguments)?;
-    let output = command.args(arguments).stderr(std::process::Stdio::inherit()).output();
-    let output = output.map_err(|error| format!("policyc: {error}"))?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    print!("{told}");
+fn verdicts(checkout: &Checkout, command: &mut Command) -> Result<(), Failure> {
+    open("Verdicts for recorded flows, with the rule that decided", command)?;
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("policyc: {error}"))?;
+    let lines = String::from_utf8_lossy(&output.stdout);
+    print!("{lines}");
     if !output.status.success() {
-        return Err(format!("`{}` ended with {}", line(&command), output.status));
+        return Err(format!("`policyc verdict` ended with {}", output.status));
     }
-    let (expected, told) = (by_id(&checkout.read(FLOWS)?, "expect")?, by_id(&told, "verdict")?);
+    let (expected, told) = (by_id(&checkout.read(FLOWS)?, "expect")?, by_id(&lines, "verdict")?);
     for (id, verdict) in &expected {
-        if told.get(id) != Some(verdict) {
-            return Err(format!("flow {id}: the verdict is {:?}, expected was {verdict:?}", told.get(id)));
+        let found = told.get(id).map_or("missing", String::as_str);
+        if found != verdict {
+            return Err(format!("the verdict of flow `{id}` is {found}, expected was {verdict}"));
         }
     }
-    println!("\n{} of {} flows as expected", expected.len(), expected.len());
+    println!("\nall {} flows as expected", expected.len());
     Ok(())
 }
 
 /// The value of `field` in each line, by the line's `id`.
-fn by_id(lines: &str, field: &str) -> Result<HashMap<String, String>, Failure> {
-    let mut values = HashMap::new();
+fn by_id(lines: &str, field: &str) -> Result<BTreeMap<String, String>, Failure> {
+    let mut values = BTreeMap::new();
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {
         let flow: Value = serde_json::from_str(line).map_err(|error| format!("{error} in {line}"))?;
         let text = |key: &str| flow.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -135,7 +115,25 @@ fn by_id(lines: &str, field: &str) -> Result<HashMap<String, String>, Failure> {
 }
 
 /// The heading, and the command as a user would type it. Flushed: what follows comes from another process.
-fn heading(text: &str, arguments: &[&str]) -> Result<(), Failure> {
-    println!("\n# {text}\n$ policyc {}", arguments.join(" "));
+fn open(heading: &str, command: &Command) -> Result<(), Failure> {
+    let typed = line(command);
+    let arguments = typed.split_once(' ').map_or("", |(_, arguments)| arguments);
+    println!("\n# {heading}\n$ policyc {arguments}");
     std::io::stdout().flush().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_id;
+
+    #[test]
+    fn values_are_found_by_id() {
+        let values = by_id(
+            "{\"id\": \"a\", \"verdict\": \"allow\"}\n\n{\"id\": \"b\", \"verdict\": \"deny\"}\n",
+            "verdict",
+        );
+        assert_eq!(values.unwrap().into_values().collect::<Vec<_>>(), ["allow", "deny"]);
+        assert!(by_id("{\"id\": \"a\"}", "verdict").is_err());
+        assert!(by_id("nonsense", "verdict").is_err());
+    }
 }

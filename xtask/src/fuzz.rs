@@ -1,15 +1,19 @@
 //! `cargo xtask fuzz [--seconds N] [TARGET…]`: the targets of tests/fuzz, each for a bounded time.
 //!
-//! Seeds are kept in the repository and copied into the corpus, which is not. What crashes becomes a named case:
-//! tests/fuzz/README.md tells how.
+//! Seeds are kept in the repository and copied into the corpus, which is not. A seed image would be stale with the next
+//! layout, so it is compiled afresh from examples/shop. What crashes becomes a named case: tests/fuzz/README.md tells how.
 
 use crate::checkout::{Checkout, run as run_command};
+use crate::demo::SHOP;
 use crate::setup::Fuzzer;
 use crate::{Failure, setup};
 use std::fs;
 use std::path::Path;
 
 const FOLDER: &str = "tests/fuzz";
+
+/// The target whose inputs are images.
+const READS_IMAGES: &str = "image_loader";
 
 /// The command.
 pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failure> {
@@ -46,6 +50,9 @@ pub(crate) fn targets(checkout: &Checkout) -> Result<Vec<String>, Failure> {
 pub(crate) fn one(checkout: &Checkout, fuzzer: &Fuzzer, target: &str, seconds: u32) -> Result<(), Failure> {
     let corpus = checkout.root().join(FOLDER).join("corpus").join(target);
     plant_seeds(&checkout.root().join(FOLDER).join("seeds").join(target), &corpus)?;
+    if target == READS_IMAGES {
+        plant_image(checkout, &corpus.join("shop.wimg"))?;
+    }
     let mut command = checkout.cargo(&[]);
     command.args(fuzzer.toolchain).args([
         "fuzz",
@@ -81,4 +88,10 @@ fn plant_seeds(seeds: &Path, corpus: &Path) -> Result<(), Failure> {
         fs::copy(seed.path(), &target).map_err(|error| told(&target, error))?;
     }
     Ok(())
+}
+
+fn plant_image(checkout: &Checkout, image: &Path) -> Result<(), Failure> {
+    let mut command = checkout.cargo(&["run", "--quiet", "--package", "policyc", "--", "compile"]);
+    run_command(command.args(SHOP).arg("--output").arg(checkout.shown(image)))?;
+    if image.is_file() { Ok(()) } else { Err(format!("policyc did not write {}", checkout.shown(image))) }
 }
