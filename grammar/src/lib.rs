@@ -7,6 +7,7 @@
 //! them), and how diagnostics look on a terminal.
 
 pub mod diagnostic;
+mod findings;
 mod manifest;
 pub mod source;
 pub mod span;

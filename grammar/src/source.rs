@@ -35,9 +35,14 @@ impl Sources {
 
     /// Adds a file.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
-        let id = FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        let id = self.next_id();
         self.files.push(Source { name: name.into(), text: text.into() });
         id
+    }
+
+    /// The id that the next file added will have.
+    pub fn next_id(&self) -> FileId {
+        FileId(u32::try_from(self.files.len()).unwrap_or(u32::MAX))
     }
 
     /// The file of an id that this value gave out.
@@ -77,8 +82,8 @@ pub struct LineIndex<'t> {
 impl<'t> LineIndex<'t> {
     /// Finds the line starts.
     pub fn new(text: &'t str) -> Self {
-        let starts = memchr::memchr_iter(b'\n', text.as_bytes())
-            .map(|at| u32::try_from(at + 1).unwrap_or(u32::MAX));
+        let starts =
+            memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| u32::try_from(at + 1).unwrap_or(u32::MAX));
         LineIndex { text, starts: std::iter::once(0).chain(starts).collect() }
     }
 

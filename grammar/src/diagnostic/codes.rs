@@ -33,6 +33,7 @@ codes! {
     ForeignTag = "E106", "a tag has no place in a manifest";
     DuplicateKey = "E107", "a key is given twice";
     KeyNotText = "E108", "a mapping key is not text";
+    MoreErrors = "E109", "more errors than are shown";
 
     NotAnObject = "E201", "the document is not a Kubernetes object";
     ApiVersion = "E202", "the kind does not exist in this API version";
@@ -104,6 +105,8 @@ codes! {
     EmptyInput = "W613", "the input holds no policy";
     NoDefaultDeny = "W614", "request rules only watch without default deny";
     UnknownSecret = "W615", "no such secret in the cluster";
+    EndPortIgnored = "W616", "an endPort has no effect";
+    MoreWarnings = "W617", "more warnings than are shown";
 }
 
 impl Code {

@@ -1,0 +1,71 @@
+//! The findings of one file while it is read.
+//!
+//! Errors and warnings are bounded apart, so that a flood of warnings never hides an error. What is
+//! beyond the bound is counted and told in one last finding of each kind.
+
+use crate::diagnostic::{Code, Diagnostic, Severity};
+use crate::span::{FileId, Span};
+
+/// Collects findings.
+#[derive(Debug)]
+pub(crate) struct Findings {
+    list: Vec<Diagnostic>,
+    limit: usize,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Findings {
+    /// Keeps at most `limit` errors and as many warnings.
+    pub(crate) fn new(limit: usize) -> Self {
+        Findings { list: Vec::new(), limit, errors: 0, warnings: 0 }
+    }
+
+    /// Takes one finding.
+    pub(crate) fn push(&mut self, finding: Diagnostic) {
+        let count = match finding.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        if *count <= self.limit {
+            self.list.push(finding);
+        }
+    }
+
+    /// Whether another warning would only be counted; saves composing it.
+    pub(crate) fn is_full_of_warnings(&self) -> bool {
+        self.warnings >= self.limit
+    }
+
+    /// Counts a warning that is not composed because [`Findings::is_full_of_warnings`].
+    pub(crate) fn count_warnings(&mut self, more: usize) {
+        self.warnings += more;
+    }
+
+    /// Errors so far, shown or not.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors
+    }
+
+    /// All findings in the order of the text, and what was left out at the end.
+    pub(crate) fn finish(mut self, file: FileId, end: u32) -> Vec<Diagnostic> {
+        self.list.sort_by_key(|finding| finding.span.start);
+        for (count, code, one) in
+            [(self.errors, Code::MoreErrors, "error"), (self.warnings, Code::MoreWarnings, "warning")]
+        {
+            if let Some(rest @ 1..) = count.checked_sub(self.limit) {
+                let plural = if rest == 1 { "" } else { "s" };
+                self.list.push(
+                    Diagnostic::new(
+                        code,
+                        Span::point(file, end),
+                        format!("{rest} more {one}{plural} in this file"),
+                    )
+                    .help("repair those shown and look again"),
+                );
+            }
+        }
+        self.list
+    }
+}

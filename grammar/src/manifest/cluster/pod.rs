@@ -1,0 +1,91 @@
+//! Pods: labels, addresses, ports, and which node they run on.
+
+use super::super::context::Context;
+use super::super::metadata::metadata;
+use super::super::network_policy::protocol;
+use super::{NAMESPACED, address, object};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::tree::{ContainerPort, Pod, Protocol};
+use crate::yaml::Value;
+
+/// Reads a Pod.
+pub(crate) fn pod(cx: &mut Context<'_>, value: Value<'_>) -> Option<Pod> {
+    let meta = metadata(cx, value, NAMESPACED);
+    let mut pod = Pod {
+        meta: meta?,
+        node: None,
+        host_network: false,
+        service_account: None,
+        addresses: Vec::new(),
+        ports: Vec::new(),
+        finished: false,
+    };
+    if let Some(spec) = object(cx, value, "spec") {
+        let mut text =
+            |field| spec.get(field).and_then(|value| cx.string(value, field)).map(|text| text.value);
+        pod.node = text("nodeName").filter(|name| !name.is_empty());
+        // `serviceAccount` is the older name of the same field.
+        pod.service_account =
+            text("serviceAccountName").or_else(|| text("serviceAccount")).filter(|name| !name.is_empty());
+        pod.host_network =
+            spec.get("hostNetwork").and_then(|value| cx.boolean(value, "hostNetwork")).unwrap_or(false);
+        containers(cx, spec, "containers", &mut pod.ports);
+        containers(cx, spec, "initContainers", &mut pod.ports);
+    }
+    if let Some(status) = object(cx, value, "status") {
+        if let Some(phase) = status.get("phase").and_then(|value| cx.text(value, "phase")) {
+            pod.finished = matches!(phase.value, "Succeeded" | "Failed");
+        }
+        if let Some(ip) = status.get("podIP") {
+            address(cx, ip, "podIP", &mut pod.addresses);
+        }
+        if let Some(list) = status.get("podIPs") {
+            cx.items(list, "podIPs", |cx, item| match item.get("ip") {
+                Some(ip) => address(cx, ip, "ip", &mut pod.addresses),
+                None => cx.wrong_type(item, "an item of `podIPs`", "an object with `ip`"),
+            });
+        }
+    }
+    Some(pod)
+}
+
+fn containers(cx: &mut Context<'_>, spec: Value<'_>, field: &str, ports: &mut Vec<ContainerPort>) {
+    let Some(list) = spec.get(field) else { return };
+    cx.items(list, field, |cx, container| {
+        // Of init containers only sidecars go on running beside the others.
+        let sidecar = container.get("restartPolicy").and_then(Value::raw) == Some("Always");
+        if field == "initContainers" && !sidecar {
+            return;
+        }
+        if container.pairs().is_none() {
+            cx.wrong_type(container, "a container", "an object");
+        } else if let Some(list) = container.get("ports") {
+            cx.items(list, "ports", |cx, item| ports.extend(port(cx, item)));
+        }
+    });
+}
+
+fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<ContainerPort> {
+    if value.pairs().is_none() {
+        cx.wrong_type(value, "an item of `ports`", "an object");
+        return None;
+    }
+    let name = value.get("name").and_then(|name| cx.text(name, "name")).filter(|name| !name.value.is_empty());
+    let protocol = match value.get("protocol") {
+        Some(value) => protocol(cx, value)?,
+        None => Protocol::Tcp,
+    };
+    let Some(number) = value.get("containerPort") else {
+        cx.missing(value.head(), "a port of a container", "containerPort", "give the number");
+        return None;
+    };
+    let written = cx.integer(number, "containerPort")?;
+    let Some(port @ 1..) = u16::try_from(written).ok() else {
+        cx.report(
+            Diagnostic::new(Code::Port, number.span(), format!("{written} is not a port"))
+                .labelled("ports go from 1 to 65535"),
+        );
+        return None;
+    };
+    Some(ContainerPort { name: name.map(|name| name.value.to_ascii_lowercase()), port, protocol })
+}

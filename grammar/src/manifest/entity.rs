@@ -1,0 +1,49 @@
+//! `fromEntities` and `toEntities`.
+
+use super::context::Context;
+use super::hint;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Spanned;
+use crate::tree::Entity;
+use crate::yaml::Value;
+
+const ENTITIES: &[(&str, Entity)] = &[
+    ("all", Entity::All),
+    ("world", Entity::World),
+    ("world-ipv4", Entity::WorldIpv4),
+    ("world-ipv6", Entity::WorldIpv6),
+    ("cluster", Entity::Cluster),
+    ("host", Entity::Host),
+    ("init", Entity::Init),
+    ("ingress", Entity::Ingress),
+    ("unmanaged", Entity::Unmanaged),
+    ("remote-node", Entity::RemoteNode),
+    ("health", Entity::Health),
+    ("none", Entity::None),
+    ("kube-apiserver", Entity::KubeApiserver),
+];
+
+/// Reads a list of entities.
+pub(crate) fn entities(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Vec<Spanned<Entity>>> {
+    cx.list_of(value, name, |cx, item| {
+        let text = cx.text(item, name)?;
+        if let Some(&(_, entity)) = ENTITIES.iter().find(|(name, _)| *name == text.value) {
+            return Some(Spanned::new(entity, text.span));
+        }
+        let names: Vec<&str> = ENTITIES.iter().map(|&(name, _)| name).collect();
+        let help = match hint::nearest(text.value, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("entities are {}", hint::list(&names)),
+        };
+        cx.report(
+            Diagnostic::new(
+                Code::Entity,
+                text.span,
+                format!("`{}` is not an entity", hint::short(text.value)),
+            )
+            .labelled("no such entity")
+            .help(help),
+        );
+        None
+    })
+}

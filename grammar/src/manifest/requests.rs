@@ -1,0 +1,108 @@
+//! `rules` of a port list: HTTP or DNS.
+
+use super::context::Context;
+use super::decode::Shape;
+use super::{fqdn, header, hint};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Spanned;
+use crate::tree::{HttpRule, RequestRules};
+use crate::yaml::Value;
+use regex_automata::meta::Regex;
+
+/// Memory that one expression may take when compiled.
+const REGEX_BYTES: usize = 1 << 20;
+
+const RULES: Shape = Shape {
+    what: "`rules`",
+    fields: &["http", "dns", "kafka", "l7proto", "l7"],
+    elsewhere: &[("https", "did you mean `http`?")],
+};
+
+const HTTP: Shape = Shape {
+    what: "an HTTP rule",
+    fields: &["method", "path", "host", "headers", "headerMatches"],
+    elsewhere: &[
+        ("hosts", "did you mean `host`? It is one expression"),
+        ("methods", "did you mean `method`? It is one expression"),
+    ],
+};
+
+/// Reads `rules`. `None` if there are none, or if they cannot be read.
+pub(crate) fn rules(cx: &mut Context<'_>, value: Value<'_>) -> Option<RequestRules> {
+    let (mut http, mut dns) = (None, None);
+    cx.fields(value, &RULES, |cx, field, value, key| match field {
+        "http" => http = cx.list_of(value, "http", http_rule).map(|list| (key, list)),
+        "dns" => dns = fqdn::selectors(cx, value, "dns").map(|list| (key, list)),
+        _ => cx.report(
+            Diagnostic::new(Code::UnsupportedField, key, format!("Weir does not implement `{field}` rules"))
+                .labelled("not implemented")
+                .help("Cilium 1.20 removes them; request rules are `http` and `dns`"),
+        ),
+    });
+    match (http, dns) {
+        (Some((http_at, http)), Some((dns_at, dns))) if !http.is_empty() || !dns.is_empty() => {
+            let (first, second) =
+                if http_at.start < dns_at.start { (http_at, dns_at) } else { (dns_at, http_at) };
+            cx.report(
+                Diagnostic::new(Code::L7Mix, second, "`http` and `dns` exclude each other")
+                    .labelled("a second kind of request rules")
+                    .also(first, "the first one")
+                    .help("write two items of `toPorts`"),
+            );
+            None
+        }
+        (Some((_, http)), _) if !http.is_empty() => Some(RequestRules::Http(http)),
+        (_, Some((_, dns))) if !dns.is_empty() => Some(RequestRules::Dns(dns)),
+        _ => None,
+    }
+}
+
+fn http_rule(cx: &mut Context<'_>, value: Value<'_>) -> Option<HttpRule> {
+    let mut rule = HttpRule {
+        span: value.span(),
+        method: None,
+        path: None,
+        host: None,
+        headers: Vec::new(),
+        header_matches: Vec::new(),
+    };
+    cx.fields(value, &HTTP, |cx, field, value, _| match field {
+        "method" => rule.method = expression(cx, value, field),
+        "path" => rule.path = expression(cx, value, field),
+        "host" => rule.host = expression(cx, value, field),
+        "headers" => rule.headers = cx.list_of(value, field, header::line).unwrap_or_default(),
+        _ => rule.header_matches = cx.list_of(value, field, header::header_match).unwrap_or_default(),
+    })
+    .then_some(rule)
+}
+
+/// A regular expression over the whole string; an empty one is left out, as in the API.
+fn expression(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Spanned<String>> {
+    let text = cx.string(value, name)?;
+    if text.value.is_empty() {
+        return None;
+    }
+    let config = Regex::config().nfa_size_limit(Some(REGEX_BYTES)).onepass_size_limit(Some(REGEX_BYTES));
+    if let Err(error) = Regex::builder().configure(config).build(&text.value) {
+        let too_large = error.size_limit().is_some();
+        let shown = hint::short(&text.value);
+        let message = if too_large {
+            format!("the expression `{shown}` is too large")
+        } else {
+            format!("`{shown}` is not a regular expression")
+        };
+        let help = match text.value.as_str() {
+            _ if too_large => "use fewer or smaller repetitions",
+            "*" => "to match everything leave the field out, or write `.*`",
+            text if text.starts_with('*') => "a star repeats what stands before it; for anything write `.*`",
+            text if text.contains("(?=") || text.contains("(?!") || text.contains("(?<") => {
+                "the proxy's expressions know no look-around"
+            }
+            text if text.contains('{') => "write `\\{` for a brace that is meant literally",
+            _ => "paths, methods and hosts are regular expressions over the whole string",
+        };
+        cx.report(Diagnostic::new(Code::Regex, text.span, message).labelled("does not compile").help(help));
+        return None;
+    }
+    Some(text)
+}
