@@ -1,6 +1,8 @@
 //! The thing to beat: a policy file parsed by serde_yaml into typed structs of strings, and nothing else done with it.
 //!
-//!     serde_yaml_strings FILE
+//! ```text
+//! serde_yaml_strings FILE
+//! ```
 //!
 //! No place is kept, no CIDR is parsed, nothing is checked. A compiler that does all of that in less has earned its parser.
 

@@ -1,6 +1,8 @@
 //! What whole processes cost: CPU time and peak memory of commands, run in turns.
 //!
-//!     whole_process [--runs N] -- COMMAND ARG… [-- COMMAND ARG…]…
+//! ```text
+//! whole_process [--runs N] -- COMMAND ARG… [-- COMMAND ARG…]…
+//! ```
 //!
 //! Prints one line per command, in order: `cpu_ms_min cpu_ms_median wall_ms_min peak_rss_kib`, separated by tabs. CPU is user
 //! and system time together: on a machine shared with others, wall time tells about the others. Commands take turns, so
