@@ -1,7 +1,7 @@
 //! The million CIDRs of [`super::million`] dealt at random to 64 egress rules with a port each.
 //!
-//! Nested prefixes of different rules make tens of thousands of distinct memberships: the case that breaks a table
-//! whose rows are dear.
+//! Nested prefixes of different rules make 1.67 million IPv4 ranges of 39,000 distinct memberships: the case that breaks a
+//! table whose rows are dear.
 
 use super::{Workload, million};
 use crate::prefixes::Prefix;

@@ -67,8 +67,13 @@ fn banned(entry: &str) -> Result<Banned, Failure> {
     let unreadable = |what: &str| format!("deny.toml: {what} in `{entry}`");
     let spec = strings(field(entry, "crate").ok_or_else(|| unreadable("no `crate`"))?);
     let spec = spec.first().ok_or_else(|| unreadable("no name"))?.clone();
-    let (name, versions) = spec.split_once('@').unwrap_or((&spec, "*"));
-    let versions = VersionReq::parse(versions).map_err(|error| unreadable(&error.to_string()))?;
+    // cargo-deny writes a range after a colon and one version after an at sign.
+    let (name, versions) = match (spec.split_once(':'), spec.split_once('@')) {
+        (Some((name, range)), _) => (name, range.to_owned()),
+        (None, Some((name, version))) => (name, format!("={version}")),
+        (None, None) => (spec.as_str(), "*".to_owned()),
+    };
+    let versions = VersionReq::parse(&versions).map_err(|error| unreadable(&error.to_string()))?;
     let reason = field(entry, "reason").map(strings).and_then(|found| found.first().cloned());
     let wrappers = field(entry, "wrappers").and_then(|rest| rest.split(']').next());
     Ok(Banned {
@@ -108,7 +113,8 @@ allow = [
 wildcards = "deny"
 deny = [
     { crate = "old", wrappers = ["one", "two"], reason = "archived, and slow" },
-    { crate = "h2@<0.4.16", reason = "a hole" },
+    { crate = "h2:<0.4.16", reason = "a hole" },
+    { crate = "exact@1.0.0", reason = "a hole" },
 ]
 "#;
 
@@ -120,13 +126,15 @@ deny = [
         assert_eq!(file.banned[0].reason, "archived, and slow");
         assert!(file.banned[1].matches("h2", &Version::new(0, 4, 15)));
         assert!(!file.banned[1].matches("h2", &Version::new(0, 4, 16)));
+        assert!(file.banned[2].matches("exact", &Version::new(1, 0, 0)));
+        assert!(!file.banned[2].matches("exact", &Version::new(1, 0, 1)));
     }
 
     #[test]
     fn a_list_that_cannot_be_found_is_an_error() {
         assert!(DenyFile::parse("[licenses]\nallow = [\"MIT\"]\n").is_err());
         assert!(DenyFile::parse(&TEXT.replace("[bans]", "[ban]")).is_err());
-        assert!(DenyFile::parse(&TEXT.replace(", reason = \"a hole\"", "")).is_err());
+        assert!(DenyFile::parse(&TEXT.replace(", reason = \"archived, and slow\"", "")).is_err());
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(crate) fn check(checkout: &Checkout) -> Result<(), Failure> {
             println!("arrows, licences, banned crates and source files are as they should be");
             Ok(())
         }
+        1 => Err("1 finding".into()),
         number => Err(format!("{number} findings")),
     }
 }
