@@ -9,6 +9,7 @@
 
 use ipnet::IpNet;
 use std::sync::Arc;
+use weir_abi::RulePath;
 use weir_grammar::span::Span;
 use weir_grammar::tree::{CidrSet, FqdnSelector, HttpRule, Requirement};
 
@@ -174,7 +175,7 @@ pub struct Rule {
     /// Its policy, by place in [`PolicySet::policies`].
     pub policy: usize,
     /// Such as `egress[0].toPorts[1]`, `specs[2].ingressDeny[0]`.
-    pub path: String,
+    pub path: RulePath,
     /// Where.
     pub span: Span,
     /// Whose traffic, by place in [`PolicySet::subjects`].

@@ -12,7 +12,19 @@
 //!
 //! Not here: reading files, terminals, and the kernel.
 
+pub mod classes;
 pub mod cluster;
+pub mod compile;
+pub mod flow;
+pub mod fqdn;
+pub mod identity;
+pub mod image;
+pub mod interpret;
 pub mod ir;
+mod json;
 pub mod labels;
+pub mod reference;
+pub mod requests;
+pub mod resolve;
+pub mod tables;
 pub mod translate;

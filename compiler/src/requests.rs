@@ -17,7 +17,7 @@ use crate::ir::Requests;
 use regex_automata::meta::Regex;
 use regex_automata::{Anchored, Input};
 use rustc_hash::FxHashSet;
-use weir_abi::{RequestKind, RequestRule, RequestSet};
+use weir_abi::{RequestKind, RequestRule};
 use weir_grammar::tree;
 
 /// Bytes of one compiled expression; the lazy automaton's cache is bounded by the library.
@@ -208,17 +208,13 @@ impl Matcher {
         }
     }
 
-    /// The rules of a set of an image, each with the id of the rule that it belongs to.
-    pub fn from_image(set: &RequestSet<'_>, secrets: &Secrets) -> Vec<(u32, Self)> {
-        let compile = |rule: RequestRule<'_>| {
-            let matcher = match (rule.kind()?, rule.dns()) {
-                (RequestKind::Http, _) => Matcher::http(&HttpParts::from_image(&rule), secrets),
-                (RequestKind::Dns, Some((text, is_pattern))) => Matcher::dns(text, is_pattern),
-                (RequestKind::Dns, None) | (RequestKind::Tls, _) => return None,
-            };
-            Some((rule.rule(), matcher))
-        };
-        set.rules().filter_map(compile).collect()
+    /// A rule of an image; `None` for TLS, which asks nothing.
+    pub fn from_image(rule: &RequestRule<'_>, secrets: &Secrets) -> Option<Self> {
+        match (rule.kind()?, rule.dns()) {
+            (RequestKind::Http, _) => Some(Matcher::http(&HttpParts::from_image(rule), secrets)),
+            (RequestKind::Dns, Some((text, is_pattern))) => Some(Matcher::dns(text, is_pattern)),
+            (RequestKind::Dns, None) | (RequestKind::Tls, _) => None,
+        }
     }
 
     /// Whether the rule admits what is asked. What is of another kind is not its business: admitted.

@@ -21,6 +21,8 @@ impl Identity {
     pub const INIT: Identity = Identity(5);
     /// Any other node.
     pub const REMOTE_NODE: Identity = Identity(6);
+    /// The API server where it is no node.
+    pub const KUBE_APISERVER: Identity = Identity(7);
     /// Ingress proxies.
     pub const INGRESS: Identity = Identity(8);
     /// Outside, IPv4.
@@ -30,7 +32,7 @@ impl Identity {
     /// First number for pods. Numbers below are reserved and never handed out.
     pub const FIRST_POD: u32 = 256;
     /// One past the last number for pods.
-    pub const END_POD: u32 = 1 << 16;
+    pub const END_POD: u32 = 1 << 20;
     /// First number of the scope for nodes seen from outside (`reserved:remote-node` and labels).
     pub const FIRST_NODE: u32 = 0x0200_0000;
     /// First number of the scope for nodes seen from themselves (`reserved:host` and labels).
@@ -39,12 +41,12 @@ impl Identity {
     pub const NODES: u32 = 1 << 16;
 
     /// Place in the pod table, for reserved numbers and pods.
-    pub(crate) const fn pod_index(self) -> Option<usize> {
+    pub const fn pod_index(self) -> Option<usize> {
         if self.0 < Self::END_POD { Some(self.0 as usize) } else { None }
     }
 
     /// Place in the node table: remote form first, host form of the same node right after it.
-    pub(crate) const fn node_index(self) -> Option<usize> {
+    pub const fn node_index(self) -> Option<usize> {
         if self.0 >= Self::FIRST_HOST && self.0 < Self::FIRST_HOST + Self::NODES {
             Some((self.0 - Self::FIRST_HOST) as usize * 2 + 1)
         } else if self.0 >= Self::FIRST_NODE && self.0 < Self::FIRST_NODE + Self::NODES {

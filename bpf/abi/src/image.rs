@@ -35,6 +35,9 @@ pub struct Endpoint {
     pub ingress: Table,
     /// Its table for traffic from it.
     pub egress: Table,
+    /// Whether the image has its policy. An image for one node knows the endpoints elsewhere only as
+    /// peers; their tables are meaningless.
+    pub enforced_here: bool,
 }
 
 /// What happens to the first packet of a connection, and why.
@@ -70,20 +73,6 @@ impl Outcome {
         requests: None,
         exact_port: false,
     };
-
-    pub(crate) fn from_record(record: &OutcomeRecord) -> Option<Outcome> {
-        let action = Action::from_u8(record.action)?;
-        Some(Outcome {
-            action,
-            reason: Reason::from_u8(record.reason)?,
-            rule: (record.rule != NO_RULE).then_some(record.rule),
-            requests: match action {
-                Action::Redirect => Some((RequestKind::from_u8(record.requests)?, record.request_set)),
-                Action::Allow | Action::Deny => None,
-            },
-            exact_port: record.flags & EXACT_PORT != 0,
-        })
-    }
 }
 
 /// An opened image: every section in place, every offset checked.
@@ -158,10 +147,11 @@ impl<'a> Image<'a> {
             Some(index) => self.endpoints.get(index)?,
             None => self.node_endpoints.get(identity.node_index()?)?,
         };
-        (record.known == 1).then_some(Endpoint {
+        (record.known > 0).then_some(Endpoint {
             class: PeerClass(record.class),
             ingress: Table(record.ingress),
             egress: Table(record.egress),
+            enforced_here: record.known == 2,
         })
     }
 
@@ -188,8 +178,22 @@ impl<'a> Image<'a> {
         }
         self.outcome_index(table, peer, port)
             .and_then(|index| self.outcomes.get(index as usize))
-            .and_then(Outcome::from_record)
+            .and_then(|record| self.outcome(record))
             .unwrap_or(Outcome::UNKNOWN)
+    }
+
+    #[inline]
+    fn outcome(&self, record: &OutcomeRecord) -> Option<Outcome> {
+        let action = Action::from_u8(record.action)?;
+        let (rule, requests) = match action {
+            Action::Redirect => {
+                let set = self.request_sets.get(record.rule_or_set as usize)?;
+                (Some(set.rule), Some((RequestKind::from_u8(record.requests)?, record.rule_or_set)))
+            }
+            Action::Allow | Action::Deny => ((record.rule_or_set != NO_RULE).then_some(record.rule_or_set), None),
+        };
+        let reason = Reason::from_u8(record.reason)?;
+        Some(Outcome { action, reason, rule, requests, exact_port: record.flags & EXACT_PORT != 0 })
     }
 
     #[inline]

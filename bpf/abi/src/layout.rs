@@ -170,7 +170,7 @@ records! {
         ingress: u32,
         /// Table for traffic from it; 0: no policy.
         egress: u32,
-        /// 1 if the image knows the identity.
+        /// 0: the image does not know the identity; 1: as a peer; 2: as an endpoint too.
         known: u32,
     }
 
@@ -224,12 +224,11 @@ records! {
         reason: u8,
         /// [`RequestKind`] of a redirect, else 0.
         requests: u8,
-        /// 1 if a plain rule admits exactly this port (see [`EXACT_PORT`]).
+        /// [`EXACT_PORT`] or 0.
         flags: u8,
-        /// The rule that decided; for default deny, the first that isolates. [`NO_RULE`] if none.
-        rule: u32,
-        /// Request set of a redirect.
-        request_set: u32,
+        /// Of a redirect the request set, which names the rule; else the rule that decided, for
+        /// default deny the first that isolates, [`NO_RULE`] if none.
+        rule_or_set: u32,
     }
 
     /// Text in [`Section::Strings`].
@@ -240,18 +239,18 @@ records! {
         len: u32,
     }
 
-    /// A rule, as people name it.
+    /// A rule, as people name it. Its policy is the last whose `first_rule` is not above its id.
     RuleRecord {
-        /// Its policy.
-        policy: u32,
-        /// Such as `egress[0].toPorts[1]`.
-        path: Text,
+        /// Place in its section.
+        element: u32,
+        /// Place in the element's port lists.
+        list: u16,
+        /// Section, part and spec: see [`crate::RulePath`].
+        place: u16,
     }
 
-    /// Where a rule is written.
+    /// Where a rule is written, in its policy's file.
     PlaceRecord {
-        /// File name.
-        file: Text,
         /// Line from 1.
         line: u32,
         /// Column from 1.
@@ -266,6 +265,10 @@ records! {
         namespace: Text,
         /// Its name.
         name: Text,
+        /// The file it is in.
+        file: Text,
+        /// Its first rule; those of the next policy follow.
+        first_rule: u32,
     }
 
     /// The labels of an identity.
@@ -278,10 +281,12 @@ records! {
 
     /// The request rules that meet in one outcome.
     RequestSetRecord {
+        /// The first rule that redirects.
+        rule: u32,
         /// [`RequestKind`].
-        kind: u32,
+        kind: u16,
         /// 1 if every request passes.
-        wildcard: u32,
+        wildcard: u16,
         /// First entry in [`Section::RequestMembers`].
         start: u32,
         /// Entries.
@@ -330,10 +335,8 @@ records! {
         text: Text,
         /// 1 for a pattern.
         is_pattern: u32,
-        /// The class for IPv4 addresses.
-        class_v4: u32,
-        /// The class for IPv6 addresses.
-        class_v6: u32,
+        /// The class.
+        class: u32,
     }
 
     /// A named fact about the image.
@@ -345,7 +348,7 @@ records! {
     }
 }
 
-/// [`OutcomeRecord::rule`] where no rule decided.
+/// [`OutcomeRecord::rule_or_set`] where no rule decided.
 pub const NO_RULE: u32 = u32::MAX;
 /// [`OutcomeRecord::flags`]: a plain rule for exactly this port admits the traffic, which makes it a
 /// wildcard for DNS requests too.
@@ -411,6 +414,8 @@ reasons! {
     OwnNode = 6, "own-node";
     /// The image does not know the endpoint whose traffic it is.
     UnknownEndpoint = 7, "unknown-endpoint";
+    /// The image is for another node, which decides.
+    EnforcedElsewhere = 8, "enforced-elsewhere";
 }
 
 /// The kind of requests that a redirect is about.

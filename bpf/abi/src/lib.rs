@@ -36,6 +36,7 @@ pub mod layout;
 mod mapped;
 mod open;
 mod prefix;
+mod rule_path;
 mod user;
 
 pub use identity::Identity;
@@ -45,6 +46,7 @@ pub use layout::{Action, Reason, RequestKind};
 pub use mapped::MappedImage;
 pub use open::{ImageError, checksum};
 pub use prefix::{V4Table, V6Table};
+pub use rule_path::{Part, RulePath, RuleSection};
 pub use user::{FqdnEntry, HeaderMatch, IdentityEntry, PolicyEntry, RequestRule, RequestSet, RuleEntry};
 
 /// Layout version. Any change to [`layout`] takes the next number; a reader refuses every other.

@@ -259,7 +259,7 @@ impl Image<'_> {
             record.class < self.header.peer_classes
                 && (record.ingress as usize) < self.tables.len()
                 && (record.egress as usize) < self.tables.len()
-                && record.known <= 1
+                && record.known <= 2
         };
         all(Section::Endpoints, self.endpoints, fits)?;
         all(Section::NodeEndpoints, self.node_endpoints, fits)
@@ -396,13 +396,16 @@ impl Image<'_> {
             }
         }
         all(Section::Outcomes, self.outcomes, |outcome| {
-            let action = Action::from_u8(outcome.action);
-            action.is_some()
-                && Reason::from_u8(outcome.reason).is_some()
-                && (outcome.rule == NO_RULE || (outcome.rule as usize) < self.rules.len())
-                && (action != Some(Action::Redirect)
-                    || (RequestKind::from_u8(outcome.requests).is_some()
-                        && (outcome.request_set as usize) < self.request_sets.len()))
+            let value = outcome.rule_or_set;
+            Reason::from_u8(outcome.reason).is_some()
+                && match Action::from_u8(outcome.action) {
+                    Some(Action::Redirect) => {
+                        RequestKind::from_u8(outcome.requests).is_some()
+                            && (value as usize) < self.request_sets.len()
+                    }
+                    Some(Action::Allow | Action::Deny) => value == NO_RULE || (value as usize) < self.rules.len(),
+                    None => false,
+                }
         })
     }
 
@@ -411,20 +414,22 @@ impl Image<'_> {
             let start = text.start as usize;
             start.checked_add(text.len as usize).is_some_and(|end| self.strings.get(start..end).is_some())
         };
-        all(Section::Rules, self.rules, |rule| {
-            (rule.policy as usize) < self.policies.len() && text(rule.path)
-        })?;
         if self.places.len() != self.rules.len() {
             return Err(ImageError::Extent { section: Section::Places as usize });
         }
-        all(Section::Places, self.places, |place| text(place.file))?;
         all(Section::Policies, self.policies, |policy| {
-            text(policy.kind) && text(policy.namespace) && text(policy.name)
+            [policy.kind, policy.namespace, policy.name, policy.file].into_iter().all(text)
         })?;
+        if !self.policies.is_sorted_by_key(|policy| policy.first_rule)
+            || (!self.rules.is_empty() && self.policies.first().is_none_or(|policy| policy.first_rule != 0))
+        {
+            return Err(ImageError::Record { section: Section::Policies, index: 0 });
+        }
         all(Section::Identities, self.identities, |identity| text(identity.labels))?;
         all(Section::RequestSets, self.request_sets, |set| {
             u8::try_from(set.kind).ok().and_then(RequestKind::from_u8).is_some()
                 && set.wildcard <= 1
+                && (set.rule as usize) < self.rules.len()
                 && run(set.start, set.len as usize, self.request_members.len())
         })?;
         all(Section::RequestMembers, self.request_members, |&rule| (rule as usize) < self.request_rules.len())?;
@@ -438,9 +443,7 @@ impl Image<'_> {
             header.mismatch <= 4 && header.has_value <= 1 && [header.name, header.value, header.secret].into_iter().all(text)
         })?;
         all(Section::Fqdns, self.fqdns, |fqdn| {
-            text(fqdn.text)
-                && fqdn.class_v4 < self.header.peer_classes
-                && fqdn.class_v6 < self.header.peer_classes
+            text(fqdn.text) && fqdn.class < self.header.peer_classes
         })?;
         all(Section::Facts, self.facts, |fact| text(fact.key) && text(fact.value))
     }

@@ -3,6 +3,7 @@
 use crate::identity::Identity;
 use crate::image::{Image, PeerClass};
 use crate::layout::{FqdnRecord, RequestKind, RequestRuleRecord, Text};
+use crate::rule_path::RulePath;
 
 /// A rule, its policy, and where it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,9 +11,7 @@ pub struct RuleEntry<'a> {
     /// Its policy.
     pub policy: PolicyEntry<'a>,
     /// Such as `egress[0].toPorts[1]`.
-    pub path: &'a str,
-    /// The file.
-    pub file: &'a str,
+    pub path: RulePath,
     /// Line from 1.
     pub line: u32,
     /// Column from 1.
@@ -28,6 +27,8 @@ pub struct PolicyEntry<'a> {
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
+    /// The file it is in.
+    pub file: &'a str,
 }
 
 /// An identity's number and labels.
@@ -46,16 +47,17 @@ pub struct FqdnEntry<'a> {
     pub text: &'a str,
     /// Whether stars are meant.
     pub is_pattern: bool,
-    /// The class of an IPv4 address that only this selects.
-    pub class_v4: PeerClass,
-    /// The class of an IPv6 address that only this selects.
-    pub class_v6: PeerClass,
+    /// The class of what only this selects. An address that has several names has several classes
+    /// besides its own; the strongest verdict of all holds.
+    pub class: PeerClass,
 }
 
 /// The request rules that meet in one outcome.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestSet<'a> {
     image: Image<'a>,
+    /// The first rule that redirects.
+    pub rule: u32,
     /// What the requests are.
     pub kind: RequestKind,
     /// Whether every request passes.
@@ -97,10 +99,10 @@ impl<'a> Image<'a> {
     pub fn rule(&self, id: u32) -> Option<RuleEntry<'a>> {
         let rule = self.rules.get(id as usize)?;
         let place = self.places.get(id as usize)?;
+        let policy = self.policies.partition_point(|policy| policy.first_rule <= id).checked_sub(1)?;
         Some(RuleEntry {
-            policy: self.policy(rule.policy)?,
-            path: self.text(rule.path),
-            file: self.text(place.file),
+            policy: self.policy(u32::try_from(policy).ok()?)?,
+            path: RulePath::from_record(rule),
             line: place.line,
             column: place.column,
         })
@@ -118,6 +120,7 @@ impl<'a> Image<'a> {
             kind: self.text(policy.kind),
             namespace: self.text(policy.namespace),
             name: self.text(policy.name),
+            file: self.text(policy.file),
         })
     }
 
@@ -141,8 +144,7 @@ impl<'a> Image<'a> {
         self.fqdns.iter().map(move |record: &'a FqdnRecord| FqdnEntry {
             text: image.text(record.text),
             is_pattern: record.is_pattern == 1,
-            class_v4: PeerClass(record.class_v4),
-            class_v6: PeerClass(record.class_v6),
+            class: PeerClass(record.class),
         })
     }
 
@@ -163,6 +165,7 @@ impl<'a> Image<'a> {
         let start = record.start as usize;
         Some(RequestSet {
             image: *self,
+            rule: record.rule,
             kind: RequestKind::from_u8(u8::try_from(record.kind).ok()?)?,
             wildcard: record.wildcard == 1,
             members: self.request_members.get(start..start + record.len as usize)?,

@@ -41,7 +41,7 @@ impl Origins for Image<'_> {
             namespace: entry.policy.namespace,
             name: entry.policy.name,
             path: entry.path.to_string(),
-            file: entry.file,
+            file: entry.policy.file,
             line: entry.line,
         })
     }

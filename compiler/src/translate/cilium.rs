@@ -2,13 +2,14 @@
 
 use super::{Element, Translation, scope};
 use crate::ir::{Direction, Effect, Peers, PortMatch, Ports, Requests, Subject, protocol};
+use weir_abi::{Part, RulePath, RuleSection};
 use weir_grammar::tree::{
     CiliumPolicy, IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol, RequestRules, Rule, Spec, SpecPlace,
 };
 
 /// Which of the four lists of a spec.
 struct Section {
-    name: &'static str,
+    name: RuleSection,
     direction: Direction,
     effect: Effect,
     isolates: bool,
@@ -24,9 +25,9 @@ impl Translation<'_> {
     }
 
     fn spec(&mut self, spec: Spec, namespace: Option<&str>) {
-        let prefix = match spec.place {
-            SpecPlace::Spec => String::new(),
-            SpecPlace::Specs(place) => format!("specs[{place}]."),
+        let place = match spec.place {
+            SpecPlace::Spec => None,
+            SpecPlace::Specs(place) => u16::try_from(place).ok(),
         };
         let subject = match (spec.subject, namespace) {
             (weir_grammar::tree::Subject::Nodes(selector), _) => Subject::Nodes(selector.requirements),
@@ -47,18 +48,18 @@ impl Translation<'_> {
         };
         let (ingress, egress) = (spec.default_deny_ingress, spec.default_deny_egress);
         let sections = [
-            section("ingress", Direction::Ingress, Effect::Allow, ingress, spec.ingress),
-            section("ingressDeny", Direction::Ingress, Effect::Deny, ingress, spec.ingress_deny),
-            section("egress", Direction::Egress, Effect::Allow, egress, spec.egress),
-            section("egressDeny", Direction::Egress, Effect::Deny, egress, spec.egress_deny),
+            section(RuleSection::Ingress, Direction::Ingress, Effect::Allow, ingress, spec.ingress),
+            section(RuleSection::IngressDeny, Direction::Ingress, Effect::Deny, ingress, spec.ingress_deny),
+            section(RuleSection::Egress, Direction::Egress, Effect::Allow, egress, spec.egress),
+            section(RuleSection::EgressDeny, Direction::Egress, Effect::Deny, egress, spec.egress_deny),
         ];
         for section in sections {
-            for (place, rule) in section.rules.into_iter().enumerate() {
+            for (element, rule) in (0..).zip(section.rules) {
                 let has_ports = rule.ports.as_ref().is_some_and(|ports| !ports.is_empty());
                 let has_icmps = rule.icmps.as_ref().is_some_and(|icmps| !icmps.is_empty());
                 let peers = self.peers_of(rule.peers, namespace, has_ports || has_icmps);
                 let element = Element {
-                    path: format!("{prefix}{}[{place}]", section.name),
+                    path: RulePath { spec: place, section: section.name, element, part: Part::Whole },
                     subject,
                     direction: section.direction,
                     effect: section.effect,
@@ -66,16 +67,16 @@ impl Translation<'_> {
                     peers: self.peers(peers),
                 };
                 if has_ports {
-                    for (place, list) in rule.ports.into_iter().flatten().enumerate() {
+                    for (list_place, list) in (0..).zip(rule.ports.into_iter().flatten()) {
                         let span = list.span;
                         let (ports, requests) = port_list(list);
-                        self.rule(&element, &format!(".toPorts[{place}]"), span, ports, requests);
+                        self.rule(&element, Part::Ports(list_place), span, ports, requests);
                     }
                 } else if has_icmps {
                     let ports = rule.icmps.into_iter().flatten().map(icmp_type).collect();
-                    self.rule(&element, ".icmps", rule.span, Ports::Any(ports), None);
+                    self.rule(&element, Part::Icmps, rule.span, Ports::Any(ports), None);
                 } else {
-                    self.rule(&element, "", rule.span, Ports::Everything, None);
+                    self.rule(&element, Part::Whole, rule.span, Ports::Everything, None);
                 }
             }
         }

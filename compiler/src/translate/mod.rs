@@ -12,6 +12,7 @@ mod scope;
 use crate::cluster::{Cluster, defined_twice};
 use crate::ir::{Direction, Effect, Peers, Policy, PolicyKind, PolicySet, Ports, Requests, Rule, Subject};
 use rustc_hash::FxHashMap;
+use weir_abi::{Part, RulePath};
 use weir_grammar::diagnostic::Diagnostic;
 use weir_grammar::span::Span;
 use weir_grammar::tree::{self, Object, Requirement, Scope};
@@ -79,7 +80,7 @@ struct Translation<'c> {
 
 /// What the rules split from one element have in common.
 struct Element {
-    path: String,
+    path: RulePath,
     subject: usize,
     direction: Direction,
     effect: Effect,
@@ -125,10 +126,10 @@ impl Translation<'_> {
         self.set.peers.len() - 1
     }
 
-    fn rule(&mut self, element: &Element, suffix: &str, span: Span, ports: Ports, requests: Option<Requests>) {
+    fn rule(&mut self, element: &Element, part: Part, span: Span, ports: Ports, requests: Option<Requests>) {
         self.set.rules.push(Rule {
             policy: self.set.policies.len() - 1,
-            path: format!("{}{suffix}", element.path),
+            path: RulePath { part, ..element.path },
             span,
             subject: element.subject,
             direction: element.direction,

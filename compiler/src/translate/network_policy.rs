@@ -4,6 +4,7 @@ use super::cilium::port_spec;
 use super::{Element, Translation, scope};
 use crate::ir::{CidrPart, Direction, Effect, Peers, Ports, Subject};
 use std::sync::Arc;
+use weir_abi::{Part, RulePath, RuleSection};
 use weir_grammar::span::Span;
 use weir_grammar::tree::{CidrBlock, CidrSet, NetworkPeer, NetworkPolicy, NetworkRule, Selector};
 
@@ -28,8 +29,12 @@ impl Translation<'_> {
         namespace: &str,
         span: Span,
     ) {
+        let section = match direction {
+            Direction::Ingress => RuleSection::Ingress,
+            Direction::Egress => RuleSection::Egress,
+        };
         let mut element = Element {
-            path: direction.as_str().to_owned(),
+            path: RulePath { spec: None, section, element: 0, part: Part::Section },
             subject,
             direction,
             effect: Effect::Allow,
@@ -39,9 +44,10 @@ impl Translation<'_> {
         if rules.is_empty() {
             // Isolation alone: a rule that matches nobody.
             element.peers = self.peers(Peers::default());
-            self.rule(&element, "", span, Ports::Everything, None);
+            self.rule(&element, Part::Section, span, Ports::Everything, None);
         }
-        for (place, rule) in rules.into_iter().enumerate() {
+        for (place, rule) in (0..).zip(rules) {
+            element.path.element = place;
             let peers = network_peers(rule.peers, namespace, rule.span);
             element.peers = self.peers(peers);
             let ports = if rule.ports.is_empty() {
@@ -49,7 +55,7 @@ impl Translation<'_> {
             } else {
                 Ports::Any(rule.ports.into_iter().flat_map(port_spec).collect())
             };
-            self.rule(&element, &format!("[{place}]"), rule.span, ports, None);
+            self.rule(&element, Part::Whole, rule.span, ports, None);
         }
     }
 }

@@ -1,0 +1,134 @@
+//! Peers and ports into classes: what no rule tells apart is one.
+//!
+//! A class is a set of *marks*. For peers a mark is one rule's peers (equal ones share a mark), for
+//! ports one port range. Two peers with the same marks get every verdict alike, so the tables have
+//! one row for both, be they a pod and a million prefixes.
+
+pub mod ports;
+pub mod sweep;
+
+use hashbrown::HashTable;
+use std::hash::Hasher;
+
+/// A number for something that rules tell peers or ports apart by.
+pub type Mark = u32;
+
+/// Sets of marks, each with a number in the order of first sight. Number 0 is the empty set.
+#[derive(Clone, Debug)]
+pub struct Classes {
+    numbers: HashTable<u32>,
+    starts: Vec<u32>,
+    marks: Vec<Mark>,
+}
+
+impl Default for Classes {
+    fn default() -> Self {
+        let mut classes = Classes { numbers: HashTable::new(), starts: vec![0], marks: Vec::new() };
+        classes.number(&[]);
+        classes
+    }
+}
+
+/// The hash of a set: the sum over its members, so a sweep can keep it up to date mark by mark.
+pub(crate) fn mark_hash(mark: Mark) -> u64 {
+    let mut hasher = rustc_hash::FxHasher::default();
+    hasher.write_u32(mark);
+    // FxHasher alone is linear in small numbers; the multiply-xor keeps sums apart.
+    let hash = hasher.finish() ^ 0x9E37_79B9_7F4A_7C15;
+    let hash = (hash ^ (hash >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    (hash ^ (hash >> 32)).wrapping_mul(0x94D0_49BB_1331_11EB) | 1
+}
+
+fn set_hash(marks: &[Mark]) -> u64 {
+    marks.iter().fold(0, |sum, &mark| sum.wrapping_add(mark_hash(mark)))
+}
+
+impl Classes {
+    /// How many classes there are.
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Never true: there is always the empty set.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The marks of a class, sorted.
+    pub fn marks(&self, class: u32) -> &[Mark] {
+        let class = class as usize;
+        &self.marks[self.starts[class] as usize..self.starts[class + 1] as usize]
+    }
+
+    /// The number of a set; `marks` are sorted and without repeats.
+    pub fn number(&mut self, marks: &[Mark]) -> u32 {
+        self.number_hashed(set_hash(marks), marks.len(), || marks.iter().copied())
+    }
+
+    /// The same, for a caller that knows the hash and builds the set only if it must.
+    fn number_hashed<I: Iterator<Item = Mark>>(&mut self, hash: u64, len: usize, marks: impl Fn() -> I) -> u32 {
+        let Classes { numbers, starts, marks: all } = self;
+        let slice = |class: u32| &all[starts[class as usize] as usize..starts[class as usize + 1] as usize];
+        let found = numbers.find(hash, |&class| {
+            let known = slice(class);
+            known.len() == len && known.iter().copied().eq(marks())
+        });
+        if let Some(&class) = found {
+            return class;
+        }
+        let class = u32::try_from(starts.len() - 1).unwrap_or(u32::MAX);
+        all.extend(marks());
+        starts.push(u32::try_from(all.len()).unwrap_or(u32::MAX));
+        let rehash = |class: &u32| set_hash(&all[starts[*class as usize] as usize..starts[*class as usize + 1] as usize]);
+        numbers.insert_unique(hash, class, rehash);
+        class
+    }
+}
+
+/// A set of marks that changes one by one, with counts, and knows its class.
+#[derive(Debug)]
+pub(crate) struct Active {
+    counts: Vec<i32>,
+    words: Vec<u64>,
+    len: usize,
+    hash: u64,
+}
+
+impl Active {
+    pub(crate) fn new(marks: usize) -> Self {
+        Active { counts: vec![0; marks], words: vec![0; marks.div_ceil(64)], len: 0, hash: 0 }
+    }
+
+    /// Counts a mark up or down; it is in the set while its count is above zero.
+    pub(crate) fn change(&mut self, mark: Mark, by: i32) {
+        let at = mark as usize;
+        let before = self.counts[at] > 0;
+        self.counts[at] += by;
+        let after = self.counts[at] > 0;
+        if before != after {
+            self.words[at / 64] ^= 1 << (at % 64);
+            if after {
+                self.len += 1;
+                self.hash = self.hash.wrapping_add(mark_hash(mark));
+            } else {
+                self.len -= 1;
+                self.hash = self.hash.wrapping_sub(mark_hash(mark));
+            }
+        }
+    }
+
+    pub(crate) fn class(&self, classes: &mut Classes) -> u32 {
+        classes.number_hashed(self.hash, self.len, || self.marks())
+    }
+
+    fn marks(&self) -> impl Iterator<Item = Mark> {
+        (0u32..).zip(&self.words).flat_map(|(word, &bits)| {
+            let mut bits = bits;
+            std::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+                bits &= bits - 1;
+                Some(word * 64 + bit)
+            })
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! Sections, text, header and checksum: the bytes of an image.
+
+use super::ports::PortImage;
+use super::prefix_v4::V4Image;
+use super::prefix_v6::V6Image;
+use crate::tables::EncodedTables;
+use rustc_hash::FxHashMap;
+use weir_abi::ABI_VERSION;
+use weir_abi::layout::{
+    EndpointRecord, Extent, FactRecord, FqdnRecord, Header, HeaderRecord, IdentityRecord, KERNEL_SECTIONS,
+    MAGIC, OutcomeRecord, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord,
+    SECTION_ALIGNMENT, SECTIONS, Section, Text,
+};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
+
+/// Everything that goes into an image but text.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each is the section of its name, told in weir_abi::layout")]
+pub struct Parts {
+    pub peer_classes: usize,
+    pub port_classes: usize,
+    /// By identity number; by node number, in pairs.
+    pub endpoints: [Vec<EndpointRecord>; 2],
+    pub v4: V4Image,
+    pub v6: V6Image,
+    pub ports: PortImage,
+    pub tables: EncodedTables,
+    pub outcomes: Vec<OutcomeRecord>,
+    pub rules: Vec<RuleRecord>,
+    pub policies: Vec<PolicyRecord>,
+    pub identities: Vec<IdentityRecord>,
+    pub request_sets: Vec<RequestSetRecord>,
+    pub request_members: Vec<u32>,
+    pub request_rules: Vec<RequestRuleRecord>,
+    pub headers: Vec<HeaderRecord>,
+    pub fqdns: Vec<FqdnRecord>,
+    pub facts: Vec<FactRecord>,
+    pub places: Vec<PlaceRecord>,
+}
+
+/// The bytes of an image, aligned so that it can be read in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageBytes {
+    words: Vec<u64>,
+}
+
+impl ImageBytes {
+    /// The bytes. Their length is a multiple of eight.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.words.as_bytes()
+    }
+
+    /// Takes a file's bytes; `None` if memory has no room for them.
+    ///
+    /// # Errors
+    /// Whatever `read` reports; it gets a buffer of exactly `len` bytes, rounded up to eight.
+    pub fn read<E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let mut words = vec![0u64; len.div_ceil(8)];
+        if let Some(bytes) = words.as_mut_bytes().get_mut(..len) {
+            read(bytes)?;
+        }
+        Ok(ImageBytes { words })
+    }
+}
+
+/// Collects text and puts the image together.
+#[derive(Debug, Default)]
+pub struct ImageWriter {
+    strings: String,
+    texts: FxHashMap<String, Text>,
+}
+
+impl ImageWriter {
+    /// Keeps a text once.
+    pub fn text(&mut self, text: &str) -> Text {
+        if text.is_empty() {
+            return Text::default();
+        }
+        if let Some(&known) = self.texts.get(text) {
+            return known;
+        }
+        let start = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
+        self.strings.push_str(text);
+        let kept = Text { start, len: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+        self.texts.insert(text.to_owned(), kept);
+        kept
+    }
+
+    /// Lays out all sections and seals them.
+    ///
+    /// # Errors
+    /// The size in bytes, if it is above `most`.
+    pub fn finish(self, parts: &Parts, most: usize) -> Result<ImageBytes, usize> {
+        let sections = sections(parts, &self.strings);
+        let mut header = Header::new_zeroed();
+        let mut end = size_of::<Header>();
+        for (index, (extent, bytes)) in header.sections.iter_mut().zip(&sections).enumerate() {
+            let start = end.next_multiple_of(SECTION_ALIGNMENT);
+            end = start + bytes.len();
+            // Sizes are checked against `most` below, which is far under 4 GiB.
+            *extent = Extent { offset: place(start), len: place(bytes.len()) };
+            if index + 1 == KERNEL_SECTIONS {
+                header.kernel_bytes = place(end.next_multiple_of(SECTION_ALIGNMENT));
+            }
+        }
+        let total = end.next_multiple_of(8);
+        if total > most {
+            return Err(total);
+        }
+        header.magic = MAGIC;
+        header.version = ABI_VERSION;
+        header.header_bytes = place(size_of::<Header>());
+        header.image_bytes = place(total);
+        header.peer_classes = place(parts.peer_classes);
+        header.port_classes = place(parts.port_classes);
+        header.v4_bits = parts.v4.bits;
+        header.v4_format = parts.v4.format;
+        header.v4_longest = parts.v4.longest;
+        header.v6_levels = parts.v6.levels;
+        header.v6_longest = parts.v6.longest;
+        let mut words = vec![0u64; total / 8];
+        let bytes = words.as_mut_bytes();
+        for (extent, section) in header.sections.iter().zip(&sections) {
+            let start = extent.offset as usize;
+            bytes[start..start + section.len()].copy_from_slice(section);
+        }
+        bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+        header.checksum = weir_abi::checksum(bytes);
+        bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+        Ok(ImageBytes { words })
+    }
+}
+
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn bytes_of<T: IntoBytes + Immutable>(records: &[T]) -> &[u8] {
+    records.as_bytes()
+}
+
+fn sections<'a>(parts: &'a Parts, strings: &'a str) -> [&'a [u8]; SECTIONS] {
+    let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
+    let mut set = |section: Section, bytes: &'a [u8]| sections[section as usize] = bytes;
+    set(Section::Endpoints, bytes_of(&parts.endpoints[0]));
+    set(Section::NodeEndpoints, bytes_of(&parts.endpoints[1]));
+    set(Section::V4Directory, bytes_of(&parts.v4.directory));
+    set(Section::V4Ranges, bytes_of(&parts.v4.ranges));
+    set(Section::V6Keys, bytes_of(&parts.v6.keys));
+    set(Section::V6Values, bytes_of(&parts.v6.values));
+    set(Section::V6LowTables, bytes_of(&parts.v6.low_tables));
+    set(Section::V6LowKeys, bytes_of(&parts.v6.low_keys));
+    set(Section::V6LowValues, bytes_of(&parts.v6.low_values));
+    set(Section::Protocols, bytes_of(&parts.ports.protocols));
+    set(Section::PortDirectories, bytes_of(&parts.ports.directories));
+    set(Section::PortPages, bytes_of(&parts.ports.pages));
+    set(Section::Tables, bytes_of(&parts.tables.tables));
+    set(Section::PeerDirectories, bytes_of(&parts.tables.peer_directories));
+    set(Section::PeerPages, bytes_of(&parts.tables.peer_pages));
+    set(Section::ColumnMaps, bytes_of(&parts.tables.column_maps));
+    set(Section::Columns, bytes_of(&parts.tables.columns));
+    set(Section::Rows, bytes_of(&parts.tables.rows));
+    set(Section::Dictionaries, bytes_of(&parts.tables.dictionaries));
+    set(Section::Outcomes, bytes_of(&parts.outcomes));
+    set(Section::Rules, bytes_of(&parts.rules));
+    set(Section::Policies, bytes_of(&parts.policies));
+    set(Section::Identities, bytes_of(&parts.identities));
+    set(Section::RequestSets, bytes_of(&parts.request_sets));
+    set(Section::RequestMembers, bytes_of(&parts.request_members));
+    set(Section::RequestRules, bytes_of(&parts.request_rules));
+    set(Section::Headers, bytes_of(&parts.headers));
+    set(Section::Fqdns, bytes_of(&parts.fqdns));
+    set(Section::Facts, bytes_of(&parts.facts));
+    set(Section::Places, bytes_of(&parts.places));
+    set(Section::Strings, strings.as_bytes());
+    sections
+}

@@ -1,0 +1,81 @@
+//! What a table is made from, and how rules that meet in one cell add up.
+
+use crate::classes::Mark;
+use weir_abi::RequestKind;
+
+/// What a matching clause does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Strength {
+    /// The node that the endpoint runs on: passes, if nothing stronger says otherwise.
+    OwnNode,
+    /// Passes.
+    Allow,
+    /// Passes if its requests do.
+    Redirect(RequestKind),
+    /// Is refused.
+    Deny,
+}
+
+/// Ports of a clause.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClausePorts {
+    /// All protocols and ports.
+    Everything,
+    /// Port marks, each with whether it is a single port.
+    Marks(Vec<(Mark, bool)>),
+}
+
+/// A rule made concrete for one table: names of ports are numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Clause {
+    /// The rule's id; meaningless for [`Strength::OwnNode`].
+    pub rule: u32,
+    /// Who; `None`: anyone.
+    pub peers: Option<Mark>,
+    /// On which ports.
+    pub ports: ClausePorts,
+    /// What it does.
+    pub strength: Strength,
+}
+
+/// All that one table depends on; equal rules give equal tables.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct TableRules {
+    /// By rule id.
+    pub clauses: Vec<Clause>,
+    /// The first rule that isolates (default deny), if any.
+    pub isolated_by: Option<u32>,
+}
+
+/// The rules that meet in one cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Cell {
+    pub(super) deny: Option<u32>,
+    pub(super) allow: Option<u32>,
+    pub(super) exact_port: bool,
+    pub(super) own_node: bool,
+    pub(super) redirects: Vec<(u32, RequestKind)>,
+}
+
+fn least(slot: &mut Option<u32>, rule: u32) {
+    *slot = Some(slot.map_or(rule, |known| known.min(rule)));
+}
+
+impl Cell {
+    pub(super) fn add(&mut self, clause: &Clause, exact: bool) {
+        match clause.strength {
+            Strength::Deny => least(&mut self.deny, clause.rule),
+            Strength::Allow => {
+                least(&mut self.allow, clause.rule);
+                self.exact_port |= exact;
+            }
+            Strength::OwnNode => self.own_node = true,
+            Strength::Redirect(kind) => {
+                let redirect = (clause.rule, kind);
+                if let Err(at) = self.redirects.binary_search(&redirect) {
+                    self.redirects.insert(at, redirect);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! From the rules of a cell to what happens, numbered so that equal outcomes are one.
+
+use super::cell::{Cell, TableRules};
+use rustc_hash::FxHashMap;
+use weir_abi::layout::{EXACT_PORT, NO_RULE, OutcomeRecord};
+use weir_abi::{Action, Reason, RequestKind};
+
+/// Two rules whose requests are of different kinds, on one peer and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// One rule.
+    pub first: u32,
+    /// The other.
+    pub second: u32,
+}
+
+/// The rules whose requests meet in one outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RequestSet {
+    /// Of this kind.
+    pub kind: RequestKind,
+    /// Every request passes.
+    pub wildcard: bool,
+    /// Rule ids, sorted, never empty.
+    pub rules: Vec<u32>,
+}
+
+/// All outcomes and request sets of an image. Outcome 0 is "no policy".
+#[derive(Debug)]
+pub struct Outcomes {
+    /// In order of first sight.
+    pub records: Vec<OutcomeRecord>,
+    /// In order of first sight.
+    pub request_sets: Vec<RequestSet>,
+    numbers: FxHashMap<(u8, u8, u8, u8, u32), u32>,
+    set_numbers: FxHashMap<RequestSet, u32>,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        let mut outcomes = Outcomes {
+            records: Vec::new(),
+            request_sets: Vec::new(),
+            numbers: FxHashMap::default(),
+            set_numbers: FxHashMap::default(),
+        };
+        outcomes.number(Action::Allow, Reason::NoPolicy, 0, false, NO_RULE);
+        outcomes
+    }
+}
+
+impl Outcomes {
+    /// The number of what happens where these rules meet.
+    pub(super) fn of(&mut self, cell: &Cell, rules: &TableRules) -> Result<u32, Conflict> {
+        if let Some(rule) = cell.deny {
+            return Ok(self.number(Action::Deny, Reason::DeniedByRule, 0, false, rule));
+        }
+        if let Some(&(first, _)) = cell.redirects.first() {
+            let kind = request_kind(cell, first)?;
+            // Where nothing is isolated, requests are watched and all pass. A plain rule beside the
+            // redirect lets every HTTP request pass; a DNS request only if it is for this very port.
+            let plain = match kind {
+                RequestKind::Http | RequestKind::Tls => cell.allow.is_some(),
+                RequestKind::Dns => cell.exact_port,
+            };
+            let tls = cell.redirects.iter().any(|&(_, kind)| kind == RequestKind::Tls);
+            let wildcard = rules.isolated_by.is_none() || plain || cell.own_node || tls;
+            let rules = cell.redirects.iter().map(|&(rule, _)| rule).collect();
+            let set = self.request_set(RequestSet { kind, wildcard, rules });
+            return Ok(self.number(Action::Redirect, Reason::AllowedByRule, kind as u8, cell.exact_port, set));
+        }
+        if let Some(rule) = cell.allow {
+            return Ok(self.number(Action::Allow, Reason::AllowedByRule, 0, cell.exact_port, rule));
+        }
+        Ok(match rules.isolated_by {
+            Some(_) if cell.own_node => self.number(Action::Allow, Reason::OwnNode, 0, false, NO_RULE),
+            Some(rule) => self.number(Action::Deny, Reason::DefaultDeny, 0, false, rule),
+            None => self.number(Action::Allow, Reason::DefaultAllow, 0, false, NO_RULE),
+        })
+    }
+
+    fn number(&mut self, action: Action, reason: Reason, requests: u8, exact: bool, value: u32) -> u32 {
+        let flags = if exact { EXACT_PORT } else { 0 };
+        let (action, reason) = (action as u8, reason as u8);
+        let next = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
+        *self.numbers.entry((action, reason, requests, flags, value)).or_insert_with(|| {
+            self.records.push(OutcomeRecord { action, reason, requests, flags, rule_or_set: value });
+            next
+        })
+    }
+
+    fn request_set(&mut self, set: RequestSet) -> u32 {
+        let next = u32::try_from(self.request_sets.len()).unwrap_or(u32::MAX);
+        *self.set_numbers.entry(set).or_insert_with_key(|set| {
+            self.request_sets.push(set.clone());
+            next
+        })
+    }
+}
+
+/// The one kind of requests in a cell. TLS goes with either of the others.
+fn request_kind(cell: &Cell, first: u32) -> Result<RequestKind, Conflict> {
+    let mut found: Option<(u32, RequestKind)> = None;
+    for &(rule, kind) in cell.redirects.iter().filter(|&&(_, kind)| kind != RequestKind::Tls) {
+        match found {
+            Some((other, known)) if known != kind => return Err(Conflict { first: other, second: rule }),
+            Some(_) => {}
+            None => found = Some((rule, kind)),
+        }
+    }
+    Ok(found.unwrap_or((first, RequestKind::Tls)).1)
+}
