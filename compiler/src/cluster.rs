@@ -164,7 +164,6 @@ impl Cluster {
     /// Everything that selectors can say about a node, seen from itself (`own`) or from elsewhere.
     pub fn node_labels(&self, node: &tree::Node, own: bool) -> Labels {
         let mut labels = vec![Label::reserved(if own { "host" } else { "remote-node" })];
-        labels.push(Label::k8s(CLUSTER, CLUSTER_NAME));
         if node.addresses.iter().any(|address| self.apiservers.contains(address)) {
             labels.push(Label::reserved("kube-apiserver"));
         }

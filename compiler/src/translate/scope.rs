@@ -1,7 +1,7 @@
 //! How far a selector reaches: the requirements that its policy's scope adds
 //! (`cnp-semantics`: Cilium's rewriting at parse).
 
-use crate::labels::{NAMESPACE_LABELS, POD_NAMESPACE, k8s_key};
+use crate::labels::{CLUSTER, CLUSTER_NAME, NAMESPACE_LABELS, POD_NAMESPACE, k8s_key};
 use weir_grammar::span::{Span, Spanned};
 use weir_grammar::tree::{LabelKey, LabelSource, Operator, Requirement, Selector};
 
@@ -40,6 +40,7 @@ pub(super) fn cilium_peer(selector: Selector, namespace: Option<&str>) -> Vec<Re
         return requirements;
     }
     let has_namespace = keys.clone().any(|key| names(key, POD_NAMESPACE));
+    let has_cluster = keys.clone().any(|key| names(key, CLUSTER));
     match namespace {
         Some(namespace) => {
             if !has_namespace && !keys.any(|key| key.name.starts_with(NAMESPACE_LABELS)) {
@@ -51,6 +52,11 @@ pub(super) fn cilium_peer(selector: Selector, namespace: Option<&str>) -> Vec<Re
                 requirements.push(in_any_namespace(span));
             }
         }
+    }
+    if !has_cluster {
+        // Only endpoints carry the cluster's name, so what is outside is never selected by a label
+        // that it lacks (`NotIn`, `DoesNotExist`).
+        requirements.push(added(k8s_key(CLUSTER), Operator::In, vec![CLUSTER_NAME.to_owned()], span));
     }
     requirements
 }
