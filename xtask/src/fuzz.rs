@@ -71,6 +71,10 @@ pub(crate) fn one(checkout: &Checkout, fuzzer: &Fuzzer, target: &str, seconds: u
         "-rss_limit_mb=2048",
         "-verbosity=0",
     ]);
+    let dictionary = format!("{FOLDER}/dictionaries/{target}.dict");
+    if checkout.root().join(&dictionary).is_file() {
+        command.arg(format!("-dict={dictionary}"));
+    }
     // The toolchain that runs this program must not decide for the other one.
     if fuzzer.toolchain.is_some() {
         command.env_remove("RUSTUP_TOOLCHAIN");
