@@ -1,1 +1,12 @@
-//! Work under way.
+//! What the tests that cross rooms have in common: worlds read from manifests, cases with expected
+//! verdicts, the engines that must agree, and random worlds.
+//!
+//! ```text
+//! manifests ─ World::read ─> World ─ an Engine of ENGINES ─> verdicts ─ Case::failures ─> a report
+//! ```
+//!
+//! Not here: tests of one room (they are beside what they test), and what needs root or a cluster.
+
+pub mod case;
+pub mod engines;
+pub mod world;

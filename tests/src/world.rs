@@ -1,0 +1,79 @@
+//! A world: policies and a cluster, read and translated.
+
+use std::path::Path;
+use weir_compiler::cluster::Cluster;
+use weir_compiler::flow::{self, Flow};
+use weir_compiler::fqdn::FqdnLock;
+use weir_compiler::ir::PolicySet;
+use weir_compiler::translate::translate;
+use weir_grammar::diagnostic::{Diagnostic, Severity};
+use weir_grammar::source::Sources;
+use weir_grammar::{Limits, Reading};
+
+/// Everything that verdicts depend on, and what was found wrong with it.
+#[derive(Debug)]
+pub struct World {
+    /// The files.
+    pub sources: Sources,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The policies.
+    pub policies: PolicySet,
+    /// Names of addresses outside, if there is a lock file.
+    pub lock: Option<FqdnLock>,
+    /// Findings, warnings among them.
+    pub findings: Vec<Diagnostic>,
+}
+
+impl World {
+    /// Reads manifests, given as names and bytes: policies and objects of the cluster in any order.
+    pub fn read(files: Vec<(String, Vec<u8>)>) -> World {
+        let mut reading = Reading::default();
+        for (name, bytes) in files {
+            weir_grammar::read(&mut reading, &name, bytes, &Limits::default());
+        }
+        let Reading { sources, mut objects, mut diagnostics, .. } = reading;
+        let cluster = Cluster::collect(&mut objects, &mut diagnostics);
+        let policies = translate(objects, &cluster, &mut diagnostics);
+        World { sources, cluster, policies, lock: None, findings: diagnostics }
+    }
+
+    /// Reads manifests from files.
+    ///
+    /// # Errors
+    /// A file that cannot be read, with its name.
+    pub fn load(paths: &[&Path]) -> Result<World, String> {
+        let bytes = |path: &&Path| match std::fs::read(path) {
+            Ok(bytes) => Ok((path.display().to_string(), bytes)),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        };
+        Ok(World::read(paths.iter().map(bytes).collect::<Result<_, _>>()?))
+    }
+
+    /// Adds a lock file of DNS names.
+    pub fn read_lock(&mut self, name: &str, text: &str) {
+        let file = self.sources.add(name, text);
+        match FqdnLock::parse(file, text) {
+            Ok(lock) => self.lock = Some(lock),
+            Err(finding) => self.findings.push(*finding),
+        }
+    }
+
+    /// Reads flows; lines that are none join the findings.
+    pub fn read_flows(&mut self, name: &str, text: &str) -> Vec<Flow> {
+        let file = self.sources.add(name, text);
+        flow::read(file, text, &self.cluster, &mut self.findings)
+    }
+
+    /// The errors found so far, one a line, each with its place.
+    pub fn errors(&self) -> Vec<String> {
+        let is_error = |finding: &&Diagnostic| finding.severity == Severity::Error;
+        let shown = |finding: &Diagnostic| {
+            let place = self.sources.locate(finding.span);
+            let file = self.sources.name(finding.span.file);
+            let (line, column) = (place.line, place.column);
+            format!("{file}:{line}:{column}: {} {}", finding.code.as_str(), finding.message)
+        };
+        self.findings.iter().filter(is_error).map(shown).collect()
+    }
+}
