@@ -7,7 +7,7 @@
 //! Not here: the workloads and the measuring itself, which are benches/.
 
 use crate::Failure;
-use crate::checkout::{Checkout, first_line, line, run as run_command};
+use crate::checkout::{Checkout, first_line, forget, line, run as run_command};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -56,6 +56,9 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         text(&folder.join("million/policies.yaml")),
     ]];
     commands.extend(COMPILED.iter().map(|name| compile(checkout, &folder, name)));
+    for name in COMPILED {
+        forget(&folder.join(name).join("image.wimg"))?;
+    }
     let costs = measure(checkout, runs, &commands)?;
     let mut report = format!("# Measured on {}\n\n{}\n", date(), machine(checkout));
     let _ = writeln!(

@@ -3,7 +3,7 @@
 //! The demonstration is a test as well: a command that leaves with another code than the one told here fails it, and so does
 //! a flow whose verdict is not the one written beside it.
 
-use crate::checkout::{Checkout, line, run as run_command};
+use crate::checkout::{Checkout, forget, line, run as run_command};
 use crate::{Failure, takes_nothing};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,6 +67,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
     let policyc = checkout.release_binary("policyc");
     let folder = checkout.root().join("target");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    forget(&checkout.root().join(IMAGE))?;
     for scene in SCENES {
         let mut command = checkout.command(&policyc);
         command.arg(scene.verb).args(scene.reads).args(scene.also);

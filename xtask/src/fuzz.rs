@@ -3,7 +3,7 @@
 //! Seeds are kept in the repository and copied into the corpus, which is not. A seed image would be stale with the next
 //! layout, so it is compiled afresh from examples/shop. What crashes becomes a named case: tests/fuzz/README.md tells how.
 
-use crate::checkout::{Checkout, run as run_command};
+use crate::checkout::{Checkout, forget, run as run_command};
 use crate::demo::SHOP;
 use crate::setup::Fuzzer;
 use crate::{Failure, setup};
@@ -95,6 +95,7 @@ fn plant_seeds(seeds: &Path, corpus: &Path) -> Result<(), Failure> {
 }
 
 fn plant_image(checkout: &Checkout, image: &Path) -> Result<(), Failure> {
+    forget(image)?;
     let mut command = checkout.cargo(&["run", "--quiet", "--package", "policyc", "--", "compile"]);
     run_command(command.args(SHOP).arg("--output").arg(checkout.shown(image)))?;
     if image.is_file() { Ok(()) } else { Err(format!("policyc did not write {}", checkout.shown(image))) }
