@@ -9,8 +9,8 @@ use super::{hint, metadata, names};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Span, Spanned};
 use crate::tree::{CidrBlock, CidrSet, GroupBlock, GroupSource, PlacedCidr};
-use crate::yaml::lane::{self, RunItems};
-use crate::yaml::{Content, Value};
+use crate::yaml::lane::RunItems;
+use crate::yaml::{Content, Value, parse_prefix};
 
 /// Whether an address without a length is a prefix of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ const ENTRY: Shape = Shape {
 /// Reads one prefix.
 pub(crate) fn prefix(cx: &mut Context<'_>, value: Value<'_>, name: &str, bare: Bare) -> Option<PlacedCidr> {
     let text = cx.text(value, name)?;
-    let Some(parsed) = lane::parse_prefix(text.value) else {
+    let Some(parsed) = parse_prefix(text.value) else {
         cx.report(bad_prefix(text, bare));
         return None;
     };
@@ -49,13 +49,26 @@ pub(crate) fn prefix(cx: &mut Context<'_>, value: Value<'_>, name: &str, bare: B
     Some(PlacedCidr { net: parsed.net, at: text.span.start })
 }
 
-/// Reads a list of prefixes: `toCIDR`, `externalCIDRs`, `except`.
+/// Reads a list of prefixes: `externalCIDRs`, `except`.
 pub(crate) fn prefixes(
     cx: &mut Context<'_>,
     value: Value<'_>,
     name: &str,
     bare: Bare,
 ) -> Option<Vec<PlacedCidr>> {
+    // A block is larger than a prefix, so this reuses the memory of the list.
+    let blocks = list(cx, value, name, bare)?;
+    Some(blocks.into_iter().map(|block| block.cidr).collect())
+}
+
+/// Reads `fromCIDR` or `toCIDR`.
+pub(crate) fn plain_set(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<CidrSet> {
+    let blocks = list(cx, value, name, Bare::Allowed)?;
+    Some(CidrSet { blocks, ..CidrSet::empty(value.span()) })
+}
+
+/// A list of prefixes, as blocks without exceptions.
+fn list(cx: &mut Context<'_>, value: Value<'_>, name: &str, bare: Bare) -> Option<Vec<CidrBlock>> {
     let Some(items) = value.items() else {
         cx.wrong_type(value, &format!("`{name}`"), "a list");
         return None;
@@ -64,15 +77,15 @@ pub(crate) fn prefixes(
     for item in items {
         if let Content::Run(run) = item.content() {
             match cx.take_run(*run) {
-                Some(RunItems::Plain { cidrs, host_bits, bare: has_bare })
-                    if !has_bare || bare == Bare::Allowed =>
+                Some(RunItems::Plain { blocks, host_bits, bare: any_bare })
+                    if !any_bare || bare == Bare::Allowed =>
                 {
                     // The first prefix of the run is the last one of the list.
                     list.pop();
                     if list.is_empty() {
-                        list = cidrs;
+                        list = blocks;
                     } else {
-                        list.extend(cidrs);
+                        list.extend(blocks);
                     }
                     warn_host_bits(cx, &host_bits, value.span());
                 }
@@ -80,19 +93,11 @@ pub(crate) fn prefixes(
             }
         } else if item.is_null() {
             cx.wrong_type(item, &format!("an item of `{name}`"), "a CIDR");
-        } else {
-            list.extend(prefix(cx, item, name, bare));
+        } else if let Some(cidr) = prefix(cx, item, name, bare) {
+            list.push(CidrBlock { cidr, except: (0, 0) });
         }
     }
     Some(list)
-}
-
-/// Reads `fromCIDR` or `toCIDR`.
-pub(crate) fn plain_set(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<CidrSet> {
-    let cidrs = prefixes(cx, value, name, Bare::Allowed)?;
-    let mut set = CidrSet::empty(value.span());
-    set.blocks = cidrs.into_iter().map(|cidr| CidrBlock { cidr, except: (0, 0) }).collect();
-    Some(set)
 }
 
 /// Reads `fromCIDRSet` or `toCIDRSet`.
@@ -245,7 +250,7 @@ fn bad_prefix(text: Spanned<&str>, bare: Bare) -> Diagnostic {
         None => (text.value, None),
     };
     let most = if address.contains(':') { 128 } else { 32 };
-    let valid_address = lane::parse_prefix(address).is_some_and(|parsed| parsed.bare);
+    let valid_address = parse_prefix(address).is_some_and(|parsed| parsed.bare);
     let leading_zero = !address.contains(':')
         && address.split('.').any(|octet| {
             octet.len() > 1 && octet.starts_with('0') && octet.bytes().all(|b| b.is_ascii_digit())
@@ -289,7 +294,7 @@ fn warn_host_bits(cx: &mut Context<'_>, places: &[u32], list: Span) {
         let span = written_span(cx, at, list);
         let shown =
             cx.text.get(at as usize..span.end as usize).unwrap_or("").trim_matches(['"', '\'']).to_owned();
-        if let Some(parsed) = lane::parse_prefix(&shown) {
+        if let Some(parsed) = parse_prefix(&shown) {
             cx.report(host_bits(Spanned::new(&shown, span), parsed.net));
         }
     }

@@ -3,6 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::findings::Findings;
 use crate::yaml::lane::RunItems;
+use hashbrown::HashSet;
 
 /// The surroundings of decoding one file.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Context<'f> {
     pub(crate) runs: Vec<Option<RunItems>>,
     /// A run was met where no list of CIDRs stands: the file is read again without the lane.
     pub(crate) run_misplaced: bool,
+    /// Regular expressions that are known to be good.
+    pub(crate) expressions: HashSet<String>,
 }
 
 impl Context<'_> {

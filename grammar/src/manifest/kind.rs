@@ -55,6 +55,10 @@ const KINDS: &[(&str, &str, &[&str], Kind)] = &[
 const POLICIES: &[&str] =
     &["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "CiliumCIDRGroup", "NetworkPolicy"];
 
+/// Policies of other APIs, whose names are near ours or do not tell.
+const FOREIGN_POLICIES: &[&str] =
+    &["AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy", "GlobalNetworkPolicy"];
+
 /// Other kinds of the two policy groups, which say nothing about who may talk to whom.
 const BESIDE: &[&str] = &[
     "CiliumBGPAdvertisement",
@@ -93,37 +97,31 @@ pub(crate) fn verdict(api_version: &str, kind: &str) -> Verdict {
             Verdict::Mistaken(format!("write `apiVersion: {}`", join(group, versions[0])))
         };
     }
-    // NetworkPolicy is a common name: other projects' groups have their own.
-    let kubernetes_group =
-        matches!(group, "" | "extensions" | "apps" | "networking" | "cilium.io" | NETWORKING);
-    if let Some(&(_, home, versions, _)) =
-        KINDS.iter().find(|known| known.0 == kind && POLICIES.contains(&kind))
-        && (kind != "NetworkPolicy" || kubernetes_group)
-    {
-        return Verdict::Mistaken(format!("write `apiVersion: {}`", join(home, versions[0])));
+    if POLICIES.contains(&kind) {
+        // NetworkPolicy is a common name: other projects' groups have their own.
+        let foreign = group.contains('.') && !matches!(group, CILIUM | NETWORKING);
+        let home = KINDS.iter().find(|known| known.0 == kind);
+        return match home {
+            Some((_, home, versions, _)) if kind != "NetworkPolicy" || !foreign => {
+                Verdict::Mistaken(format!("write `apiVersion: {}`", join(home, versions[0])))
+            }
+            _ => Verdict::Refuse,
+        };
     }
-    if (kind.ends_with("NetworkPolicy") || kind.ends_with("NetworkPolicySet"))
-        && !kind.starts_with("Staged")
-        && group != CILIUM
-        && !nearly_ours(kind)
-    {
+    if FOREIGN_POLICIES.contains(&kind) {
         return Verdict::Refuse;
     }
-    if let Some(near) = hint::nearest(kind, POLICIES).filter(|_| nearly_ours(kind)) {
+    if let Some(near) = hint::nearest(kind, POLICIES).filter(|_| !BESIDE.contains(&kind)) {
         return Verdict::Mistaken(format!("did you mean `kind: {near}`?"));
+    }
+    // Staged policies are drafts that their own project does not enforce either.
+    if kind.ends_with("NetworkPolicy") && !kind.starts_with("Staged") {
+        return Verdict::Refuse;
     }
     if matches!(group, CILIUM | NETWORKING) && !BESIDE.contains(&kind) {
         return Verdict::Mistaken(format!("kinds that Weir reads are {}", hint::list(POLICIES)));
     }
     Verdict::Skip
-}
-
-/// One slip of the finger (two in the long names) from a policy's kind, or other capitals.
-fn nearly_ours(kind: &str) -> bool {
-    hint::nearest(kind, POLICIES).is_some()
-        && kind != "ClusterNetworkPolicy"
-        && kind != "GlobalNetworkPolicy"
-        && kind != "AdminNetworkPolicy"
 }
 
 fn join(group: &str, version: &str) -> String {

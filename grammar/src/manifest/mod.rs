@@ -35,10 +35,11 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::findings::Findings;
 use crate::span::{FileId, Span};
 use crate::tree::Object;
-use crate::yaml::lane::{Lane, RunItems};
+use crate::yaml::lane::{self, Lane, RunItems};
 use crate::yaml::{Documents, Offsets, Tree};
 use crate::{Limits, Reading};
 use context::Context;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 /// Reads one file.
@@ -66,9 +67,22 @@ pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &L
         }
     };
     reading.sources.add(name, Arc::clone(&text));
-    let pass = pass(file, &text, &text, &Offsets::default(), &Lane::default(), Vec::new(), limits);
+    let pass = with_lane(file, &text, limits).unwrap_or_else(|| without_lane(file, &text, limits));
     reading.objects.extend(pass.objects);
     reading.diagnostics.extend(pass.findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX)));
+}
+
+/// Reads long lists of CIDRs ahead of the YAML parser. `None` if there are none, or if something
+/// that looked like one was another thing: what is read must not depend on the lane.
+fn with_lane(file: FileId, text: &str, limits: &Limits) -> Option<Pass> {
+    let scan = lane::scan(text)?;
+    let pass = pass(file, text, &scan.text, &scan.offsets, &scan.lane, scan.runs, limits);
+    pass.complete.then_some(pass)
+}
+
+/// Reads everything through the YAML parser.
+fn without_lane(file: FileId, text: &str, limits: &Limits) -> Pass {
+    pass(file, text, text, &Offsets::default(), &Lane::default(), Vec::new(), limits)
 }
 
 /// What one pass over a text gave.
@@ -94,7 +108,14 @@ fn pass(
     let mut skipped = object::Skipped::default();
     let mut documents = Documents::new(file, parsed, offsets, lane, limits);
     let mut tree = Tree::new(file);
-    let mut context = Context { text, findings: &mut findings, object: None, runs, run_misplaced: false };
+    let mut context = Context {
+        text,
+        findings: &mut findings,
+        object: None,
+        runs,
+        run_misplaced: false,
+        expressions: HashSet::new(),
+    };
     while let Some(sound) = documents.next(&mut tree, context.findings) {
         object::document(&mut context, tree.root(), sound, &mut skipped, &mut objects);
         if context.run_misplaced {
@@ -106,3 +127,6 @@ fn pass(
         documents.all_runs_placed() && !context.run_misplaced && context.runs.iter().all(Option::is_none);
     Pass { objects, findings, complete }
 }
+
+#[cfg(test)]
+mod lane_property;

@@ -7,10 +7,13 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Spanned;
 use crate::tree::{HttpRule, RequestRules};
 use crate::yaml::Value;
-use regex_automata::meta::Regex;
+use regex_automata::nfa::thompson::NFA;
 
 /// Memory that one expression may take when compiled.
 const REGEX_BYTES: usize = 1 << 20;
+
+/// Expressions of a file that are remembered as good, since policies repeat them.
+const REMEMBERED: usize = 10_000;
 
 const RULES: Shape = Shape {
     what: "`rules`",
@@ -82,8 +85,12 @@ fn expression(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Span
     if text.value.is_empty() {
         return None;
     }
-    let config = Regex::config().nfa_size_limit(Some(REGEX_BYTES)).onepass_size_limit(Some(REGEX_BYTES));
-    if let Err(error) = Regex::builder().configure(config).build(&text.value) {
+    if is_literal(&text.value) || cx.expressions.contains(&text.value) {
+        return Some(text);
+    }
+    // The automaton is built to learn whether it can be, and how large it is; it is not kept.
+    let config = NFA::config().nfa_size_limit(Some(REGEX_BYTES));
+    if let Err(error) = NFA::compiler().configure(config).build(&text.value) {
         let too_large = error.size_limit().is_some();
         let shown = hint::short(&text.value);
         let message = if too_large {
@@ -104,5 +111,15 @@ fn expression(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Span
         cx.report(Diagnostic::new(Code::Regex, text.span, message).labelled("does not compile").help(help));
         return None;
     }
+    if cx.expressions.len() < REMEMBERED {
+        cx.expressions.insert(text.value.clone());
+    }
     Some(text)
+}
+
+/// Whether the text has no character with a meaning of its own, so that nothing can be wrong.
+fn is_literal(text: &str) -> bool {
+    text.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b':' | b'=' | b'%')
+    })
 }

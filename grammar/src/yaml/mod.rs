@@ -11,10 +11,12 @@ pub(crate) mod lane;
 mod mapping;
 mod message;
 mod offsets;
+mod prefix;
 mod scalar;
 mod tree;
 
 pub(crate) use build::Documents;
 pub(crate) use offsets::Offsets;
+pub(crate) use prefix::parse_prefix;
 pub(crate) use scalar::Resolved;
 pub(crate) use tree::{Content, Tree, Value};
