@@ -3,7 +3,7 @@
 //! A pod on its node's network has no identity of its own: to policy it is the node. Finished pods
 //! hold no addresses. Not here: policies, identities' numbers.
 
-use crate::labels::{CLUSTER, CLUSTER_NAME, Label, Labels, NAMESPACE_LABELS, POD_NAMESPACE, SERVICE_ACCOUNT};
+use crate::labels::{CLUSTER, CLUSTER_NAME, Label, Labels, NAMESPACE_LABELS, NAMESPACE_NAME, POD_NAMESPACE, SERVICE_ACCOUNT};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -101,7 +101,7 @@ impl Cluster {
         let name_of = |meta: tree::Meta| (meta.namespace.unwrap_or_default(), meta.name);
         cluster.secrets = secrets.into_iter().map(|secret| name_of(secret.meta)).collect();
         cluster.namespaces =
-            namespaces.into_iter().map(|namespace| (namespace.meta.name, namespace.meta.labels)).collect();
+            namespaces.into_iter().map(|namespace| (namespace.meta.name, pod_form(namespace.meta.labels))).collect();
         cluster.index(diagnostics);
         cluster
     }
@@ -140,39 +140,34 @@ impl Cluster {
             .collect();
     }
 
-    /// The labels of a namespace, `kubernetes.io/metadata.name` always among them.
-    fn namespace_labels(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
-        let labels = self.namespaces.get(name).map_or(&[][..], Vec::as_slice);
-        labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-
     /// Everything that selectors can say about a pod.
-    pub fn pod_labels(&self, pod: &tree::Pod) -> Labels {
+    pub fn pod_labels<'a>(&'a self, pod: &'a tree::Pod) -> Labels<'a> {
         let namespace = pod.meta.namespace.as_deref().unwrap_or_default();
         // The first of two labels with one key stays, so what is derived goes before what is written.
-        let mut labels =
-            vec![Label::k8s(POD_NAMESPACE, namespace), Label::k8s(CLUSTER, CLUSTER_NAME)];
-        labels.push(Label::k8s(SERVICE_ACCOUNT, pod.service_account.as_deref().unwrap_or("default")));
-        labels.push(Label::k8s(format!("{NAMESPACE_LABELS}kubernetes.io/metadata.name"), namespace));
-        for (key, value) in self.namespace_labels(namespace) {
-            labels.push(Label::k8s(format!("{NAMESPACE_LABELS}{key}"), value));
-        }
-        labels.extend(pod.meta.labels.iter().map(|(key, value)| Label::k8s(key, value)));
+        let mut labels = vec![
+            Label::k8s(POD_NAMESPACE, namespace),
+            Label::k8s(CLUSTER, CLUSTER_NAME),
+            Label::k8s(SERVICE_ACCOUNT, pod.service_account.as_deref().unwrap_or("default")),
+            Label::k8s(NAMESPACE_NAME, namespace),
+        ];
+        let of_namespace = self.namespaces.get(namespace).map_or(&[][..], Vec::as_slice);
+        labels.extend(k8s_labels(of_namespace));
+        labels.extend(k8s_labels(&pod.meta.labels));
         Labels::new(labels)
     }
 
     /// Everything that selectors can say about a node, seen from itself (`own`) or from elsewhere.
-    pub fn node_labels(&self, node: &tree::Node, own: bool) -> Labels {
+    pub fn node_labels<'a>(&'a self, node: &'a tree::Node, own: bool) -> Labels<'a> {
         let mut labels = vec![Label::reserved(if own { "host" } else { "remote-node" })];
         if node.addresses.iter().any(|address| self.apiservers.contains(address)) {
             labels.push(Label::reserved("kube-apiserver"));
         }
-        labels.extend(node.meta.labels.iter().map(|(key, value)| Label::k8s(key, value)));
+        labels.extend(k8s_labels(&node.meta.labels));
         Labels::new(labels)
     }
 
     /// Everything that selectors can say about an address outside.
-    pub fn outside_labels(&self, address: IpAddr) -> Labels {
+    pub fn outside_labels(&self, address: IpAddr) -> Labels<'static> {
         let family = if address.is_ipv4() { "world-ipv4" } else { "world-ipv6" };
         let mut names = vec!["world", family];
         if self.apiservers.contains(&address) {
@@ -236,6 +231,16 @@ impl Cluster {
             Party::Outside(address) => address.to_string(),
         }
     }
+}
+
+/// The labels of a namespace as its pods carry them.
+fn pod_form(labels: Vec<(String, String)>) -> Vec<(String, String)> {
+    labels.into_iter().map(|(key, value)| (format!("{NAMESPACE_LABELS}{key}"), value)).collect()
+}
+
+/// The labels of an object.
+pub(crate) fn k8s_labels(labels: &[(String, String)]) -> impl Iterator<Item = Label<'_>> {
+    labels.iter().map(|(key, value)| Label::k8s(key, value))
 }
 
 fn clash(address: IpAddr, meta: &tree::Meta) -> Diagnostic {

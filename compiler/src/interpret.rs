@@ -49,7 +49,7 @@ impl<'a> Interpreter<'a> {
         Interpreter {
             cluster,
             lock,
-            pods: cluster.pods.iter().map(|pod| find(&identity::pod_key(cluster, pod, &selected).2)).collect(),
+            pods: cluster.pods.iter().map(|pod| find(&identity::pod_text(cluster, pod, &selected))).collect(),
             remote_nodes: node(false),
             own_nodes: node(true),
             fqdns: image

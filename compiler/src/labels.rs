@@ -17,15 +17,18 @@ pub const CLUSTER: &str = "io.cilium.k8s.policy.cluster";
 /// The one cluster there is.
 pub const CLUSTER_NAME: &str = "default";
 
-/// One label.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Label {
+/// The name of a pod's namespace, as a label of that namespace.
+pub const NAMESPACE_NAME: &str = "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name";
+
+/// One label, borrowed from the object that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label<'a> {
     /// Its key; first, so that a set sorts by key.
-    pub key: String,
+    pub key: &'a str,
     /// `k8s` or `reserved`.
     pub source: Source,
     /// Its value; may be empty.
-    pub value: String,
+    pub value: &'a str,
 }
 
 /// Where a label comes from.
@@ -37,41 +40,45 @@ pub enum Source {
     Reserved,
 }
 
-impl fmt::Display for Label {
+impl fmt::Display for Label<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = match self.source {
-            Source::K8s => "k8s",
-            Source::Reserved => "reserved",
-        };
-        write!(f, "{source}:{}={}", self.key, self.value)
+        for part in self.parts() {
+            f.write_str(part)?;
+        }
+        Ok(())
     }
 }
 
 /// A set of labels, sorted, one value per source and key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Labels(Vec<Label>);
+pub struct Labels<'a>(Vec<Label<'a>>);
 
-impl Labels {
+impl<'a> Labels<'a> {
     /// Sorts; of labels with one source and key the first given stays.
-    pub fn new(mut labels: Vec<Label>) -> Self {
-        labels.sort_by(|a, b| (&a.key, a.source).cmp(&(&b.key, b.source)));
-        labels.dedup_by(|b, a| (&a.key, a.source) == (&b.key, b.source));
+    pub fn new(mut labels: Vec<Label<'a>>) -> Self {
+        labels.sort_by_key(|label| (label.key, label.source));
+        labels.dedup_by_key(|label| (label.key, label.source));
         Labels(labels)
     }
 
     /// The labels of entities, such as `["world", "world-ipv4"]`.
-    pub fn reserved(names: &[&str]) -> Self {
-        Labels::new(names.iter().map(|name| Label::reserved(name)).collect())
+    pub fn reserved(names: &[&'a str]) -> Self {
+        Labels::new(names.iter().copied().map(Label::reserved).collect())
+    }
+
+    /// Leaves some out.
+    pub fn retain(&mut self, keep: impl Fn(&Label<'a>) -> bool) {
+        self.0.retain(keep);
     }
 
     /// All labels, by key.
-    pub fn iter(&self) -> std::slice::Iter<'_, Label> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Label<'a>> {
         self.0.iter()
     }
 
     /// The labels with a key, of any source.
-    fn with_key(&self, key: &str) -> &[Label] {
-        let start = self.0.partition_point(|label| label.key.as_str() < key);
+    fn with_key(&self, key: &str) -> &[Label<'a>] {
+        let start = self.0.partition_point(|label| label.key < key);
         let len = self.0[start..].iter().take_while(|label| label.key == key).count();
         &self.0[start..start + len]
     }
@@ -79,11 +86,12 @@ impl Labels {
     /// Whether one requirement holds. `NotIn` holds where the label is absent.
     pub fn satisfies(&self, requirement: &Requirement) -> bool {
         let key = &requirement.key.value;
-        let mut values =
-            self.with_key(&key.name).iter().filter(|label| key.source.admits(label.source)).map(|label| &label.value);
+        let admitted = self.with_key(&key.name).iter().filter(|label| key.source.admits(label.source));
+        let mut values = admitted.map(|label| label.value);
+        let asked = |value| requirement.values.iter().any(|asked| asked == value);
         match requirement.operator {
-            Operator::In => values.any(|value| requirement.values.contains(value)),
-            Operator::NotIn => !values.any(|value| requirement.values.contains(value)),
+            Operator::In => values.any(asked),
+            Operator::NotIn => !values.any(asked),
             Operator::Exists => values.next().is_some(),
             Operator::DoesNotExist => values.next().is_none(),
         }
@@ -96,20 +104,30 @@ impl Labels {
 
     /// Canonical text: one label a line, sorted. Equal sets have equal text.
     pub fn canonical(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        lines.join("\n")
+        let parts = || self.0.iter().flat_map(|label| ["\n"].into_iter().chain(label.parts())).skip(1);
+        let mut text = String::with_capacity(parts().map(str::len).sum());
+        text.extend(parts());
+        text
     }
 }
 
-impl Label {
+impl<'a> Label<'a> {
     /// A label of Kubernetes.
-    pub fn k8s(key: impl Into<String>, value: impl Into<String>) -> Self {
-        Label { key: key.into(), source: Source::K8s, value: value.into() }
+    pub const fn k8s(key: &'a str, value: &'a str) -> Self {
+        Label { key, source: Source::K8s, value }
     }
 
     /// A label of an entity.
-    pub fn reserved(name: &str) -> Self {
-        Label { key: name.to_owned(), source: Source::Reserved, value: String::new() }
+    pub const fn reserved(name: &'a str) -> Self {
+        Label { key: name, source: Source::Reserved, value: "" }
+    }
+
+    fn parts(&self) -> [&'a str; 4] {
+        let source = match self.source {
+            Source::K8s => "k8s:",
+            Source::Reserved => "reserved:",
+        };
+        [source, self.key, "=", self.value]
     }
 }
 

@@ -135,7 +135,7 @@ impl Reference<'_> {
     }
 
     /// A node is `host` to itself and to its pods, `remote-node` to all others.
-    fn peer_labels(&self, peer: Party, subject: Party) -> Labels {
+    fn peer_labels(&self, peer: Party, subject: Party) -> Labels<'_> {
         match peer {
             Party::Pod(place) => self.cluster.pod_labels(&self.cluster.pods[place]),
             Party::Node(place) => {
@@ -146,7 +146,7 @@ impl Reference<'_> {
         }
     }
 
-    fn peer_matches(&self, peers: usize, peer: Party, labels: &Labels, flow: &Flow) -> bool {
+    fn peer_matches(&self, peers: usize, peer: Party, labels: &Labels<'_>, flow: &Flow) -> bool {
         let written = &self.set.peers[peers];
         let by_label = || written.selectors.iter().any(|selector| labels.satisfy(selector));
         let by_cidr = |address| written.cidrs.iter().any(|part| self.cidr_contains(part, address));

@@ -18,7 +18,7 @@ pub struct LabelIndex<'i> {
 
 impl<'i> LabelIndex<'i> {
     /// Indexes the labels of all identities.
-    pub fn new(identities: &'i Identities) -> Self {
+    pub fn new(identities: &'i Identities<'_>) -> Self {
         let mut values: FxHashMap<(&str, Source, &str), RoaringBitmap> = FxHashMap::default();
         let mut index = LabelIndex {
             keys: FxHashMap::default(),
@@ -34,7 +34,7 @@ impl<'i> LabelIndex<'i> {
                 Kind::Entity | Kind::RemoteNode(_) => {}
             }
             for label in entry.labels.iter() {
-                values.entry((&label.key, label.source, &label.value)).or_default().insert(place);
+                values.entry((label.key, label.source, label.value)).or_default().insert(place);
             }
         }
         for ((key, source, value), places) in values {

@@ -40,9 +40,18 @@ impl Identity {
     /// Numbers in each of the two scopes for nodes.
     pub const NODES: u32 = 1 << 16;
 
-    /// Place in the pod table, for reserved numbers and pods.
+    /// Entities have numbers below this.
+    const ENTITIES: u32 = 16;
+
+    /// Place in the table of entities and pods, which has no gap between the two.
     pub const fn pod_index(self) -> Option<usize> {
-        if self.0 < Self::END_POD { Some(self.0 as usize) } else { None }
+        if self.0 < Self::ENTITIES {
+            Some(self.0 as usize)
+        } else if self.0 >= Self::FIRST_POD && self.0 < Self::END_POD {
+            Some((self.0 - Self::FIRST_POD + Self::ENTITIES) as usize)
+        } else {
+            None
+        }
     }
 
     /// Place in the node table: remote form first, host form of the same node right after it.

@@ -92,6 +92,7 @@ pub struct Image<'a> {
     pub(crate) peer_pages: &'a [u32],
     pub(crate) column_maps: &'a [u16],
     pub(crate) columns: &'a [ColumnRecord],
+    pub(crate) row_directories: &'a [u16],
     pub(crate) rows: &'a [u32],
     pub(crate) dictionaries: &'a [u32],
     pub(crate) outcomes: &'a [OutcomeRecord],
@@ -207,7 +208,14 @@ impl<'a> Image<'a> {
         let code = if column.width == 0 {
             0
         } else {
-            let word = table.rows as usize + row * table.row_words as usize + usize::from(column.word);
+            let pages = table.row_pages as usize;
+            let page = if pages == 1 {
+                row
+            } else {
+                let at = table.row_directory as usize + row * pages + usize::from(column.page);
+                usize::from(*self.row_directories.get(at)?)
+            };
+            let word = table.rows as usize + page * table.page_words as usize + usize::from(column.word);
             *self.rows.get(word)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1)
         };
         self.dictionaries.get(column.dictionary as usize + code as usize).copied()

@@ -75,7 +75,9 @@ pub enum Section {
     ColumnMaps,
     /// [`ColumnRecord`], one run per table.
     Columns,
-    /// `u32` words, one run of rows per table.
+    /// `u16` page by row, for tables whose rows are cut into pages; one run per table.
+    RowDirectories,
+    /// `u32` words, one run of rows or of pages of rows per table.
     Rows,
     /// `u32` outcome by code, one run per column.
     Dictionaries,
@@ -192,28 +194,36 @@ records! {
         columns: u32,
         /// Columns.
         column_count: u32,
-        /// First word in [`Section::Rows`].
-        rows: u32,
-        /// Words of one row.
-        row_words: u32,
         /// Rows.
         row_count: u32,
+        /// Pages of one row. With one page, a row's number is its page's.
+        row_pages: u32,
+        /// Words of one page.
+        page_words: u32,
+        /// Pages of all rows; equal ones are one. Meaningless with one page a row.
+        page_count: u32,
+        /// First entry in [`Section::RowDirectories`]; meaningless with one page a row.
+        row_directory: u32,
+        /// First word in [`Section::Rows`].
+        rows: u32,
         /// Outcome where no rule speaks.
         default_outcome: u32,
     }
 
     /// Where a row keeps one port class's code. Codes never straddle words.
     ColumnRecord {
-        /// Word within the row.
+        /// First entry in [`Section::Dictionaries`]; there are as many as codes fit the bits.
+        dictionary: u32,
+        /// Page within the row.
+        page: u16,
+        /// Word within the page.
         word: u16,
         /// Lowest bit within the word.
         shift: u8,
         /// Bits of the code, 0 to 24; 0: the code is 0 for every row.
         width: u8,
-        /// First entry in [`Section::Dictionaries`].
-        dictionary: u32,
-        /// Entries.
-        codes: u32,
+        /// Always 0.
+        reserved: u16,
     }
 
     /// What happens, and why.

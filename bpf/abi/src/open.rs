@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::layout::{
     Action, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC, MAX_IMAGE_BYTES,
     MAX_PEER_CLASSES, MAX_PORT_CLASSES, NO_RULE, PEER_PAGE, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind,
-    SECTION_ALIGNMENT, SECTIONS, Section, Text, V4_NARROW, V4_WIDE, V6_BLOCK,
+    SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text, V4_NARROW, V4_WIDE, V6_BLOCK,
 };
 use crate::prefix::{V4Table, V6Table};
 use core::fmt;
@@ -203,6 +203,7 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
         peer_pages: section(bytes, header, Section::PeerPages)?,
         column_maps: section(bytes, header, Section::ColumnMaps)?,
         columns: section(bytes, header, Section::Columns)?,
+        row_directories: section(bytes, header, Section::RowDirectories)?,
         rows: section(bytes, header, Section::Rows)?,
         dictionaries: section(bytes, header, Section::Dictionaries)?,
         outcomes: section(bytes, header, Section::Outcomes)?,
@@ -281,14 +282,16 @@ impl Image<'_> {
         let class_of = |index: usize| if words == 1 { self.v4.ranges[index] >> 16 } else { self.v4.ranges[index * 2 + 1] };
         for (index, chunk) in self.v4.directory.windows(2).enumerate() {
             let (start, end) = (chunk[0] as usize, chunk[1] as usize);
-            let sound = start < end
+            let sound = start <= end
                 && end <= ranges
                 && end - start <= self.header.v4_longest as usize
-                && start_of(start) == 0
                 && (start + 1..end).all(|at| start_of(at - 1) < start_of(at));
             if !sound {
                 return Err(place(index));
             }
+        }
+        if ranges == 0 || start_of(0) != 0 || self.v4.directory.get(1) == Some(&0) {
+            return Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
         }
         if self.v4.directory.first() != Some(&0) || self.v4.directory.last().map(|&end| end as usize) != Some(ranges) {
             return Err(place(0));
@@ -365,16 +368,13 @@ impl Image<'_> {
                 && column.shift < 32
                 && u32::from(column.shift) + u32::from(column.width) <= 32
                 // Every code that fits the width has an entry, so no row needs a look.
-                && column.codes as usize == 1 << column.width
-                && run(column.dictionary, column.codes as usize, self.dictionaries.len())
+                && run(column.dictionary, 1 << column.width, self.dictionaries.len())
         })?;
         for (index, table) in self.tables.iter().enumerate().skip(1) {
             let sound = run(table.peer_directory, directory, self.peer_directories.len())
                 && run(table.column_map, self.header.port_classes as usize, self.column_maps.len())
                 && run(table.columns, table.column_count as usize, self.columns.len())
-                && (table.row_count as usize)
-                    .checked_mul(table.row_words as usize)
-                    .is_some_and(|words| run(table.rows, words, self.rows.len()))
+                && self.check_rows(table)
                 && (table.default_outcome as usize) < self.outcomes.len();
             let sound = sound && {
                 let start = table.column_map as usize;
@@ -385,7 +385,11 @@ impl Image<'_> {
                 map.iter().all(|&column| u32::from(column) < table.column_count)
                     && columns
                         .iter()
-                        .all(|column| column.width == 0 || u32::from(column.word) < table.row_words)
+                        .all(|column| {
+                            column.width == 0
+                                || (u32::from(column.page) < table.row_pages
+                                    && u32::from(column.word) < table.page_words)
+                        })
                     && self.peer_directories[start..start + directory].iter().all(|&page| {
                         let start = page as usize * PEER_PAGE;
                         self.peer_pages[start..start + PEER_PAGE].iter().all(|&row| row < table.row_count)
@@ -407,6 +411,22 @@ impl Image<'_> {
                     None => false,
                 }
         })
+    }
+
+    fn check_rows(&self, table: &TableRecord) -> bool {
+        let (rows, pages, words) =
+            (table.row_count as usize, table.row_pages as usize, table.page_words as usize);
+        let page_count = if pages == 1 { rows } else { table.page_count as usize };
+        let words = page_count.checked_mul(words);
+        words.is_some_and(|words| run(table.rows, words, self.rows.len()))
+            && (pages == 1
+                || rows.checked_mul(pages).is_some_and(|entries| {
+                    run(table.row_directory, entries, self.row_directories.len()) && {
+                        let start = table.row_directory as usize;
+                        let entries = &self.row_directories[start..start + entries];
+                        entries.iter().all(|&page| usize::from(page) < page_count)
+                    }
+                }))
     }
 
     fn check_user_part(&self) -> Result<(), ImageError> {

@@ -3,8 +3,9 @@
 //! Prefixes of all rules are swept into maximal ranges of equal membership before they come here, so
 //! a lookup is a predecessor search, never a longest-prefix match.
 //!
-//! IPv4 (after DXR, Zec et al., CCR 2012): the top bits index a directory, the ranges of a chunk are
-//! binary-searched by the rest. IPv6: a static search tree over the upper 64 bits, eight keys (one
+//! IPv4 (after DXR, Zec et al., CCR 2012): the top bits index a directory, the ranges that begin in a
+//! chunk are binary-searched by the rest; if none begins at or before the address, the last of the
+//! chunks before reaches over it. IPv6: a static search tree over the upper 64 bits, eight keys (one
 //! cache line) a node; upper halves that prefixes longer than /64 divide lead to a sorted run of
 //! lower halves.
 
@@ -29,24 +30,19 @@ impl V4Table<'_> {
         let chunk = (u64::from(address) >> (32 - self.bits)) as usize;
         let &[start, end] = self.directory.get(chunk..chunk + 2)? else { return None };
         let offset = (u64::from(address) & ((1u64 << (32 - self.bits)) - 1)) as u32;
-        let (mut low, mut len) = (start as usize, (end as usize).checked_sub(start as usize)?);
-        if self.format == V4_NARROW {
-            while len > 1 {
-                let half = len / 2;
-                let start = *self.ranges.get(low + half)? & 0xFFFF;
-                low += if start <= offset { half } else { 0 };
-                len -= half;
-            }
-            Some(PeerClass(*self.ranges.get(low)? >> 16))
-        } else {
-            while len > 1 {
-                let half = len / 2;
-                let start = *self.ranges.get((low + half) * 2)?;
-                low += if start <= offset { half } else { 0 };
-                len -= half;
-            }
-            Some(PeerClass(*self.ranges.get(low * 2 + 1)?))
+        // The range before the chunk's first reaches into the chunk, so the search begins with it.
+        let mut at = (start as usize).wrapping_sub(1);
+        let mut len = (end as usize).checked_sub(start as usize)? + 1;
+        let narrow = self.format == V4_NARROW;
+        while len > 1 {
+            let half = len / 2;
+            let middle = at.wrapping_add(half);
+            let start = if narrow { *self.ranges.get(middle)? & 0xFFFF } else { *self.ranges.get(middle * 2)? };
+            at = if start <= offset { middle } else { at };
+            len -= half;
         }
+        let class = if narrow { *self.ranges.get(at)? >> 16 } else { *self.ranges.get(at.wrapping_mul(2).wrapping_add(1))? };
+        Some(PeerClass(class))
     }
 }
 

@@ -59,7 +59,7 @@ fn protocol_number(written: Protocol) -> u8 {
 }
 
 /// The named ports of one identity.
-pub(super) fn named_ports(entry: &crate::identity::Entry) -> impl Iterator<Item = (PortName, u16)> {
+pub(super) fn named_ports(entry: &crate::identity::Entry<'_>) -> impl Iterator<Item = (PortName, u16)> {
     entry.ports.iter().filter_map(|port| {
         Some(((port.name.clone()?, protocol_number(port.protocol)), port.port))
     })
@@ -69,7 +69,7 @@ impl<'a> PeerMarks<'a> {
     pub(super) fn new(
         set: &'a PolicySet,
         cluster: &'a Cluster,
-        identities: &'a Identities,
+        identities: &Identities<'_>,
         index: &'a LabelIndex<'a>,
     ) -> Self {
         let mut ports: BTreeMap<PortName, BTreeMap<u16, RoaringBitmap>> = BTreeMap::new();

@@ -226,7 +226,7 @@ struct EndpointRules {
 fn endpoints(
     set: &PolicySet,
     cluster: &Cluster,
-    identities: &Identities,
+    identities: &Identities<'_>,
     index: &LabelIndex<'_>,
     node: Option<usize>,
 ) -> Vec<EndpointRules> {
@@ -275,7 +275,7 @@ struct Under {
 
 fn table_rules(
     set: &PolicySet,
-    identities: &Identities,
+    identities: &Identities<'_>,
     endpoints: &[EndpointRules],
     peers: &mut PeerMarks<'_>,
     ports: &mut PortMarks,
@@ -288,7 +288,7 @@ fn table_rules(
     let mut seen: FxHashMap<(Direction, bool, &[u32], Option<&[_]>), usize> = FxHashMap::default();
     let mut numbers: FxHashMap<TableRules, usize> = FxHashMap::default();
     for endpoint in endpoints {
-        let entry: &Entry = &identities.entries[endpoint.place as usize];
+        let entry: &Entry<'_> = &identities.entries[endpoint.place as usize];
         let mut both = [None; 2];
         let directions = [(Direction::Ingress, &endpoint.ingress), (Direction::Egress, &endpoint.egress)];
         for (slot, (direction, rules)) in both.iter_mut().zip(directions) {
@@ -320,7 +320,7 @@ struct PeerClasses<'a> {
     fqdns: Vec<(&'a str, bool, u32)>,
 }
 
-fn classify<'a>(input: &Input<'_>, identities: &Identities, peers: &PeerMarks<'a>) -> PeerClasses<'a> {
+fn classify<'a>(input: &Input<'_>, identities: &Identities<'_>, peers: &PeerMarks<'a>) -> PeerClasses<'a> {
     let mut classes = Classes::default();
     let marks = peers.by_place(identities.entries.len());
     let by_place = marks.iter().map(|marks| classes.number(marks)).collect();
@@ -373,7 +373,7 @@ fn compact(
 
 /// Records by identity number: of pods and entities, and of nodes.
 fn endpoint_records(
-    identities: &Identities,
+    identities: &Identities<'_>,
     by_place: &[u32],
     endpoints: &[EndpointRules],
     under: &Under,

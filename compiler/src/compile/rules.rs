@@ -12,7 +12,7 @@ pub(super) fn concrete(
     set: &PolicySet,
     rules: &[u32],
     direction: Direction,
-    endpoint: &Entry,
+    endpoint: &Entry<'_>,
     peers: &mut PeerMarks<'_>,
     ports: &mut PortMarks,
 ) -> TableRules {

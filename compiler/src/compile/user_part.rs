@@ -1,7 +1,7 @@
 //! The user part of an image: the source map, labels of identities, request rules, facts.
 
 use super::{Input, Options, selected_keys};
-use crate::identity::{Identities, Kind};
+use crate::identity::Identities;
 use crate::image::write::{ImageWriter, Parts};
 use crate::ir::{PolicySet, Requests};
 use crate::requests::HttpParts;
@@ -25,21 +25,15 @@ pub(super) fn add(
     parts: &mut Parts,
     writer: &mut ImageWriter,
     input: &Input<'_>,
-    identities: &Identities,
+    identities: &Identities<'_>,
     fqdns: &[(&str, bool, u32)],
     request_sets: &[RequestSet],
     options: &Options,
 ) {
     add_source_map(parts, writer, input.set, input.sources);
     for entry in identities.entries.iter().filter(|entry| entry.identity.0 != 0) {
-        let mut labels = entry.labels.canonical();
-        if entry.kind == Kind::Pods {
-            for port in &entry.ports {
-                labels.push('\n');
-                labels.push_str(&crate::identity::port_line(port));
-            }
-        }
-        let labels = writer.text(&labels);
+        // No two identities have the same text, so there is nothing to look up.
+        let labels = writer.unique_text(&entry.text);
         parts.identities.push(IdentityRecord { number: entry.identity.0, labels });
     }
     parts.identities.sort_unstable_by_key(|record| record.number);

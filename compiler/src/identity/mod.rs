@@ -13,9 +13,8 @@ mod lock;
 pub use lock::{IdentityLock, LockError};
 
 use crate::cluster::{Cluster, Party};
-use crate::labels::{Label, Labels};
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeMap;
+use crate::labels::Labels;
+use rustc_hash::FxHashSet;
 use weir_abi::Identity;
 use weir_grammar::tree::{ContainerPort, Pod, Protocol};
 
@@ -46,22 +45,24 @@ pub enum Kind {
 
 /// One identity.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct Entry<'a> {
     /// Its number.
     pub identity: Identity,
     /// What it stands for.
     pub kind: Kind,
     /// Its labels.
-    pub labels: Labels,
+    pub labels: Labels<'a>,
+    /// Labels and named ports as text, one a line: equal for equal identities.
+    pub text: String,
     /// The named container ports of its pods, sorted.
     pub ports: Vec<ContainerPort>,
 }
 
 /// All identities of a cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Identities {
+pub struct Identities<'a> {
     /// In order: entities, pods, nodes.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Entry<'a>>,
     pods: Vec<Option<u32>>,
     remote_nodes: Vec<u32>,
     own_nodes: Vec<u32>,
@@ -96,49 +97,51 @@ const ENTITIES: &[(Identity, &[&str])] = &[
 ];
 
 /// The label text that names a pod's identity; also what a lock file keeps.
-pub fn pod_key(cluster: &Cluster, pod: &Pod, selected: &FxHashSet<String>) -> (Labels, Vec<ContainerPort>, String) {
-    let counts = |label: &Label| !PER_POD.contains(&label.key.as_str()) || selected.contains(&label.key);
-    let labels = Labels::new(cluster.pod_labels(pod).iter().filter(|label| counts(label)).cloned().collect());
+pub fn pod_text(cluster: &Cluster, pod: &Pod, selected: &FxHashSet<String>) -> String {
+    pod_identity(cluster, pod, selected).2
+}
+
+fn pod_identity<'a>(
+    cluster: &'a Cluster,
+    pod: &'a Pod,
+    selected: &FxHashSet<String>,
+) -> (Labels<'a>, Vec<ContainerPort>, String) {
+    let mut labels = cluster.pod_labels(pod);
+    labels.retain(|label| !PER_POD.contains(&label.key) || selected.contains(label.key));
     let mut ports: Vec<ContainerPort> = pod.ports.iter().filter(|port| port.name.is_some()).cloned().collect();
     ports.sort_unstable();
     ports.dedup();
-    let mut key = labels.canonical();
+    let mut text = labels.canonical();
     for port in &ports {
-        key.push('\n');
-        key.push_str(&port_line(port));
+        let protocol = match port.protocol {
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+            Protocol::Tcp | Protocol::Any | Protocol::Other(_) => "TCP",
+        };
+        text.push_str(&format!("\nport:{}={protocol}/{}", port.name.as_deref().unwrap_or_default(), port.port));
     }
-    (labels, ports, key)
+    (labels, ports, text)
 }
 
-/// A named port as one line of an identity's text.
-pub(crate) fn port_line(port: &ContainerPort) -> String {
-    let protocol = match port.protocol {
-        Protocol::Udp => "UDP",
-        Protocol::Sctp => "SCTP",
-        Protocol::Tcp | Protocol::Any | Protocol::Other(_) => "TCP",
-    };
-    format!("port:{}={protocol}/{}", port.name.as_deref().unwrap_or_default(), port.port)
-}
-
-impl Identities {
+impl<'a> Identities<'a> {
     /// Numbers all identities of a cluster. `selected` holds the label keys that selectors name;
     /// numbers come from `lock` first and new ones are added to it.
     ///
     /// # Errors
     /// [`LockError`] if the lock is unsound or the numbers are used up.
     pub fn number(
-        cluster: &Cluster,
+        cluster: &'a Cluster,
         selected: &FxHashSet<String>,
         lock: &mut IdentityLock,
         home: Option<usize>,
-    ) -> Result<Identities, LockError> {
+    ) -> Result<Self, LockError> {
         let mut identities = Identities::default();
         for &(identity, names) in ENTITIES {
             let labels = match (identity, home) {
                 (Identity::HOST, Some(home)) => cluster.node_labels(&cluster.nodes[home], true),
                 _ => Labels::reserved(names),
             };
-            identities.entries.push(Entry { identity, kind: Kind::Entity, labels, ports: Vec::new() });
+            identities.push(identity, Kind::Entity, labels);
         }
         identities.add_pods(cluster, selected, lock)?;
         identities.add_nodes(cluster, lock)?;
@@ -147,41 +150,48 @@ impl Identities {
 
     fn add_pods(
         &mut self,
-        cluster: &Cluster,
+        cluster: &'a Cluster,
         selected: &FxHashSet<String>,
         lock: &mut IdentityLock,
     ) -> Result<(), LockError> {
-        let mut sets = BTreeMap::new();
-        let mut members = Vec::with_capacity(cluster.pods.len());
-        for pod in &cluster.pods {
-            members.push((!pod.host_network).then(|| {
-                let (labels, ports, key) = pod_key(cluster, pod, selected);
-                sets.entry(key.clone()).or_insert((labels, ports));
-                key
-            }));
+        let mut pods: Vec<(String, usize, Labels<'a>, Vec<ContainerPort>)> = Vec::new();
+        for (place, pod) in cluster.pods.iter().enumerate().filter(|(_, pod)| !pod.host_network) {
+            let (labels, ports, text) = pod_identity(cluster, pod, selected);
+            pods.push((text, place, labels, ports));
         }
-        let numbers = lock.pods(sets.keys())?;
-        let mut places: FxHashMap<String, u32> = FxHashMap::default();
-        for ((key, (labels, ports)), identity) in sets.into_iter().zip(numbers) {
-            places.insert(key, self.next_place());
-            self.entries.push(Entry { identity, kind: Kind::Pods, labels, ports });
+        pods.sort_unstable_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        self.pods = vec![None; cluster.pods.len()];
+        let first = self.entries.len();
+        for (text, place, labels, ports) in pods {
+            if self.entries[first..].last().is_none_or(|entry| entry.text != text) {
+                let (identity, kind) = (Identity::UNKNOWN, Kind::Pods);
+                self.entries.push(Entry { identity, kind, labels, text, ports });
+            }
+            self.pods[place] = self.next_place().checked_sub(1);
         }
-        self.pods = members.into_iter().map(|key| places.get(&key?).copied()).collect();
+        let numbers = lock.pods(self.entries[first..].iter().map(|entry| &entry.text))?;
+        for (entry, identity) in self.entries[first..].iter_mut().zip(numbers) {
+            entry.identity = identity;
+        }
         Ok(())
     }
 
-    fn add_nodes(&mut self, cluster: &Cluster, lock: &mut IdentityLock) -> Result<(), LockError> {
+    fn add_nodes(&mut self, cluster: &'a Cluster, lock: &mut IdentityLock) -> Result<(), LockError> {
         let numbers = lock.nodes(cluster.nodes.iter().map(|node| &node.meta.name))?;
         for (own, first) in [(false, Identity::FIRST_NODE), (true, Identity::FIRST_HOST)] {
             for (place, (node, number)) in cluster.nodes.iter().zip(&numbers).enumerate() {
                 let kind = if own { Kind::OwnNode(place) } else { Kind::RemoteNode(place) };
                 let at = self.next_place();
                 if own { self.own_nodes.push(at) } else { self.remote_nodes.push(at) }
-                let labels = cluster.node_labels(node, own);
-                self.entries.push(Entry { identity: Identity(first + number), kind, labels, ports: Vec::new() });
+                self.push(Identity(first + number), kind, cluster.node_labels(node, own));
             }
         }
         Ok(())
+    }
+
+    fn push(&mut self, identity: Identity, kind: Kind, labels: Labels<'a>) {
+        let text = labels.canonical();
+        self.entries.push(Entry { identity, kind, labels, text, ports: Vec::new() });
     }
 
     fn next_place(&self) -> u32 {

@@ -22,9 +22,9 @@ pub struct V4Image {
 /// leave chunks of about four ranges.
 fn shape(ranges: usize, classes: usize) -> (u32, u32) {
     let bits = ranges.max(4).ilog2().saturating_sub(2).min(20);
-    let wide = (4 << bits) + 8 * (ranges + (1 << bits));
+    let wide = (4 << bits) + 8 * ranges;
     let narrow_bits = bits.max(16);
-    let narrow = (4 << narrow_bits) + 4 * (ranges + (1 << narrow_bits));
+    let narrow = (4 << narrow_bits) + 4 * ranges;
     if classes <= 1 << 16 && narrow <= wide { (narrow_bits, V4_NARROW) } else { (bits, V4_WIDE) }
 }
 
@@ -34,21 +34,15 @@ pub fn lay_out(ranges: &[Range<u32>], classes: usize) -> V4Image {
     let mut image = V4Image { bits, format, ..V4Image::default() };
     let words = if format == V4_NARROW { 1 } else { 2 };
     image.directory.reserve_exact((1 << bits) + 1);
-    image.ranges.reserve_exact((ranges.len() + (1 << bits)) * words);
+    image.ranges.reserve_exact(ranges.len() * words);
     let mut ranges = ranges.iter().peekable();
-    let mut class = 0;
     for chunk in 0..1u64 << bits {
         let first = chunk << (32 - bits);
         let end = (chunk + 1) << (32 - bits);
         let start = image.ranges.len() / words;
         image.directory.push(u32::try_from(start).unwrap_or(u32::MAX));
-        if ranges.peek().is_none_or(|range| u64::from(range.start) != first) {
-            // The range in force goes on across the chunk's beginning.
-            push(&mut image, 0, class);
-        }
         while let Some(range) = ranges.next_if(|range| u64::from(range.start) < end) {
-            class = range.class;
-            push(&mut image, range.start - u32::try_from(first).unwrap_or(0), class);
+            push(&mut image, range.start - u32::try_from(first).unwrap_or(0), range.class);
         }
         let longest = image.ranges.len() / words - start;
         image.longest = image.longest.max(u32::try_from(longest).unwrap_or(u32::MAX));

@@ -79,11 +79,16 @@ impl ImageWriter {
         if let Some(&known) = self.texts.get(text) {
             return known;
         }
-        let start = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
-        self.strings.push_str(text);
-        let kept = Text { start, len: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+        let kept = self.unique_text(text);
         self.texts.insert(text.to_owned(), kept);
         kept
+    }
+
+    /// Keeps a text that is kept only once.
+    pub fn unique_text(&mut self, text: &str) -> Text {
+        let start = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
+        self.strings.push_str(text);
+        Text { start, len: u32::try_from(text.len()).unwrap_or(u32::MAX) }
     }
 
     /// Lays out all sections and seals them.
@@ -159,6 +164,7 @@ fn sections<'a>(parts: &'a Parts, strings: &'a str) -> [&'a [u8]; SECTIONS] {
     set(Section::PeerPages, bytes_of(&parts.tables.peer_pages));
     set(Section::ColumnMaps, bytes_of(&parts.tables.column_maps));
     set(Section::Columns, bytes_of(&parts.tables.columns));
+    set(Section::RowDirectories, bytes_of(&parts.tables.row_directories));
     set(Section::Rows, bytes_of(&parts.tables.rows));
     set(Section::Dictionaries, bytes_of(&parts.tables.dictionaries));
     set(Section::Outcomes, bytes_of(&parts.outcomes));

@@ -17,6 +17,8 @@ pub struct EncodedTables {
     pub column_maps: Vec<u16>,
     /// Where codes are.
     pub columns: Vec<ColumnRecord>,
+    /// Pages by row.
+    pub row_directories: Vec<u16>,
     /// Codes.
     pub rows: Vec<u32>,
     /// Outcomes by code.
@@ -32,6 +34,63 @@ pub struct Encoder {
     directories: FxHashMap<Vec<u32>, u32>,
     column_maps: FxHashMap<Vec<u16>, u32>,
     dictionaries: FxHashMap<Vec<u32>, u32>,
+}
+
+/// The distinct rows, packed, and the new number of each of the table's rows.
+fn pack(table: &Table, columns: &[ColumnRecord], row_words: usize) -> (Vec<Vec<u32>>, Vec<u32>) {
+    let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+    let mut rows = Vec::new();
+    let mut renumbered = Vec::with_capacity(table.row_ends.len());
+    let mut start = 0;
+    for &end in &table.row_ends {
+        let mut words = vec![0u32; row_words];
+        for &(column, code) in &table.cells[start..end] {
+            let record = &columns[usize::from(column)];
+            words[usize::from(record.word)] |= code << record.shift;
+        }
+        start = end;
+        renumbered.push(*known.entry(words).or_insert_with_key(|words| {
+            rows.push(words.clone());
+            place(rows.len() - 1)
+        }));
+    }
+    (rows, renumbered)
+}
+
+/// Rows cut into pages.
+struct Pages {
+    words: usize,
+    pages: Vec<u32>,
+    directory: Vec<u16>,
+}
+
+impl Pages {
+    /// `None` if there are more pages than a directory can number.
+    fn cut(rows: &[Vec<u32>], words: usize) -> Option<Pages> {
+        let mut known: FxHashMap<Vec<u32>, u16> = FxHashMap::default();
+        let mut cut = Pages { words, pages: Vec::new(), directory: Vec::new() };
+        for row in rows {
+            for page in row.chunks(words) {
+                let mut page = page.to_vec();
+                page.resize(words, 0);
+                let number = match known.get(&page) {
+                    Some(&number) => number,
+                    None => {
+                        let number = u16::try_from(known.len()).ok()?;
+                        cut.pages.extend(&page);
+                        known.insert(page, number);
+                        number
+                    }
+                };
+                cut.directory.push(number);
+            }
+        }
+        Some(cut)
+    }
+
+    fn bytes(&self) -> usize {
+        self.pages.len() * 4 + self.directory.len() * 2
+    }
 }
 
 fn place(at: usize) -> u32 {
@@ -56,20 +115,25 @@ impl Encoder {
 
     /// Packs a table and gives its number.
     pub(crate) fn add(&mut self, table: &Table) -> u32 {
-        let columns = place(self.out.columns.len());
+        let columns = self.out.columns.len();
         let row_words = self.columns(&table.dictionaries);
-        let rows = place(self.out.rows.len());
-        let renumbered = self.rows(table, columns as usize, row_words);
-        let record = TableRecord {
+        let (rows, renumbered) = pack(table, &self.out.columns[columns..], row_words);
+        let mut record = TableRecord {
             peer_directory: self.peers(&table.rows, &renumbered),
             column_map: self.column_map(&table.column_map),
-            columns,
+            columns: place(columns),
             column_count: place(table.dictionaries.len()),
-            rows,
-            row_words: place(row_words),
-            row_count: renumbered.iter().max().map_or(1, |last| last + 1),
             default_outcome: table.default_outcome,
+            ..TableRecord::default()
         };
+        self.rows(&mut record, &rows, row_words);
+        let page_words = record.page_words.max(1);
+        for column in &mut self.out.columns[columns..] {
+            let word = u32::from(column.word);
+            // Both fit: a row has fewer than 65,536 words.
+            column.page = u16::try_from(word / page_words).unwrap_or(u16::MAX);
+            column.word = u16::try_from(word % page_words).unwrap_or(u16::MAX);
+        }
         self.out.tables.push(record);
         place(self.out.tables.len() - 1)
     }
@@ -90,7 +154,6 @@ impl Encoder {
             let mut padded = dictionary.clone();
             // Every code that fits the bits has an entry, so a reader need not check rows.
             padded.resize(1 << width, dictionary[0]);
-            let codes = place(padded.len());
             let out = &mut self.out.dictionaries;
             let start = *self.dictionaries.entry(padded).or_insert_with_key(|padded| {
                 let start = place(out.len());
@@ -102,33 +165,35 @@ impl Encoder {
                 shift: if width == 0 { 0 } else { u8::try_from(shift).unwrap_or(0) },
                 width: u8::try_from(width).unwrap_or(u8::MAX),
                 dictionary: start,
-                codes,
+                ..ColumnRecord::default()
             });
             shift += width;
         }
         if shift > 0 { word + 1 } else { word }
     }
 
-    /// Packs the rows; equal ones share a number. Returns the new number of each.
-    fn rows(&mut self, table: &Table, columns: usize, row_words: usize) -> Vec<u32> {
-        let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
-        let mut renumbered = Vec::with_capacity(table.row_ends.len());
-        let mut start = 0;
-        for &end in &table.row_ends {
-            let mut words = vec![0u32; row_words];
-            for &(column, code) in &table.cells[start..end] {
-                let record = &self.out.columns[columns + usize::from(column)];
-                words[usize::from(record.word)] |= code << record.shift;
+    /// Stores rows whole, or cut into pages of which equal ones are stored once: whichever is smaller.
+    fn rows(&mut self, record: &mut TableRecord, rows: &[Vec<u32>], row_words: usize) {
+        (record.rows, record.row_count) = (place(self.out.rows.len()), place(rows.len()));
+        (record.row_pages, record.page_words) = (1, place(row_words));
+        let whole = rows.len() * row_words * 4;
+        let paged = [8, 4, 2, 1]
+            .into_iter()
+            // Cutting a row needs several pages, and looking for equal ones takes time.
+            .filter(|words| *words < row_words && whole < 16 << 20)
+            .filter_map(|words| Pages::cut(rows, words))
+            .min_by_key(Pages::bytes);
+        match paged {
+            Some(pages) if pages.bytes() < whole => {
+                record.row_pages = place(row_words.div_ceil(pages.words));
+                record.page_words = place(pages.words);
+                record.page_count = place(pages.pages.len() / pages.words);
+                record.row_directory = place(self.out.row_directories.len());
+                self.out.row_directories.extend(pages.directory);
+                self.out.rows.extend(pages.pages);
             }
-            start = end;
-            let next = place(known.len());
-            let out = &mut self.out.rows;
-            renumbered.push(*known.entry(words).or_insert_with_key(|words| {
-                out.extend_from_slice(words);
-                next
-            }));
+            _ => self.out.rows.extend(rows.iter().flatten()),
         }
-        renumbered
     }
 
     fn peers(&mut self, rows: &[(u32, u32)], renumbered: &[u32]) -> u32 {

@@ -2,7 +2,8 @@
 
 use super::{Translation, scope};
 use crate::ir::{CidrPart, Peers};
-use crate::labels::{CLUSTER, CLUSTER_NAME, Label, Labels, k8s_key, reserved_key};
+use crate::cluster::k8s_labels;
+use crate::labels::{CLUSTER, CLUSTER_NAME, Labels, k8s_key, reserved_key};
 use ipnet::IpNet;
 use std::sync::Arc;
 use weir_grammar::diagnostic::{Code, Diagnostic};
@@ -47,8 +48,7 @@ impl Translation<'_> {
                 }
                 GroupSource::Selector(selector) => {
                     let selected = |group: &tree::CidrGroup| {
-                        let labels = group.meta.labels.iter().map(|(key, value)| Label::k8s(key, value));
-                        Labels::new(labels.collect()).satisfy(&any_source(&selector.requirements))
+                        Labels::new(k8s_labels(&group.meta.labels).collect()).satisfy(&any_source(&selector.requirements))
                     };
                     let groups = self.cluster.groups.iter().enumerate();
                     groups.filter(|(_, group)| selected(group)).map(|(place, _)| place).collect()
@@ -82,9 +82,8 @@ impl Translation<'_> {
             ServicePeer::Selector { selector, namespace } => {
                 let within = namespace.as_deref().or(own);
                 let selected = |service: &&tree::Service| {
-                    let labels = service.meta.labels.iter().map(|(key, value)| Label::k8s(key, value));
                     within.is_none_or(|namespace| service.meta.namespace.as_deref() == Some(namespace))
-                        && Labels::new(labels.collect()).satisfy(&selector.requirements)
+                        && Labels::new(k8s_labels(&service.meta.labels).collect()).satisfy(&selector.requirements)
                 };
                 self.cluster.services.iter().filter(selected).collect()
             }
