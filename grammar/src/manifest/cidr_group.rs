@@ -29,7 +29,7 @@ pub(crate) fn group(cx: &mut Context<'_>, object: Value<'_>) -> Option<CidrGroup
             let is_object = cx.fields(value, &SPEC, |cx, field, value, _| {
                 cidrs = Some(cidr::prefixes(cx, value, field, Bare::Refused));
             });
-            if is_object && cidrs.is_none() {
+            if is_object && cidrs.is_none() && !SPEC.is_misspelt(value) {
                 cx.missing(
                     value.head(),
                     "`spec`",

@@ -132,8 +132,11 @@ fn spec(
     if !is_object {
         return None;
     }
-    choice(cx, value, endpoints_at, nodes_at, scope);
-    if !any_rule {
+    let misspelt = SPEC.is_misspelt(value);
+    if endpoints_at.is_some() || nodes_at.is_some() || !misspelt {
+        choice(cx, value, endpoints_at, nodes_at, scope);
+    }
+    if !any_rule && !misspelt {
         cx.report(
             Diagnostic::new(Code::EmptyRule, value.head(), "the policy has no rules at all")
                 .labelled("no rule in any section")

@@ -21,6 +21,15 @@ pub(crate) struct Shape {
     pub(crate) elsewhere: &'static [(&'static str, &'static str)],
 }
 
+impl Shape {
+    /// Whether a mapping has a field that the shape has not. Then a field that seems to be missing
+    /// may be there under a wrong name, which is reported already.
+    pub(crate) fn is_misspelt(&self, value: Value<'_>) -> bool {
+        let mut keys = value.pairs().into_iter().flatten().filter_map(|(key, _)| key.raw());
+        keys.any(|key| !self.fields.contains(&key))
+    }
+}
+
 impl Context<'_> {
     /// Calls `each` for every known field that has a value, reports unknown ones.
     /// Returns whether it was a mapping at all.
@@ -142,6 +151,7 @@ impl Context<'_> {
                 .labelled(format!("expected {wanted}"));
         let raw = value.raw().unwrap_or("");
         finding.help = match (wanted, value.content()) {
+            ("a string", _) if value.is_null() => Some("write \"\" for an empty string".into()),
             ("a string", Content::Scalar(..)) if !value.is_null() => Some(format!("quote it: \"{raw}\"")),
             ("an integer", Content::Scalar(..)) if raw.parse::<i64>().is_ok() => {
                 Some(format!("write {raw} without quotes"))

@@ -159,6 +159,7 @@ fn peer(cx: &mut Context<'_>, value: Value<'_>) -> Option<NetworkPeer> {
         return None;
     }
     match (selector_at, block_at) {
+        (None, None) if PEER.is_misspelt(value) => None,
         (None, None) => {
             cx.report(
                 Diagnostic::new(Code::PeerChoice, value.head(), "the peer selects nothing")

@@ -191,8 +191,8 @@ fn port_of(cx: &mut Context<'_>, text: Spanned<&str>) -> Option<Spanned<Port>> {
         "a leading zero would make the number octal; leave it out"
     } else if digits {
         "ports go from 1 to 65535; \"0\" means every port"
-    } else if text.value.contains(['-', ':'])
-        && text.value.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b':')
+    } else if let Some((first, last)) = text.value.split_once(['-', ':'])
+        && [first, last].iter().all(|end| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit()))
     {
         "write a range with two fields: `port` and `endPort`"
     } else {

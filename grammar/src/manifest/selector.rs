@@ -126,6 +126,10 @@ fn expression(cx: &mut Context<'_>, value: Value<'_>, keys: Keys) -> Option<Requ
     let given = values.as_ref().map_or(0, |(_, values)| values.len());
     match operator.value {
         Operator::In | Operator::NotIn if given == 0 => {
+            // Values that are no list were reported.
+            if values.is_none() && value.get("values").is_some() {
+                return None;
+            }
             let at = values.map_or(operator.span, |(span, _)| span);
             cx.report(
                 Diagnostic::new(

@@ -113,7 +113,8 @@ impl<'t> Documents<'t> {
                 Err(Abandon::Syntax(error)) => self.report_syntax(&error, findings),
                 Err(Abandon::Reported) => {}
             }
-            if !matches!(self.parser.proceed_next_document(), Ok(true)) {
+            // A file that is too large is so in every later document, too.
+            if self.values > self.limits.values || !matches!(self.parser.proceed_next_document(), Ok(true)) {
                 return None;
             }
         }

@@ -37,6 +37,9 @@ fn words(kind: &ErrorKind) -> (Option<&'static str>, Option<&'static str>) {
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             (Some("a key without its `: `"), Some("write `key: value`, with a space after the colon"))
         }
+        ErrorKind::InvalidQuotedScalarIndent => {
+            (Some("a quoted value goes on at too small an indent"), Some("its closing quote may be missing"))
+        }
         ErrorKind::UnclosedQuotedScalar => (Some("a quote is opened and never closed"), None),
         ErrorKind::UnexpectedEof
         | ErrorKind::UnexpectedEofFlowMapping
