@@ -3,6 +3,8 @@
 //! `cargo run --release -p weir-grammar --example read_file -- FILE…`
 //! With `--generate N` as the first arguments it reads a made-up policy of N CIDRs instead.
 
+#![expect(clippy::disallowed_methods, reason = "a program reads arguments, files and the clock")]
+
 use std::time::Instant;
 use weir_grammar::diagnostic::Severity;
 use weir_grammar::source::LineIndex;

@@ -1,5 +1,8 @@
 //! Whatever the bytes are, reading ends soon, in little memory, and without a panic.
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its own data, and looks at the clock")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its data cannot be read")]
+
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::path::Path;

@@ -3,6 +3,9 @@
 //! `accept/`: without any finding. `warn/`: with objects and warnings. `reject/`: refused. Files of
 //! the latter two begin with `# expect:` and all findings in order, as `CODE line:column`.
 
+#![expect(clippy::disallowed_methods, reason = "a test finds and reads its own data")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its data cannot be read")]
+
 use std::path::{Path, PathBuf};
 use weir_grammar::diagnostic::Severity;
 use weir_grammar::source::LineIndex;

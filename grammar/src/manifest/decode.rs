@@ -176,7 +176,6 @@ impl Context<'_> {
 pub(crate) fn integer(value: Value<'_>) -> Option<i64> {
     match value.scalar()? {
         Resolved::Int(value) => Some(value),
-        #[expect(clippy::cast_possible_truncation, reason = "only whole numbers within 53 bits are taken")]
         Resolved::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Some(value as i64),
         _ => None,
     }

@@ -40,7 +40,7 @@ pub(crate) fn header_match(cx: &mut Context<'_>, item: Value<'_>) -> Option<Head
     let is_object = cx.fields(item, &HEADER_MATCH, |cx, field, field_value, _| match field {
         "name" => name = Some(cx.text(field_value, field)),
         "value" => {
-            value = cx.string(field_value, field).map(|text| text.value).filter(|text| !text.is_empty())
+            value = cx.string(field_value, field).map(|text| text.value).filter(|text| !text.is_empty());
         }
         "secret" => secret = tls::secret(cx, field_value, Code::Header),
         _ => mismatch = self::mismatch(cx, field_value).unwrap_or(Mismatch::Fail),

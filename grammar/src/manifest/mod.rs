@@ -58,14 +58,13 @@ pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &L
         );
         return;
     }
-    let text: Arc<str> = match encoding::text(bytes, file) {
-        Ok(text) => text.into(),
-        Err((shown, finding)) => {
-            reading.sources.add(name, shown);
-            reading.diagnostics.push(finding);
-            return;
-        }
-    };
+    let (text, finding) = encoding::text(bytes, file);
+    if let Some(finding) = finding {
+        reading.sources.add(name, text);
+        reading.diagnostics.push(finding);
+        return;
+    }
+    let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
     let pass = with_lane(file, &text, limits).unwrap_or_else(|| without_lane(file, &text, limits));
     reading.objects.extend(pass.objects);

@@ -89,7 +89,7 @@ fn spec(cx: &mut Context<'_>, value: Value<'_>) -> Option<NetworkPolicy> {
             }
         }
         "ingress" => {
-            ingress = cx.list_of(value, field, |cx, item| rule(cx, item, &INGRESS)).unwrap_or_default()
+            ingress = cx.list_of(value, field, |cx, item| rule(cx, item, &INGRESS)).unwrap_or_default();
         }
         "egress" => egress = cx.list_of(value, field, |cx, item| rule(cx, item, &EGRESS)).unwrap_or_default(),
         _ => types = policy_types(cx, value),
@@ -188,7 +188,8 @@ fn ip_block(cx: &mut Context<'_>, value: Value<'_>) -> Option<NetworkPeer> {
     let (mut block, mut except) = (None, Vec::new());
     let is_object = cx.fields(value, &BLOCK, |cx, field, value, _| match field {
         "cidr" => {
-            block = Some(cidr::prefix(cx, value, field, cidr::Bare::Refused).map(|cidr| (cidr, value.span())))
+            block =
+                Some(cidr::prefix(cx, value, field, cidr::Bare::Refused).map(|cidr| (cidr, value.span())));
         }
         _ => except = cidr::prefixes(cx, value, field, cidr::Bare::Refused).unwrap_or_default(),
     });

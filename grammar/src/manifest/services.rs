@@ -101,7 +101,6 @@ fn by_labels(cx: &mut Context<'_>, value: Value<'_>) -> Option<ServicePeer> {
 }
 
 /// An absent or empty namespace is none; `None` if it is not a namespace.
-#[expect(clippy::option_option, reason = "the outer one says whether reading goes on")]
 fn checked_namespace(cx: &mut Context<'_>, namespace: Option<Spanned<String>>) -> Option<Option<String>> {
     let Some(namespace) = namespace.filter(|namespace| !namespace.value.is_empty()) else {
         return Some(None);

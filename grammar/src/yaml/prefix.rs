@@ -53,7 +53,6 @@ fn v4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
 }
 
 /// Nothing (`None`), or a slash and a length up to `most`.
-#[expect(clippy::option_option, reason = "the outer one says whether the text is right")]
 fn length(text: &[u8], most: u8) -> Option<Option<u8>> {
     let Some(digits) = text.strip_prefix(b"/") else { return text.is_empty().then_some(None) };
     let (length, rest) = number(digits)?;
