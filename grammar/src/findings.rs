@@ -43,6 +43,20 @@ impl Findings {
         self.warnings += more;
     }
 
+    /// Findings that are kept so far.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Says whose the findings from `from` on are, where they are nobody's yet.
+    pub(crate) fn attribute(&mut self, from: usize, object: Option<String>) {
+        for finding in self.list.get_mut(from..).unwrap_or_default() {
+            if finding.object.is_none() {
+                finding.object.clone_from(&object);
+            }
+        }
+    }
+
     /// Errors so far, shown or not.
     pub(crate) fn errors(&self) -> usize {
         self.errors

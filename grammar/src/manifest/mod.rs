@@ -14,11 +14,14 @@ mod context;
 mod decode;
 mod encoding;
 mod entity;
+mod expression;
+mod fit;
 mod fqdn;
 mod header;
 mod hint;
 mod icmp;
 mod kind;
+mod kubernetes_port;
 mod metadata;
 mod names;
 mod network_policy;
@@ -116,6 +119,9 @@ fn pass(
         expressions: HashSet::new(),
     };
     while let Some(sound) = documents.next(&mut tree, context.findings) {
+        if !sound {
+            context.findings.attribute(documents.first_finding(), object::title(tree.root()));
+        }
         object::document(&mut context, tree.root(), sound, &mut skipped, &mut objects);
         if context.run_misplaced {
             break;

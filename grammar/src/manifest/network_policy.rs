@@ -4,7 +4,7 @@ use super::context::Context;
 use super::decode::{Shape, integer};
 use super::metadata::{self, metadata};
 use super::selector::{Keys, selector};
-use super::{cidr, hint, ports};
+use super::{cidr, hint, kubernetes_port};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Span, Spanned};
 use crate::tree::{NetworkPeer, NetworkPolicy, NetworkRule, PlacedCidr, Port, PortSpec, Protocol, Selector};
@@ -225,7 +225,7 @@ fn not_strictly_inside(cx: &mut Context<'_>, except: PlacedCidr, block: PlacedCi
 fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<PortSpec> {
     let (mut port, mut end, mut protocol) = (None, None, Some(Protocol::Tcp));
     let is_object = cx.fields(value, &PORT, |cx, field, value, _| match field {
-        "port" => port = Some(ports::kubernetes_port(cx, value).map(|port| Spanned::new(port, value.span()))),
+        "port" => port = Some(kubernetes_port::port(cx, value).map(|port| Spanned::new(port, value.span()))),
         "endPort" => end = Some(end_port(cx, value)),
         _ => protocol = self::protocol(cx, value),
     });

@@ -34,6 +34,12 @@ pub(crate) fn document(
     cx.object = None;
 }
 
+/// Whose a document's problems are, if it is one object.
+pub(crate) fn title(root: Value<'_>) -> Option<String> {
+    let kind = root.get("kind").and_then(Value::raw).filter(|kind| !kind.ends_with("List"))?;
+    Some(metadata::title(kind, root))
+}
+
 fn object<'d>(
     cx: &mut Context<'_>,
     value: Value<'d>,

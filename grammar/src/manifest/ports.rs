@@ -3,11 +3,11 @@
 use super::context::Context;
 use super::decode::Shape;
 use super::section::Section;
-use super::{hint, names, requests, tls};
+use super::{fit, hint, names, requests, tls};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Span, Spanned};
-use crate::tree::{Port, PortList, PortSpec, Protocol, RequestRules};
-use crate::yaml::{Resolved, Value};
+use crate::tree::{Port, PortList, PortSpec, Protocol};
+use crate::yaml::Value;
 
 /// The API's bound on one `ports` list.
 const MOST_PORTS: usize = 40;
@@ -38,11 +38,15 @@ const PORT: Shape =
     Shape { what: "an item of `ports`", fields: &["port", "endPort", "protocol"], elsewhere: &[] };
 
 /// A port entry with what the checks of request rules need to point at.
-struct Entry {
-    spec: PortSpec,
-    port_at: Span,
-    protocol_at: Span,
-    is_range: bool,
+pub(crate) struct Entry {
+    /// What is written.
+    pub(crate) spec: PortSpec,
+    /// Where the port is.
+    pub(crate) port_at: Span,
+    /// Where the protocol is, or the entry if it is left out.
+    pub(crate) protocol_at: Span,
+    /// Whether the port has an end above it.
+    pub(crate) is_range: bool,
 }
 
 /// Reads `toPorts`.
@@ -92,7 +96,7 @@ fn port_list(cx: &mut Context<'_>, value: Value<'_>, section: Section) -> Option
         ),
     });
     if let (Some(at), Some(requests)) = (rules_at, &list.requests) {
-        check_requests(cx, at, requests, &entries, section);
+        fit::check(cx, at, requests, &entries, section);
         if let Some(names) = names_at
             && list.terminating_tls.is_none()
         {
@@ -280,123 +284,4 @@ fn protocol(cx: &mut Context<'_>, value: Value<'_>) -> Option<Spanned<Protocol>>
         }
     };
     Some(Spanned::new(protocol, text.span))
-}
-
-/// Whether request rules fit the ports they stand beside.
-fn check_requests(
-    cx: &mut Context<'_>,
-    at: Span,
-    requests: &RequestRules,
-    entries: &[Entry],
-    section: Section,
-) {
-    let dns = matches!(requests, RequestRules::Dns(_));
-    let kind = if dns { "dns" } else { "http" };
-    if dns && section.ingress {
-        cx.report(
-            Diagnostic::new(Code::L7Place, at, "DNS rules are not possible on ingress")
-                .labelled("queries are judged where they leave")
-                .help("move the rule to `egress` of the pods that ask"),
-        );
-    }
-    if section.nodes && !dns {
-        cx.report(
-            Diagnostic::new(Code::HostPolicy, at, "a policy for nodes takes no HTTP rules")
-                .labelled("the node's own traffic is not proxied")
-                .help("remove the rules; ports and peers alone can be judged here"),
-        );
-    }
-    if dns && entries.is_empty() {
-        cx.report(
-            Diagnostic::new(Code::L7Port, at, "DNS rules need a port")
-                .labelled("no `ports` beside these rules")
-                .help("add `ports: [{port: \"53\", protocol: ANY}]`"),
-        );
-    }
-    for entry in entries {
-        if entry.spec.port == Port::All {
-            cx.report(
-                Diagnostic::new(
-                    Code::L7Port,
-                    entry.port_at,
-                    format!("`{kind}` rules need a definite port, not every port"),
-                )
-                .labelled("every port")
-                .also(at, "the request rules"),
-            );
-        } else if dns && entry.is_range {
-            cx.report(
-                Diagnostic::new(Code::L7Port, entry.port_at, "DNS rules do not take a port range")
-                    .labelled("a range")
-                    .also(at, "the request rules")
-                    .help("list the ports one by one; DNS is at 53"),
-            );
-        }
-        let fits = match entry.spec.protocol {
-            Protocol::Tcp => true,
-            Protocol::Udp | Protocol::Any => dns,
-            Protocol::Sctp | Protocol::Other(_) => false,
-        };
-        if !fits {
-            let help = if dns {
-                "DNS rules stand beside TCP, UDP or ANY"
-            } else {
-                "write `protocol: TCP`; HTTP rules stand beside TCP alone"
-            };
-            cx.report(
-                Diagnostic::new(
-                    Code::L7Protocol,
-                    entry.protocol_at,
-                    format!("`{kind}` rules do not fit this port's protocol"),
-                )
-                .labelled(match entry.spec.protocol {
-                    Protocol::Any => "ANY protocol",
-                    Protocol::Udp => "UDP",
-                    Protocol::Sctp => "SCTP",
-                    _ => "not TCP",
-                })
-                .also(at, "the request rules")
-                .help(help),
-            );
-        }
-    }
-}
-
-/// Reads the port of a NetworkPolicy or a container: a number from 1, or a name.
-pub(crate) fn kubernetes_port(cx: &mut Context<'_>, value: Value<'_>) -> Option<Port> {
-    if let Some(number) = super::decode::integer(value) {
-        if let Ok(port @ 1..) = u16::try_from(number) {
-            return Some(Port::Range(port, port));
-        }
-        cx.report(
-            Diagnostic::new(Code::Port, value.span(), format!("{number} is not a port"))
-                .labelled("ports go from 1 to 65535")
-                .help("leave `port` out to mean every port"),
-        );
-        return None;
-    }
-    let Some(Resolved::Text(name)) = value.scalar() else {
-        cx.wrong_type(value, "`port`", "a port number or name");
-        return None;
-    };
-    let fault = match names::port_name(name) {
-        Ok(()) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => "may not hold upper-case letters",
-        Ok(()) => return Some(Port::Name(name.to_owned())),
-        Err(fault) => fault,
-    };
-    let help = if name.parse::<u16>().is_ok() {
-        format!("a port in quotes is a name; write {name} without them")
-    } else {
-        "a name has at most 15 lower-case letters, digits and `-`, with at least one letter".to_owned()
-    };
-    cx.report(
-        Diagnostic::new(
-            Code::Port,
-            value.span(),
-            format!("`{}` is not the name of a port: it {fault}", hint::short(name)),
-        )
-        .labelled("not a port name")
-        .help(help),
-    );
-    None
 }

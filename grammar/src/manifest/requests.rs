@@ -2,18 +2,11 @@
 
 use super::context::Context;
 use super::decode::Shape;
-use super::{fqdn, header, hint};
+use super::expression::expression;
+use super::{fqdn, header};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::span::Spanned;
 use crate::tree::{HttpRule, RequestRules};
 use crate::yaml::Value;
-use regex_automata::nfa::thompson::NFA;
-
-/// Memory that one expression may take when compiled.
-const REGEX_BYTES: usize = 1 << 20;
-
-/// Expressions of a file that are remembered as good, since policies repeat them.
-const REMEMBERED: usize = 10_000;
 
 const RULES: Shape = Shape {
     what: "`rules`",
@@ -77,49 +70,4 @@ fn http_rule(cx: &mut Context<'_>, value: Value<'_>) -> Option<HttpRule> {
         _ => rule.header_matches = cx.list_of(value, field, header::header_match).unwrap_or_default(),
     })
     .then_some(rule)
-}
-
-/// A regular expression over the whole string; an empty one is left out, as in the API.
-fn expression(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Spanned<String>> {
-    let text = cx.string(value, name)?;
-    if text.value.is_empty() {
-        return None;
-    }
-    if is_literal(&text.value) || cx.expressions.contains(&text.value) {
-        return Some(text);
-    }
-    // The automaton is built to learn whether it can be, and how large it is; it is not kept.
-    let config = NFA::config().nfa_size_limit(Some(REGEX_BYTES));
-    if let Err(error) = NFA::compiler().configure(config).build(&text.value) {
-        let too_large = error.size_limit().is_some();
-        let shown = hint::short(&text.value);
-        let message = if too_large {
-            format!("the expression `{shown}` is too large")
-        } else {
-            format!("`{shown}` is not a regular expression")
-        };
-        let help = match text.value.as_str() {
-            _ if too_large => "use fewer or smaller repetitions",
-            "*" => "to match everything leave the field out, or write `.*`",
-            text if text.starts_with('*') => "a star repeats what stands before it; for anything write `.*`",
-            text if text.contains("(?=") || text.contains("(?!") || text.contains("(?<") => {
-                "the proxy's expressions know no look-around"
-            }
-            text if text.contains('{') => "write `\\{` for a brace that is meant literally",
-            _ => "paths, methods and hosts are regular expressions over the whole string",
-        };
-        cx.report(Diagnostic::new(Code::Regex, text.span, message).labelled("does not compile").help(help));
-        return None;
-    }
-    if cx.expressions.len() < REMEMBERED {
-        cx.expressions.insert(text.value.clone());
-    }
-    Some(text)
-}
-
-/// Whether the text has no character with a meaning of its own, so that nothing can be wrong.
-fn is_literal(text: &str) -> bool {
-    text.bytes().all(|byte| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b':' | b'=' | b'%')
-    })
 }

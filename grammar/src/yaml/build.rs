@@ -38,6 +38,8 @@ pub(crate) struct Documents<'t> {
     literal: usize,
     aliased: usize,
     sound: bool,
+    /// Findings before the document.
+    first_finding: usize,
 }
 
 /// An open container.
@@ -95,12 +97,18 @@ impl<'t> Documents<'t> {
             literal: 0,
             aliased: 0,
             sound: true,
+            first_finding: 0,
         }
     }
 
     /// Whether every run stood where the lane took it to be.
     pub(crate) fn all_runs_placed(&self) -> bool {
         self.placed_runs == self.lane.runs().len()
+    }
+
+    /// How many findings there were before the document that was read last.
+    pub(crate) fn first_finding(&self) -> usize {
+        self.first_finding
     }
 
     /// Reads the next document into `tree`. `None` after the last one; otherwise whether the
@@ -127,6 +135,7 @@ impl<'t> Documents<'t> {
         self.pending.clear();
         self.anchors.clear();
         (self.literal, self.aliased, self.sound) = (0, 0, true);
+        self.first_finding = findings.len();
         while let Some(event) = self.parser.next_event() {
             let (event, place) = event.map_err(Abandon::Syntax)?;
             let from = offset(place.start);
