@@ -65,7 +65,10 @@ impl Case {
 
     /// The flows that an engine gets wrong: what was expected, what came instead, and why.
     pub fn failures(&self, make: MakeEngine) -> Vec<String> {
-        let engine = make(&self.world);
+        let engine = match make(&self.world) {
+            Ok(engine) => engine,
+            Err(error) => return vec![format!("{}: {error}", self.name)],
+        };
         let origins = WrittenRules::new(&self.world.policies, &self.world.sources);
         let failure = |flow: &Flow| {
             let judgement = judge(&*engine, flow);
@@ -98,7 +101,7 @@ pub fn run(root: &Path, make: MakeEngine) -> Result<usize, String> {
         match Case::load(root, &folder) {
             Ok(case) => {
                 let failures = case.failures(make);
-                right += case.flows.len() - failures.len();
+                right += case.flows.len().saturating_sub(failures.len());
                 wrong.extend(failures);
             }
             Err(error) => wrong.push(error),

@@ -1,16 +1,63 @@
 //! The engines that must agree on every flow.
 
 use crate::world::World;
-use weir_compiler::flow::Engine;
+use weir_abi::Image;
+use weir_compiler::cluster::Cluster;
+use weir_compiler::flow::{Engine, Flow, Side};
+use weir_compiler::image::write::ImageBytes;
+use weir_compiler::interpret::Interpreter;
+use weir_compiler::ir::Direction;
 use weir_compiler::reference::Reference;
 
-/// Makes an engine for a world.
-pub type MakeEngine = for<'w> fn(&'w World) -> Box<dyn Engine + 'w>;
+/// Makes an engine for a world, or tells why it cannot.
+pub type MakeEngine = for<'w> fn(&'w World) -> Result<Box<dyn Engine + 'w>, String>;
 
 /// All engines by name, the specification first. Corpus, cases and laws are held against each.
-pub const ENGINES: &[(&str, MakeEngine)] = &[("reference", reference)];
+pub const ENGINES: &[(&str, MakeEngine)] =
+    &[("reference", reference), ("image", image), ("images of nodes", node_images)];
 
 /// The reference evaluator.
-pub fn reference(world: &World) -> Box<dyn Engine + '_> {
-    Box::new(Reference::new(&world.policies, &world.cluster, world.lock.as_ref()))
+///
+/// # Errors
+/// None.
+pub fn reference(world: &World) -> Result<Box<dyn Engine + '_>, String> {
+    Ok(Box::new(Reference::new(&world.policies, &world.cluster, world.lock.as_ref())))
+}
+
+/// The image of the whole cluster.
+///
+/// # Errors
+/// Why there is no image, or what is wrong with it.
+pub fn image(world: &World) -> Result<Box<dyn Engine + '_>, String> {
+    Ok(Box::new(interpreter(world, world.image()?)?))
+}
+
+/// The image of each node for its own endpoints. Who is on no node is judged by the cluster's.
+///
+/// # Errors
+/// Why there is an image missing, or what is wrong with one.
+pub fn node_images(world: &World) -> Result<Box<dyn Engine + '_>, String> {
+    let by_node: Result<_, String> =
+        world.node_images()?.iter().map(|bytes| interpreter(world, bytes)).collect();
+    let elsewhere = interpreter(world, world.image()?)?;
+    Ok(Box::new(NodeImages { cluster: &world.cluster, by_node: by_node?, elsewhere }))
+}
+
+fn interpreter<'w>(world: &'w World, bytes: &'w ImageBytes) -> Result<Interpreter<'w>, String> {
+    let image = Image::open(bytes.as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Interpreter::new(image, &world.cluster, world.lock.as_ref()))
+}
+
+struct NodeImages<'w> {
+    cluster: &'w Cluster,
+    by_node: Vec<Interpreter<'w>>,
+    elsewhere: Interpreter<'w>,
+}
+
+impl Engine for NodeImages<'_> {
+    fn side(&self, flow: &Flow, direction: Direction) -> Side {
+        let (subject, _) = flow.subject_and_peer(direction);
+        let node = self.cluster.home(subject).and_then(|node| self.by_node.get(node));
+        node.unwrap_or(&self.elsewhere).side(flow, direction)
+    }
 }

@@ -9,4 +9,5 @@
 
 pub mod case;
 pub mod engines;
+pub mod random;
 pub mod world;

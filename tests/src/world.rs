@@ -1,9 +1,14 @@
-//! A world: policies and a cluster, read and translated.
+//! A world: policies and a cluster, read and translated, and compiled when somebody asks.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 use weir_compiler::cluster::Cluster;
+use weir_compiler::compile::{Input, Options, compile};
 use weir_compiler::flow::{self, Flow};
-use weir_compiler::fqdn::FqdnLock;
+use weir_compiler::fqdn::{FqdnLock, FqdnPattern};
+use weir_compiler::identity::IdentityLock;
+use weir_compiler::image::write::ImageBytes;
 use weir_compiler::ir::PolicySet;
 use weir_compiler::translate::translate;
 use weir_grammar::diagnostic::{Diagnostic, Severity};
@@ -23,6 +28,8 @@ pub struct World {
     pub lock: Option<FqdnLock>,
     /// Findings, warnings among them.
     pub findings: Vec<Diagnostic>,
+    image: OnceLock<Result<ImageBytes, String>>,
+    node_images: OnceLock<Result<Vec<ImageBytes>, String>>,
 }
 
 impl World {
@@ -35,7 +42,15 @@ impl World {
         let Reading { sources, mut objects, mut diagnostics, .. } = reading;
         let cluster = Cluster::collect(&mut objects, &mut diagnostics);
         let policies = translate(objects, &cluster, &mut diagnostics);
-        World { sources, cluster, policies, lock: None, findings: diagnostics }
+        World {
+            sources,
+            cluster,
+            policies,
+            lock: None,
+            findings: diagnostics,
+            image: OnceLock::new(),
+            node_images: OnceLock::new(),
+        }
     }
 
     /// Reads manifests from files.
@@ -50,7 +65,7 @@ impl World {
         Ok(World::read(paths.iter().map(bytes).collect::<Result<_, _>>()?))
     }
 
-    /// Adds a lock file of DNS names.
+    /// Adds a lock file of DNS names; before anything is compiled.
     pub fn read_lock(&mut self, name: &str, text: &str) {
         let file = self.sources.add(name, text);
         match FqdnLock::parse(file, text) {
@@ -75,5 +90,45 @@ impl World {
             format!("{file}:{line}:{column}: {} {}", finding.code.as_str(), finding.message)
         };
         self.findings.iter().filter(is_error).map(shown).collect()
+    }
+
+    /// The image of the whole cluster.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn image(&self) -> Result<&ImageBytes, String> {
+        self.image.get_or_init(|| self.compile(None)).as_ref().map_err(Clone::clone)
+    }
+
+    /// The images of the nodes, by place in the cluster.
+    ///
+    /// # Errors
+    /// Why there is one missing.
+    pub fn node_images(&self) -> Result<&[ImageBytes], String> {
+        let all = || (0..self.cluster.nodes.len()).map(|node| self.compile(Some(node))).collect();
+        self.node_images.get_or_init(all).as_deref().map_err(Clone::clone)
+    }
+
+    fn compile(&self, node: Option<usize>) -> Result<ImageBytes, String> {
+        let addresses_of = |text: &str, is_pattern: bool| -> Vec<IpAddr> {
+            let pattern = FqdnPattern::from_text(text, is_pattern);
+            let known = self.lock.iter().flat_map(FqdnLock::iter);
+            known
+                .filter(|(name, _)| pattern.matches(name))
+                .flat_map(|(_, addresses)| addresses)
+                .copied()
+                .collect()
+        };
+        let input = Input {
+            set: &self.policies,
+            cluster: &self.cluster,
+            sources: &self.sources,
+            addresses_of: &addresses_of,
+        };
+        let options = Options { node, ..Options::default() };
+        match compile(&input, &mut IdentityLock::default(), &options, &mut |_| {}) {
+            Ok(compiled) => Ok(compiled.bytes),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }

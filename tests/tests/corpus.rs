@@ -1,5 +1,7 @@
 //! The conformance corpus: every verdict right, every bad input refused, every good one accepted.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its inputs has failed")]
+
 use std::path::{Path, PathBuf};
 use weir_tests::case;
 use weir_tests::engines::ENGINES;
