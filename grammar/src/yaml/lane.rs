@@ -144,6 +144,7 @@ impl Run {
                 host_bits.push(offset(value));
             }
             any_bare |= prefix.bare;
+            make_room(&mut blocks, first, line, lines.bytes.len());
             blocks
                 .push(CidrBlock { cidr: PlacedCidr { net: prefix.net, at: offset(value) }, except: (0, 0) });
             if line == first {
@@ -160,7 +161,7 @@ impl Run {
             host_bits.pop();
         }
         let values = blocks.len() - 1;
-        blocks.shrink_to_fit();
+        trim(&mut blocks);
         Ok(Run { items: RunItems::Plain { blocks, host_bits, bare: any_bare }, cut: (second, last), values })
     }
 
@@ -192,6 +193,8 @@ impl Run {
                 }
             });
             let except = (offset(from), offset(excepts.len()));
+            make_room(&mut blocks, first, line, lines.bytes.len());
+            make_room(&mut excepts, first, line, lines.bytes.len());
             blocks.push(CidrBlock { cidr: PlacedCidr { net: prefix.net, at: offset(value) }, except });
             if count > 1 {
                 values += 3 + if excepts.len() > from { 2 + excepts.len() - from } else { 0 };
@@ -207,8 +210,8 @@ impl Run {
         blocks.pop();
         excepts.truncate(before.0);
         host_bits.truncate(before.1);
-        blocks.shrink_to_fit();
-        excepts.shrink_to_fit();
+        trim(&mut blocks);
+        trim(&mut excepts);
         Ok(Run {
             items: RunItems::Blocks { blocks, excepts, host_bits },
             cut: (second, last),
@@ -322,6 +325,22 @@ impl Lines<'_> {
         let between = self.bytes.get(from..to).unwrap_or(&[]);
         memchr::memchr_iter(b'\n', between).take(LEAST_LINES).count() == LEAST_LINES
     }
+}
+
+/// Before a long list grows once more, makes room for all that the rest of the text may hold at the
+/// size of its lines so far. Memory that is not written is not taken, and [`trim`] gives it back;
+/// doubling would hold the list twice for a moment.
+fn make_room<T>(list: &mut Vec<T>, first: usize, line: usize, end: usize) {
+    const LONG: usize = 4096;
+    if list.len() == list.capacity() && list.len() >= LONG {
+        let each = ((line - first) / list.len()).max(1);
+        list.reserve_exact((end - line) / each + LONG);
+    }
+}
+
+/// Gives back room that is not needed, but for the few items that come from the parser.
+fn trim<T>(list: &mut Vec<T>) {
+    list.shrink_to(list.len() + 16);
 }
 
 fn is_address(byte: u8) -> bool {
