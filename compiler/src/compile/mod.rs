@@ -22,7 +22,7 @@ use crate::image::write::{ImageBytes, ImageWriter, Parts};
 use crate::image::{ports as port_image, prefix_v4, prefix_v6};
 use crate::ir::{Direction, PolicySet, PortMatch, Ports};
 use crate::resolve::LabelIndex;
-use crate::tables::{self, Conflict, Encoder, Outcomes, TableError, TableRules};
+use crate::tables::{self, Conflict, Encoder, Outcomes, PeerMembers, TableError, TableRules};
 use marks::PeerMarks;
 use roaring::RoaringBitmap;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -358,11 +358,11 @@ fn compact(
     ports: &PortClasses,
     outcomes: &mut Outcomes,
 ) -> Result<(tables::EncodedTables, Vec<u32>), CompileError> {
-    let members = tables::members(classes, marks);
+    let peers = PeerMembers::new(classes, marks);
     let mut encoder = Encoder::new(classes.len());
     let mut numbers = Vec::with_capacity(under.rules.len());
     for rules in &under.rules {
-        let table = tables::build(rules, &members, ports, outcomes).map_err(|error| match error {
+        let table = tables::build(rules, &peers, ports, outcomes).map_err(|error| match error {
             TableError::Conflict(conflict) => CompileError::Conflict(conflict),
             TableError::TooLarge { cells } => CompileError::TooLarge { bytes: cells * 4, most: MAX_IMAGE_BYTES },
         })?;

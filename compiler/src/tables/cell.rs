@@ -2,6 +2,7 @@
 
 use crate::classes::Mark;
 use weir_abi::RequestKind;
+use weir_abi::layout::NO_RULE;
 
 /// What a matching clause does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,25 +49,29 @@ pub struct TableRules {
 }
 
 /// The rules that meet in one cell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Cell {
-    pub(super) deny: Option<u32>,
-    pub(super) allow: Option<u32>,
+    /// The first rule that denies, [`NO_RULE`] if none.
+    pub(super) deny: u32,
+    /// The first plain rule that allows, [`NO_RULE`] if none.
+    pub(super) allow: u32,
     pub(super) exact_port: bool,
     pub(super) own_node: bool,
     pub(super) redirects: Vec<(u32, RequestKind)>,
 }
 
-fn least(slot: &mut Option<u32>, rule: u32) {
-    *slot = Some(slot.map_or(rule, |known| known.min(rule)));
+impl Default for Cell {
+    fn default() -> Self {
+        Cell { deny: NO_RULE, allow: NO_RULE, exact_port: false, own_node: false, redirects: Vec::new() }
+    }
 }
 
 impl Cell {
     pub(super) fn add(&mut self, clause: &Clause, exact: bool) {
         match clause.strength {
-            Strength::Deny => least(&mut self.deny, clause.rule),
+            Strength::Deny => self.deny = self.deny.min(clause.rule),
             Strength::Allow => {
-                least(&mut self.allow, clause.rule);
+                self.allow = self.allow.min(clause.rule);
                 self.exact_port |= exact;
             }
             Strength::OwnNode => self.own_node = true,

@@ -36,54 +36,68 @@ pub struct Encoder {
     dictionaries: FxHashMap<Vec<u32>, u32>,
 }
 
-/// The distinct rows, packed, and the new number of each of the table's rows.
-fn pack(table: &Table, columns: &[ColumnRecord], row_words: usize) -> (Vec<Vec<u32>>, Vec<u32>) {
+/// Words of a page of a row that is cut: measured best where rows differ in a column here and there.
+const PAGE_WORDS: usize = 2;
+/// Rows beyond this are not searched for equal pages.
+const MAX_CUT_BYTES: usize = 16 << 20;
+
+/// Distinct rows, one after the other.
+#[derive(Default)]
+struct PackedRows {
+    words: Vec<u32>,
+    count: usize,
+}
+
+/// The distinct rows, and the new number of each of the table's rows.
+fn pack(table: &Table, columns: &[ColumnRecord], row_words: usize) -> (PackedRows, Vec<u32>) {
     let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
-    let mut rows = Vec::new();
+    let mut rows = PackedRows::default();
     let mut renumbered = Vec::with_capacity(table.row_ends.len());
+    let mut words = vec![0u32; row_words];
     let mut start = 0;
     for &end in &table.row_ends {
-        let mut words = vec![0u32; row_words];
+        words.fill(0);
         for &(column, code) in &table.cells[start..end] {
             let record = &columns[usize::from(column)];
             words[usize::from(record.word)] |= code << record.shift;
         }
         start = end;
-        renumbered.push(*known.entry(words).or_insert_with_key(|words| {
-            rows.push(words.clone());
-            place(rows.len() - 1)
-        }));
+        let number = known.get(&words).copied().unwrap_or_else(|| {
+            let number = place(rows.count);
+            known.insert(words.clone(), number);
+            rows.words.extend(&words);
+            rows.count += 1;
+            number
+        });
+        renumbered.push(number);
     }
     (rows, renumbered)
 }
 
 /// Rows cut into pages.
 struct Pages {
-    words: usize,
     pages: Vec<u32>,
     directory: Vec<u16>,
 }
 
 impl Pages {
     /// `None` if there are more pages than a directory can number.
-    fn cut(rows: &[Vec<u32>], words: usize) -> Option<Pages> {
-        let mut known: FxHashMap<Vec<u32>, u16> = FxHashMap::default();
-        let mut cut = Pages { words, pages: Vec::new(), directory: Vec::new() };
-        for row in rows {
-            for page in row.chunks(words) {
-                let mut page = page.to_vec();
-                page.resize(words, 0);
-                let number = match known.get(&page) {
-                    Some(&number) => number,
-                    None => {
-                        let number = u16::try_from(known.len()).ok()?;
-                        cut.pages.extend(&page);
-                        known.insert(page, number);
-                        number
-                    }
-                };
-                cut.directory.push(number);
-            }
+    fn cut(rows: &[u32], row_words: usize) -> Option<Pages> {
+        let mut known: FxHashMap<[u32; PAGE_WORDS], u16> = FxHashMap::default();
+        let mut cut = Pages { pages: Vec::new(), directory: Vec::new() };
+        for words in rows.chunks(row_words).flat_map(|row| row.chunks(PAGE_WORDS)) {
+            let mut page = [0; PAGE_WORDS];
+            page[..words.len()].copy_from_slice(words);
+            let number = match known.get(&page) {
+                Some(&number) => number,
+                None => {
+                    let number = u16::try_from(known.len()).ok()?;
+                    cut.pages.extend(page);
+                    known.insert(page, number);
+                    number
+                }
+            };
+            cut.directory.push(number);
         }
         Some(cut)
     }
@@ -173,26 +187,23 @@ impl Encoder {
     }
 
     /// Stores rows whole, or cut into pages of which equal ones are stored once: whichever is smaller.
-    fn rows(&mut self, record: &mut TableRecord, rows: &[Vec<u32>], row_words: usize) {
-        (record.rows, record.row_count) = (place(self.out.rows.len()), place(rows.len()));
+    fn rows(&mut self, record: &mut TableRecord, rows: &PackedRows, row_words: usize) {
+        (record.rows, record.row_count) = (place(self.out.rows.len()), place(rows.count));
         (record.row_pages, record.page_words) = (1, place(row_words));
-        let whole = rows.len() * row_words * 4;
-        let paged = [8, 4, 2, 1]
-            .into_iter()
-            // Cutting a row needs several pages, and looking for equal ones takes time.
-            .filter(|words| *words < row_words && whole < 16 << 20)
-            .filter_map(|words| Pages::cut(rows, words))
-            .min_by_key(Pages::bytes);
+        let whole = rows.words.len() * 4;
+        // Cutting a row needs several pages, and looking for equal ones takes time.
+        let worth_a_look = row_words > PAGE_WORDS && whole < MAX_CUT_BYTES;
+        let paged = if worth_a_look { Pages::cut(&rows.words, row_words) } else { None };
         match paged {
             Some(pages) if pages.bytes() < whole => {
-                record.row_pages = place(row_words.div_ceil(pages.words));
-                record.page_words = place(pages.words);
-                record.page_count = place(pages.pages.len() / pages.words);
+                record.row_pages = place(row_words.div_ceil(PAGE_WORDS));
+                record.page_words = place(PAGE_WORDS);
+                record.page_count = place(pages.pages.len() / PAGE_WORDS);
                 record.row_directory = place(self.out.row_directories.len());
                 self.out.row_directories.extend(pages.directory);
                 self.out.rows.extend(pages.pages);
             }
-            _ => self.out.rows.extend(rows.iter().flatten()),
+            _ => self.out.rows.extend(&rows.words),
         }
     }
 

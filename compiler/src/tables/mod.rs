@@ -13,7 +13,7 @@ pub use encode::{EncodedTables, Encoder};
 pub use outcome::{Conflict, Outcomes, RequestSet};
 
 use crate::classes::ports::PortClasses;
-use crate::classes::{Classes, Mark};
+use crate::classes::Classes;
 use cell::Cell;
 use rustc_hash::FxHashMap;
 
@@ -49,10 +49,10 @@ pub enum TableError {
 /// Cells of one table, at most: beyond this its rows alone would fill an image.
 const MAX_CELLS: usize = 1 << 27;
 
-/// Builds one table. `members` lists for each mark the classes that carry it.
+/// Builds one table.
 pub(crate) fn build(
     rules: &TableRules,
-    members: &[Vec<u32>],
+    peers: &PeerMembers<'_>,
     ports: &PortClasses,
     outcomes: &mut Outcomes,
 ) -> Result<Table, TableError> {
@@ -74,51 +74,34 @@ pub(crate) fn build(
         table.dictionaries.push(vec![outcomes.of(cell, rules).map_err(TableError::Conflict)?]);
     }
 
-    // For each mark, the cells that its clauses touch.
-    let mut touched: FxHashMap<Mark, Vec<(u16, u32, bool)>> = FxHashMap::default();
-    for (column, clauses) in (0u16..).zip(&columns.clauses) {
-        for &(clause, exact) in clauses {
-            if let Some(mark) = rules.clauses[clause as usize].peers {
-                touched.entry(mark).or_default().push((column, clause, exact));
-            }
-        }
-    }
-
-    let mut codes: Vec<FxHashMap<u32, u32>> = table
-        .dictionaries
-        .iter()
-        .map(|dictionary| FxHashMap::from_iter([(dictionary[0], 0)]))
-        .collect();
-    let mut signatures: FxHashMap<Vec<Mark>, u32> = FxHashMap::default();
-    let mut scratch: Vec<Option<Cell>> = vec![None; count];
+    let touched = Touched::new(rules, &columns.clauses, peers);
+    let mut codes = vec![Codes::default(); count];
+    let mut signatures: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+    let mut cells = base.clone();
+    let mut cells_of = vec![0u32; count];
     let mut dirty: Vec<u16> = Vec::new();
     table.row_ends.push(0);
-    for (class, signature) in marks_by_class(touched.keys().copied(), members) {
+    for (class, signature) in touched.signatures(peers) {
         if let Some(&row) = signatures.get(&signature) {
             table.rows.push((class, row));
             continue;
         }
-        for mark in &signature {
-            for &(column, clause, exact) in &touched[mark] {
-                let cell = &mut scratch[usize::from(column)];
-                if cell.is_none() {
+        let row = u32::try_from(table.row_ends.len()).unwrap_or(u32::MAX);
+        for &mark in &signature {
+            for &(column, clause, exact) in &touched.cells[mark as usize] {
+                let at = usize::from(column);
+                if cells_of[at] != row {
+                    cells_of[at] = row;
+                    cells[at].clone_from(&base[at]);
                     dirty.push(column);
                 }
-                cell.get_or_insert_with(|| base[usize::from(column)].clone())
-                    .add(&rules.clauses[clause as usize], exact);
+                cells[at].add(&rules.clauses[clause as usize], exact);
             }
         }
-        dirty.sort_unstable();
         for column in dirty.drain(..) {
             let at = usize::from(column);
-            let Some(cell) = scratch[at].take() else { continue };
-            let outcome = outcomes.of(&cell, rules).map_err(TableError::Conflict)?;
-            let dictionary = &mut table.dictionaries[at];
-            let next = u32::try_from(dictionary.len()).unwrap_or(u32::MAX);
-            let code = *codes[at].entry(outcome).or_insert(next);
-            if code == next {
-                dictionary.push(outcome);
-            }
+            let outcome = outcomes.of(&cells[at], rules).map_err(TableError::Conflict)?;
+            let code = codes[at].of(outcome, &mut table.dictionaries[at]);
             if code != 0 {
                 table.cells.push((column, code));
             }
@@ -126,7 +109,6 @@ pub(crate) fn build(
         if table.cells.len() > MAX_CELLS {
             return Err(TableError::TooLarge { cells: table.cells.len() });
         }
-        let row = u32::try_from(table.row_ends.len()).unwrap_or(u32::MAX);
         table.row_ends.push(table.cells.len());
         signatures.insert(signature, row);
         table.rows.push((class, row));
@@ -134,24 +116,81 @@ pub(crate) fn build(
     Ok(table)
 }
 
-/// For each class that carries any of `marks`: which ones, sorted.
-fn marks_by_class(
-    marks: impl Iterator<Item = Mark>,
-    members: &[Vec<u32>],
-) -> impl Iterator<Item = (u32, Vec<Mark>)> {
-    let mut pairs: Vec<(u32, Mark)> = marks
-        .flat_map(|mark| members[mark as usize].iter().map(move |&class| (class, mark)))
-        .collect();
-    pairs.sort_unstable();
-    let mut pairs = pairs.into_iter().peekable();
-    std::iter::from_fn(move || {
-        let (class, first) = pairs.next()?;
-        let mut signature = vec![first];
-        while let Some((_, mark)) = pairs.next_if(|&(next, _)| next == class) {
-            signature.push(mark);
+/// The cells that each mark of a table's clauses touches. The marks are renumbered for the table.
+struct Touched {
+    /// By the peers' mark; [`Touched::NONE`] for marks that no clause names.
+    own_mark: Vec<u32>,
+    /// By the table's own mark: column, clause, and whether through a single port.
+    cells: Vec<Vec<(u16, u32, bool)>>,
+    /// Whether a class carries any of the marks.
+    carriers: Vec<bool>,
+}
+
+impl Touched {
+    const NONE: u32 = u32::MAX;
+
+    fn new(rules: &TableRules, columns: &[Vec<(u32, bool)>], peers: &PeerMembers<'_>) -> Self {
+        let mut touched = Touched {
+            own_mark: vec![Self::NONE; peers.classes_of.len()],
+            cells: Vec::new(),
+            carriers: vec![false; peers.classes.len()],
+        };
+        for (column, clauses) in (0u16..).zip(columns) {
+            for &(clause, exact) in clauses {
+                let Some(mark) = rules.clauses[clause as usize].peers else { continue };
+                let own = &mut touched.own_mark[mark as usize];
+                if *own == Self::NONE {
+                    *own = u32::try_from(touched.cells.len()).unwrap_or(Self::NONE);
+                    touched.cells.push(Vec::new());
+                    for &class in &peers.classes_of[mark as usize] {
+                        touched.carriers[class as usize] = true;
+                    }
+                }
+                touched.cells[*own as usize].push((column, clause, exact));
+            }
         }
-        Some((class, signature))
-    })
+        touched
+    }
+
+    /// The classes that carry any of the marks, and which ones.
+    fn signatures(&self, peers: &PeerMembers<'_>) -> impl Iterator<Item = (u32, Vec<u32>)> {
+        let carriers = (0u32..).zip(&self.carriers).filter(|&(_, carries)| *carries);
+        carriers.map(|(class, _)| {
+            let own = peers.classes.marks(class).iter().map(|&mark| self.own_mark[mark as usize]);
+            (class, own.filter(|&own| own != Self::NONE).collect())
+        })
+    }
+}
+
+/// The codes of one column's outcomes. Most columns have a handful, which a look through finds
+/// faster than a hash.
+#[derive(Clone, Debug, Default)]
+struct Codes {
+    many: FxHashMap<u32, u32>,
+}
+
+impl Codes {
+    const FEW: usize = 32;
+
+    fn of(&mut self, outcome: u32, dictionary: &mut Vec<u32>) -> u32 {
+        let found = if dictionary.len() <= Self::FEW {
+            dictionary.iter().position(|&known| known == outcome)
+        } else {
+            if self.many.is_empty() {
+                self.many = dictionary.iter().copied().zip(0..).collect();
+            }
+            self.many.get(&outcome).map(|&code| code as usize)
+        };
+        let code = found.unwrap_or(dictionary.len());
+        let code = u32::try_from(code).unwrap_or(u32::MAX);
+        if found.is_none() {
+            dictionary.push(outcome);
+            if !self.many.is_empty() {
+                self.many.insert(outcome, code);
+            }
+        }
+        code
+    }
 }
 
 /// Port classes that the table's rules do not tell apart are one column.
@@ -195,13 +234,22 @@ fn columns(rules: &TableRules, ports: &PortClasses) -> Columns {
     columns
 }
 
-/// For each mark the classes that carry it.
-pub(crate) fn members(classes: &Classes, marks: usize) -> Vec<Vec<u32>> {
-    let mut members = vec![Vec::new(); marks];
-    for class in 0..u32::try_from(classes.len()).unwrap_or(u32::MAX) {
-        for &mark in classes.marks(class) {
-            members[mark as usize].push(class);
+/// Peer classes, and for each mark those that carry it.
+#[derive(Debug)]
+pub(crate) struct PeerMembers<'c> {
+    classes: &'c Classes,
+    classes_of: Vec<Vec<u32>>,
+}
+
+impl<'c> PeerMembers<'c> {
+    /// Of classes over so many marks.
+    pub(crate) fn new(classes: &'c Classes, marks: usize) -> Self {
+        let mut classes_of = vec![Vec::new(); marks];
+        for class in 0..u32::try_from(classes.len()).unwrap_or(u32::MAX) {
+            for &mark in classes.marks(class) {
+                classes_of[mark as usize].push(class);
+            }
         }
+        PeerMembers { classes, classes_of }
     }
-    members
 }

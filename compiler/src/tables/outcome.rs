@@ -33,8 +33,13 @@ pub struct Outcomes {
     /// In order of first sight.
     pub request_sets: Vec<RequestSet>,
     numbers: FxHashMap<(u8, u8, u8, u8, u32), u32>,
+    /// Numbers of the outcomes that most cells have, by rule: denied, allowed, allowed on exactly
+    /// this port. [`UNNUMBERED`] until first met.
+    of_rule: [Vec<u32>; 3],
     set_numbers: FxHashMap<RequestSet, u32>,
 }
+
+const UNNUMBERED: u32 = u32::MAX;
 
 impl Default for Outcomes {
     fn default() -> Self {
@@ -42,6 +47,7 @@ impl Default for Outcomes {
             records: Vec::new(),
             request_sets: Vec::new(),
             numbers: FxHashMap::default(),
+            of_rule: Default::default(),
             set_numbers: FxHashMap::default(),
         };
         outcomes.number(Action::Allow, Reason::NoPolicy, 0, false, NO_RULE);
@@ -52,15 +58,15 @@ impl Default for Outcomes {
 impl Outcomes {
     /// The number of what happens where these rules meet.
     pub(super) fn of(&mut self, cell: &Cell, rules: &TableRules) -> Result<u32, Conflict> {
-        if let Some(rule) = cell.deny {
-            return Ok(self.number(Action::Deny, Reason::DeniedByRule, 0, false, rule));
+        if cell.deny != NO_RULE {
+            return Ok(self.number_of_rule(0, cell.deny));
         }
         if let Some(&(first, _)) = cell.redirects.first() {
             let kind = request_kind(cell, first)?;
             // Where nothing is isolated, requests are watched and all pass. A plain rule beside the
             // redirect lets every HTTP request pass; a DNS request only if it is for this very port.
             let plain = match kind {
-                RequestKind::Http | RequestKind::Tls => cell.allow.is_some(),
+                RequestKind::Http | RequestKind::Tls => cell.allow != NO_RULE,
                 RequestKind::Dns => cell.exact_port,
             };
             let tls = cell.redirects.iter().any(|&(_, kind)| kind == RequestKind::Tls);
@@ -69,14 +75,33 @@ impl Outcomes {
             let set = self.request_set(RequestSet { kind, wildcard, rules });
             return Ok(self.number(Action::Redirect, Reason::AllowedByRule, kind as u8, cell.exact_port, set));
         }
-        if let Some(rule) = cell.allow {
-            return Ok(self.number(Action::Allow, Reason::AllowedByRule, 0, cell.exact_port, rule));
+        if cell.allow != NO_RULE {
+            return Ok(self.number_of_rule(1 + usize::from(cell.exact_port), cell.allow));
         }
         Ok(match rules.isolated_by {
             Some(_) if cell.own_node => self.number(Action::Allow, Reason::OwnNode, 0, false, NO_RULE),
             Some(rule) => self.number(Action::Deny, Reason::DefaultDeny, 0, false, rule),
             None => self.number(Action::Allow, Reason::DefaultAllow, 0, false, NO_RULE),
         })
+    }
+
+    fn number_of_rule(&mut self, form: usize, rule: u32) -> u32 {
+        let at = rule as usize;
+        if let Some(&number) = self.of_rule[form].get(at)
+            && number != UNNUMBERED
+        {
+            return number;
+        }
+        let number = match form {
+            0 => self.number(Action::Deny, Reason::DeniedByRule, 0, false, rule),
+            _ => self.number(Action::Allow, Reason::AllowedByRule, 0, form == 2, rule),
+        };
+        let numbers = &mut self.of_rule[form];
+        if numbers.len() <= at {
+            numbers.resize(at + 1, UNNUMBERED);
+        }
+        numbers[at] = number;
+        number
     }
 
     fn number(&mut self, action: Action, reason: Reason, requests: u8, exact: bool, value: u32) -> u32 {
