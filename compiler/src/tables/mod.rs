@@ -81,7 +81,9 @@ pub(crate) fn build(
     let mut cells_of = vec![0u32; count];
     let mut dirty: Vec<u16> = Vec::new();
     table.row_ends.push(0);
-    for (class, signature) in touched.signatures(peers) {
+    let mut signature = Vec::new();
+    for class in touched.carriers() {
+        touched.signature(peers.classes.marks(class), &mut signature);
         if let Some(&row) = signatures.get(&signature) {
             table.rows.push((class, row));
             continue;
@@ -110,7 +112,7 @@ pub(crate) fn build(
             return Err(TableError::TooLarge { cells: table.cells.len() });
         }
         table.row_ends.push(table.cells.len());
-        signatures.insert(signature, row);
+        signatures.insert(signature.clone(), row);
         table.rows.push((class, row));
     }
     Ok(table)
@@ -152,13 +154,16 @@ impl Touched {
         touched
     }
 
-    /// The classes that carry any of the marks, and which ones.
-    fn signatures(&self, peers: &PeerMembers<'_>) -> impl Iterator<Item = (u32, Vec<u32>)> {
-        let carriers = (0u32..).zip(&self.carriers).filter(|&(_, carries)| *carries);
-        carriers.map(|(class, _)| {
-            let own = peers.classes.marks(class).iter().map(|&mark| self.own_mark[mark as usize]);
-            (class, own.filter(|&own| own != Self::NONE).collect())
-        })
+    /// The classes that carry any of the marks.
+    fn carriers(&self) -> impl Iterator<Item = u32> {
+        (0u32..).zip(&self.carriers).filter(|&(_, carries)| *carries).map(|(class, _)| class)
+    }
+
+    /// Which of the table's own marks are among a class's.
+    fn signature(&self, marks: &[u32], signature: &mut Vec<u32>) {
+        signature.clear();
+        let own = marks.iter().map(|&mark| self.own_mark[mark as usize]);
+        signature.extend(own.filter(|&own| own != Self::NONE));
     }
 }
 
