@@ -1,3 +1,5 @@
+//! Patterns against the table of cnp-semantics and its expressions; lock files, good and bad.
+
 use super::*;
 use proptest::prelude::*;
 use regex_automata::meta::Regex;

@@ -1,3 +1,5 @@
+//! One request rule against one request: whole strings, headers, secrets.
+
 use super::*;
 
 fn request(path: &str, headers: &[(&str, &str)]) -> HttpRequest {

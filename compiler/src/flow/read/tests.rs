@@ -1,3 +1,5 @@
+//! Lines that are flows, and lines that are not, each told in its place.
+
 use super::*;
 use weir_grammar::tree::{Meta, Node, Object, Pod};
 
