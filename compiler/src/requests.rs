@@ -15,6 +15,7 @@
 use crate::fqdn::FqdnPattern;
 use crate::ir::Requests;
 use regex_automata::meta::Regex;
+use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use rustc_hash::FxHashSet;
 use weir_abi::{RequestKind, RequestRule};
@@ -257,12 +258,14 @@ struct Expression(Option<Regex>);
 impl Expression {
     fn new(text: &str) -> Self {
         // The text alone must be an expression, or it could close the group around it.
-        if regex_automata::util::syntax::parse(text).is_err() {
+        // As in RE2, which the proxy uses, classes such as `\d` are ASCII.
+        let syntax = syntax::Config::new().unicode(false).utf8(false);
+        if syntax::parse_with(text, &syntax).is_err() {
             return Expression(None);
         }
         let bounds =
             Regex::config().nfa_size_limit(Some(EXPRESSION_BYTES)).onepass_size_limit(Some(EXPRESSION_BYTES));
-        Expression(Regex::builder().configure(bounds).build(&format!(r"\A(?:{text})\z")).ok())
+        Expression(Regex::builder().configure(bounds).syntax(syntax).build(&format!(r"\A(?:{text})\z")).ok())
     }
 
     fn matches(&self, text: &str) -> bool {

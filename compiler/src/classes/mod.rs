@@ -4,6 +4,7 @@
 //! ports one port range. Two peers with the same marks get every verdict alike, so the tables have
 //! one row for both, be they a pod and a million prefixes.
 
+pub mod aggregate;
 pub mod ports;
 pub mod sweep;
 

@@ -17,18 +17,18 @@ struct Change {
 
 /// One address family's changes.
 ///
-/// IPv4 changes are packed into one word each, because there may be millions: 33 bits of place, 28
-/// of mark, 3 of sign.
+/// IPv4 changes are packed into one word each, because there may be millions: 32 bits of place, 31
+/// of mark, 1 of sign. What ends with the last address changes nothing any more and is left out.
 #[derive(Debug, Default)]
 pub struct Sweep {
     v4: Vec<u64>,
     v6: Vec<Change>,
 }
 
-/// Marks fit 28 bits.
-pub const MAX_MARKS: usize = 1 << 28;
+/// Marks fit 31 bits.
+pub const MAX_MARKS: usize = 1 << 31;
 const MARK_SHIFT: u32 = 1;
-const PLACE_SHIFT: u32 = 31;
+const PLACE_SHIFT: u32 = 32;
 
 /// A range of addresses of one class, up to the next range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +46,21 @@ impl Sweep {
     }
 
     /// A mark holds on `block` but for `except`.
-    pub fn add(&mut self, mark: Mark, block: IpNet, except: impl Iterator<Item = IpNet>) {
+    pub fn add(&mut self, mark: Mark, block: IpNet, mut except: impl ExactSizeIterator<Item = IpNet>) {
+        if except.len() == 0
+            && let IpNet::V4(net) = block
+        {
+            // The bulk of every large list.
+            let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
+            self.v4.push(pack(first, mark, 1));
+            if let Some(after) = last.checked_add(1) {
+                self.v4.push(pack(after, mark, -1));
+            }
+            return;
+        }
         let (first, last) = ends(block);
         // An exception that is wider than its block leaves nothing of it.
-        let mut except: Vec<(u128, u128)> = except.map(ends).collect();
+        let mut except: Vec<(u128, u128)> = except.by_ref().map(ends).collect();
         if except.is_empty() {
             self.add_range(mark, block, first, last);
             return;
@@ -86,10 +97,7 @@ impl Sweep {
 
     fn change(&mut self, family: IpNet, at: u128, mark: Mark, by: i32) {
         match family {
-            IpNet::V4(_) => {
-                let sign = u64::from(by < 0);
-                self.v4.push((at as u64) << PLACE_SHIFT | u64::from(mark) << MARK_SHIFT | sign);
-            }
+            IpNet::V4(_) => self.v4.extend(u32::try_from(at).ok().map(|at| pack(at, mark, by))),
             IpNet::V6(_) => self.v6.push(Change { at, mark, by }),
         }
     }
@@ -97,12 +105,12 @@ impl Sweep {
     /// The ranges of all IPv4 addresses. `base` are the marks that hold everywhere.
     pub fn v4_ranges(&mut self, marks: usize, base: &[Mark], classes: &mut Classes) -> Vec<Range<u32>> {
         let mut changes = std::mem::take(&mut self.v4);
-        radsort::sort(&mut changes);
+        radsort::sort_by_key(&mut changes, |change| (change >> PLACE_SHIFT) as u32);
         let unpack = |change: &u64| {
-            let mark = (change >> MARK_SHIFT) as u32 & (MAX_MARKS as u32 - 1);
-            (change >> PLACE_SHIFT, mark, if change & 1 == 1 { -1 } else { 1 })
+            let mark = (*change as u32) >> MARK_SHIFT;
+            ((change >> PLACE_SHIFT) as u32, mark, if change & 1 == 1 { -1 } else { 1 })
         };
-        ranges(changes.iter().map(unpack), Some(1u64 << 32), marks, base, classes, |at| at as u32)
+        ranges(changes.iter().map(unpack), marks, base, classes)
     }
 
     /// The ranges of all IPv6 addresses.
@@ -110,7 +118,7 @@ impl Sweep {
         let mut changes = std::mem::take(&mut self.v6);
         changes.sort_unstable_by_key(|change| change.at);
         let unpack = |change: &Change| (change.at, change.mark, change.by);
-        ranges(changes.iter().map(unpack), None, marks, base, classes, |at| at)
+        ranges(changes.iter().map(unpack), marks, base, classes)
     }
 }
 
@@ -121,24 +129,27 @@ fn ends(net: IpNet) -> (u128, u128) {
     }
 }
 
-fn ranges<P: Copy + PartialOrd + Default, A: Copy>(
-    changes: impl ExactSizeIterator<Item = (P, Mark, i32)>,
-    end: Option<P>,
+/// A mark's change by one, packed.
+const fn pack(at: u32, mark: Mark, by: i32) -> u64 {
+    (at as u64) << PLACE_SHIFT | (mark as u64) << MARK_SHIFT | (by < 0) as u64
+}
+
+fn ranges<A: Copy + PartialOrd + Default>(
+    changes: impl ExactSizeIterator<Item = (A, Mark, i32)>,
     marks: usize,
     base: &[Mark],
     classes: &mut Classes,
-    address: impl Fn(P) -> A,
 ) -> Vec<Range<A>> {
     let mut active = Active::new(marks);
     for &mark in base {
         active.change(mark, 1);
     }
     let mut ranges: Vec<Range<A>> = Vec::with_capacity(changes.len() + 1);
-    let mut start = P::default();
-    let mut close = |start: P, active: &Active| {
+    let mut start = A::default();
+    let mut close = |start: A, active: &Active| {
         let class = active.class(classes);
         if ranges.last().is_none_or(|range| range.class != class) {
-            ranges.push(Range { start: address(start), class });
+            ranges.push(Range { start, class });
         }
     };
     for (at, mark, by) in changes {
@@ -148,9 +159,7 @@ fn ranges<P: Copy + PartialOrd + Default, A: Copy>(
         }
         active.change(mark, by);
     }
-    if end != Some(start) {
-        close(start, &active);
-    }
+    close(start, &active);
     ranges.shrink_to_fit();
     ranges
 }

@@ -211,20 +211,21 @@ impl<'a> PeerMarks<'a> {
                     }
                     CidrPart::Group { group, except } => {
                         for placed in &self.cluster.groups[*group].cidrs {
-                            let except = except.iter().copied().filter(|net| overlaps(*net, placed.net));
-                            sweep.add(mark, placed.net, except);
+                            let except: Vec<IpNet> =
+                                except.iter().copied().filter(|net| overlaps(*net, placed.net)).collect();
+                            sweep.add(mark, placed.net, except.into_iter());
                         }
                     }
                     CidrPart::Addresses(addresses) => {
                         for &address in addresses.iter() {
-                            sweep.add(mark, address, std::iter::empty());
+                            sweep.add(mark, address, [].into_iter());
                         }
                     }
                 }
             }
             for fqdn in &peers.fqdns {
                 for address in addresses_of(&fqdn.text, fqdn.is_pattern) {
-                    sweep.add(mark, IpNet::from(address), std::iter::empty());
+                    sweep.add(mark, IpNet::from(address), [].into_iter());
                 }
             }
         }

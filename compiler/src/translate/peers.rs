@@ -29,7 +29,7 @@ impl Translation<'_> {
             self.cidr_list(list, &mut peers);
         }
         for service in written.services.into_iter().flatten() {
-            self.service(service, namespace, &mut peers);
+            self.service(&service, &mut peers);
         }
         peers.fqdns = written.fqdns.unwrap_or_default();
         peers
@@ -63,32 +63,35 @@ impl Translation<'_> {
         }
     }
 
-    fn service(&mut self, peer: ServicePeer, own: Option<&str>, peers: &mut Peers) {
-        let services: Vec<&tree::Service> = match &peer {
+    fn service(&mut self, peer: &ServicePeer, peers: &mut Peers) {
+        // As in Cilium, a reference without a namespace means every namespace.
+        let within = |service: &tree::Service, namespace: &Option<String>| {
+            namespace.is_none() || service.meta.namespace == *namespace
+        };
+        let services: Vec<&tree::Service> = match peer {
             ServicePeer::Name { span, name, namespace } => {
-                let namespace = namespace.as_deref().or(own).unwrap_or("default");
-                let found = self.cluster.services.iter().find(|service| {
-                    service.meta.name == *name && service.meta.namespace.as_deref() == Some(namespace)
-                });
-                if found.is_none() {
-                    let message = format!("there is no service {namespace}/{name} in the cluster");
+                let named = |service: &&tree::Service| service.meta.name == *name && within(service, namespace);
+                let found: Vec<&tree::Service> = self.cluster.services.iter().filter(named).collect();
+                if found.is_empty() {
+                    let namespace = namespace.as_deref().map(|namespace| format!("{namespace}/"));
+                    let message =
+                        format!("there is no service {}{name} in the cluster", namespace.unwrap_or_default());
                     self.diagnostics.push(
                         Diagnostic::new(Code::UnknownService, *span, message)
                             .labelled("matches nobody until the service exists"),
                     );
                 }
-                found.into_iter().collect()
+                found
             }
             ServicePeer::Selector { selector, namespace } => {
-                let within = namespace.as_deref().or(own);
                 let selected = |service: &&tree::Service| {
-                    within.is_none_or(|namespace| service.meta.namespace.as_deref() == Some(namespace))
+                    within(service, namespace)
                         && Labels::new(k8s_labels(&service.meta.labels).collect()).satisfy(&selector.requirements)
                 };
                 self.cluster.services.iter().filter(selected).collect()
             }
         };
-        let span = match &peer {
+        let span = match peer {
             ServicePeer::Name { span, .. } => *span,
             ServicePeer::Selector { selector, .. } => selector.span,
         };

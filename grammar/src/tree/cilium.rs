@@ -128,14 +128,14 @@ pub enum ServicePeer {
         span: Span,
         /// `serviceName`.
         name: String,
-        /// `namespace`; `None`: that of the policy.
+        /// `namespace`; `None`: every namespace.
         namespace: Option<String>,
     },
     /// `k8sServiceSelector`.
     Selector {
         /// Over the services' labels.
         selector: Selector,
-        /// `namespace`; `None`: every namespace for a clusterwide policy, else the policy's own.
+        /// `namespace`; `None`: every namespace.
         namespace: Option<String>,
     },
 }

@@ -1,0 +1,92 @@
+//! The fewest prefixes that cover exactly what a list covers.
+//!
+//! The sweep with a single mark, its ranges cut back into prefixes. For people and exports; the image
+//! keeps ranges.
+
+use super::Classes;
+use super::sweep::{Range, Sweep};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Aggregates; IPv4 first, both by rising address.
+pub fn aggregate(list: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
+    let mut sweep = Sweep::default();
+    sweep.reserve(list.size_hint().0);
+    for net in list {
+        sweep.add(0, net, [].into_iter());
+    }
+    let mut classes = Classes::default();
+    let v4 = sweep.v4_ranges(1, &[], &mut classes);
+    let v6 = sweep.v6_ranges(1, &[], &mut classes);
+    let mut prefixes = Vec::with_capacity(v4.len() / 2 + v6.len() / 2);
+    for (first, last) in covered(&v4, u32::MAX, |start| start - 1) {
+        let net = |at: u128, length| {
+            let address = Ipv4Addr::from_bits(u32::try_from(at).unwrap_or(u32::MAX));
+            IpNet::V4(Ipv4Net::new_assert(address, length))
+        };
+        cut(first.into(), last.into(), 32, |at, length| prefixes.push(net(at, length)));
+    }
+    for (first, last) in covered(&v6, u128::MAX, |start| start - 1) {
+        let net = |at, length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(at), length));
+        cut(first, last, 128, |at, length| prefixes.push(net(at, length)));
+    }
+    prefixes
+}
+
+/// First and last addresses of the ranges that carry the mark.
+fn covered<A: Copy>(
+    ranges: &[Range<A>],
+    end: A,
+    before: impl Fn(A) -> A,
+) -> impl Iterator<Item = (A, A)> {
+    let next = ranges.iter().skip(1).map(move |range| before(range.start)).chain([end]);
+    ranges.iter().zip(next).filter(|(range, _)| range.class != 0).map(|(range, last)| (range.start, last))
+}
+
+/// Cuts `first..=last` into prefixes, each the widest that begins where the one before ended.
+fn cut(mut first: u128, last: u128, bits: u8, mut push: impl FnMut(u128, u8)) {
+    let bits = u32::from(bits);
+    loop {
+        let aligned = first.trailing_zeros().min(bits);
+        // One past the last may not fit; the size is at most what is left.
+        let left = (last - first).checked_add(1).map_or(bits, |left| left.ilog2()).min(bits);
+        let host = aligned.min(left);
+        push(first, u8::try_from(bits - host).unwrap_or(u8::MAX));
+        let step = 1u128.checked_shl(host).unwrap_or(0);
+        match first.checked_add(step) {
+            Some(next) if step != 0 && next <= last => first = next,
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aggregated(list: &[&str]) -> Vec<String> {
+        aggregate(list.iter().map(|net| net.parse().unwrap())).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn neighbours_and_nested_prefixes_become_one() {
+        assert_eq!(
+            aggregated(&["10.0.0.0/25", "10.0.0.128/25", "10.0.0.7/32", "10.0.1.0/24"]),
+            ["10.0.0.0/23"]
+        );
+        assert_eq!(aggregated(&["10.0.1.0/24", "10.0.2.0/24"]), ["10.0.1.0/24", "10.0.2.0/24"]);
+    }
+
+    #[test]
+    fn the_ends_of_the_address_space_hold() {
+        assert_eq!(aggregated(&["0.0.0.0/1", "128.0.0.0/1"]), ["0.0.0.0/0"]);
+        assert_eq!(aggregated(&["::/1", "8000::/1"]), ["::/0"]);
+        assert_eq!(aggregated(&["255.255.255.255/32"]), ["255.255.255.255/32"]);
+        assert_eq!(aggregated(&["::/128"]), ["::/128"]);
+        assert_eq!(
+            aggregated(&["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"]),
+            ["ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"]
+        );
+        assert_eq!(aggregated(&[]), [""; 0]);
+    }
+}
