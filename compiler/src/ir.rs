@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use std::sync::Arc;
 use weir_abi::RulePath;
 use weir_grammar::span::Span;
-use weir_grammar::tree::{CidrSet, FqdnSelector, HttpRule, Requirement};
+use weir_grammar::tree::{CidrSet, FqdnSelector, HttpRule, Requirement, TlsContext};
 
 /// Direction of traffic as its endpoint sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -180,6 +180,8 @@ pub struct Rule {
     pub span: Span,
     /// Whose traffic, by place in [`PolicySet::subjects`].
     pub subject: usize,
+    /// Where this rule's subject is written; equal subjects share a place in the set, not a span.
+    pub subject_span: Span,
     /// Which way.
     pub direction: Direction,
     /// Allow or deny.
@@ -192,6 +194,8 @@ pub struct Rule {
     pub ports: Ports,
     /// Which requests; `None`: the connection as such.
     pub requests: Option<Requests>,
+    /// The TLS contexts that the proxy would use.
+    pub tls: Vec<TlsContext>,
 }
 
 /// All policies of a run.

@@ -12,6 +12,7 @@
 //!
 //! Not here: reading files, terminals, and the kernel.
 
+pub mod check;
 pub mod classes;
 pub mod cluster;
 pub mod compile;

@@ -19,7 +19,7 @@ use weir_abi::Identity;
 use weir_grammar::tree::{ContainerPort, Pod, Protocol};
 
 /// Labels whose values are made up per pod or per rollout.
-const PER_POD: &[&str] = &[
+pub(crate) const PER_POD: &[&str] = &[
     "apps.kubernetes.io/pod-index",
     "batch.kubernetes.io/controller-uid",
     "batch.kubernetes.io/job-completion-index",

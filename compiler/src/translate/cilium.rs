@@ -4,7 +4,8 @@ use super::{Element, Translation, scope};
 use crate::ir::{Direction, Effect, Peers, PortMatch, Ports, Requests, Subject, protocol};
 use weir_abi::{Part, RulePath, RuleSection};
 use weir_grammar::tree::{
-    CiliumPolicy, IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol, RequestRules, Rule, Spec, SpecPlace,
+    CiliumPolicy, IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol, RequestRules, Rule, Spec,
+    SpecPlace, TlsContext,
 };
 
 /// Which of the four lists of a spec.
@@ -28,6 +29,10 @@ impl Translation<'_> {
         let place = match spec.place {
             SpecPlace::Spec => None,
             SpecPlace::Specs(place) => u16::try_from(place).ok(),
+        };
+        let subject_span = match &spec.subject {
+            weir_grammar::tree::Subject::Nodes(selector)
+            | weir_grammar::tree::Subject::Endpoints(selector) => selector.span,
         };
         let subject = match (spec.subject, namespace) {
             (weir_grammar::tree::Subject::Nodes(selector), _) => Subject::Nodes(selector.requirements),
@@ -61,6 +66,7 @@ impl Translation<'_> {
                 let element = Element {
                     path: RulePath { spec: place, section: section.name, element, part: Part::Whole },
                     subject,
+                    subject_span,
                     direction: section.direction,
                     effect: section.effect,
                     isolates: section.isolates,
@@ -69,8 +75,11 @@ impl Translation<'_> {
                 if has_ports {
                     for (list_place, list) in (0..).zip(rule.ports.into_iter().flatten()) {
                         let span = list.span;
-                        let (ports, requests) = port_list(list);
+                        let (ports, requests, tls) = port_list(list);
                         self.rule(&element, Part::Ports(list_place), span, ports, requests);
+                        if let Some(rule) = self.set.rules.last_mut() {
+                            rule.tls = tls;
+                        }
                     }
                 } else if has_icmps {
                     let ports = rule.icmps.into_iter().flatten().map(icmp_type).collect();
@@ -82,7 +91,12 @@ impl Translation<'_> {
         }
     }
 
-    fn peers_of(&mut self, written: weir_grammar::tree::Peers, namespace: Option<&str>, has_ports: bool) -> Peers {
+    fn peers_of(
+        &mut self,
+        written: weir_grammar::tree::Peers,
+        namespace: Option<&str>,
+        has_ports: bool,
+    ) -> Peers {
         let absent = written.endpoints.is_none()
             && written.nodes.is_none()
             && written.entities.is_none()
@@ -98,7 +112,7 @@ impl Translation<'_> {
     }
 }
 
-fn port_list(list: PortList) -> (Ports, Option<Requests>) {
+fn port_list(list: PortList) -> (Ports, Option<Requests>, Vec<TlsContext>) {
     let has_tls =
         list.terminating_tls.is_some() || list.originating_tls.is_some() || !list.server_names.is_empty();
     let requests = match list.requests {
@@ -106,7 +120,8 @@ fn port_list(list: PortList) -> (Ports, Option<Requests>) {
         Some(RequestRules::Dns(names)) => Some(Requests::Dns(names.into())),
         None => has_tls.then_some(Requests::Tls),
     };
-    (Ports::Any(list.ports.into_iter().flat_map(port_spec).collect()), requests)
+    let tls = list.terminating_tls.into_iter().chain(list.originating_tls).collect();
+    (Ports::Any(list.ports.into_iter().flat_map(port_spec).collect()), requests, tls)
 }
 
 /// The IP protocols that a written protocol stands for.

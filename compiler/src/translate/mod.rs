@@ -82,6 +82,7 @@ struct Translation<'c> {
 struct Element {
     path: RulePath,
     subject: usize,
+    subject_span: Span,
     direction: Direction,
     effect: Effect,
     isolates: bool,
@@ -132,12 +133,14 @@ impl Translation<'_> {
             path: RulePath { part, ..element.path },
             span,
             subject: element.subject,
+            subject_span: element.subject_span,
             direction: element.direction,
             effect: element.effect,
             isolates: element.isolates,
             peers: element.peers,
             ports,
             requests,
+            tls: Vec::new(),
         });
     }
 }

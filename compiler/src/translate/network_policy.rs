@@ -11,7 +11,9 @@ use weir_grammar::tree::{CidrBlock, CidrSet, NetworkPeer, NetworkPolicy, Network
 impl Translation<'_> {
     pub(super) fn network(&mut self, policy: NetworkPolicy) {
         let namespace = policy.meta.namespace.as_deref().unwrap_or("default");
+        let subject_span = policy.pods.span;
         let subject = self.subject(Subject::Pods(scope::own_subject(policy.pods, namespace)));
+        let subject = (subject, subject_span);
         let span = policy.meta.span;
         if policy.isolates_ingress {
             self.network_rules(Direction::Ingress, policy.ingress, subject, namespace, span);
@@ -25,7 +27,7 @@ impl Translation<'_> {
         &mut self,
         direction: Direction,
         rules: Vec<NetworkRule>,
-        subject: usize,
+        (subject, subject_span): (usize, Span),
         namespace: &str,
         span: Span,
     ) {
@@ -36,6 +38,7 @@ impl Translation<'_> {
         let mut element = Element {
             path: RulePath { spec: None, section, element: 0, part: Part::Section },
             subject,
+            subject_span,
             direction,
             effect: Effect::Allow,
             isolates: true,
@@ -74,7 +77,10 @@ fn network_peers(written: Vec<NetworkPeer>, namespace: &str, span: Span) -> Peer
             NetworkPeer::Pods { namespaces, pods } => {
                 let mut requirements = match namespaces {
                     Some(selector) => scope::of_namespaces(selector),
-                    None => vec![scope::in_namespace(namespace, span)],
+                    None => {
+                        let at = pods.as_ref().map_or(span, |pods| pods.span);
+                        vec![scope::in_namespace(namespace, at)]
+                    }
                 };
                 requirements.extend(pods.into_iter().flat_map(|Selector { requirements, .. }| requirements));
                 peers.selectors.push(requirements);
