@@ -64,16 +64,16 @@ impl V6Table<'_> {
     pub fn class(&self, address: u128) -> Option<PeerClass> {
         let (high, low) = ((address >> 64) as u64, address as u64);
         let mut block = 0usize;
-        let mut best = None;
+        let mut best = usize::MAX;
         for _ in 0..self.levels {
             let Some(keys) = self.keys.get(block * V6_BLOCK..(block + 1) * V6_BLOCK) else { break };
             let below = keys.iter().filter(|&&key| key <= high).count();
-            if below > 0 {
-                best = Some(block * V6_BLOCK + below - 1);
-            }
+            // No branch here: where a key ends up in its block is as good as random.
+            let found = (block * V6_BLOCK + below).wrapping_sub(1);
+            best = core::hint::select_unpredictable(below > 0, found, best);
             block = block * (V6_BLOCK + 1) + 1 + below;
         }
-        let value = *self.values.get(best?)?;
+        let value = *self.values.get(best)?;
         if value & INDIRECT == 0 {
             return Some(PeerClass(value));
         }
