@@ -1,0 +1,380 @@
+//! What may be typed: the one table behind parsing, `--help`, man pages and completions.
+//!
+//! Not here: what the words do (`commands`).
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use weir_compiler::flow::protocol_named;
+use weir_compiler::ir::protocol;
+
+/// Checks, compiles and explains Kubernetes network policy, without a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "policyc", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// When to colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+}
+
+const EXIT_CODES: &str = "\
+Results go to stdout, findings and progress to stderr.
+Exit codes: 0 fine, 1 findings, 2 the work could not be done.";
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Also into files and pipes
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Validate policies: every problem in one run, with its place and what to write instead
+    Check(CheckArgs),
+    /// Compile policies and a cluster into one image
+    Compile(CompileArgs),
+    /// Check an image and tell what is in it
+    Inspect(InspectArgs),
+    /// Tell for each flow whether it passes, and which rule decided
+    Verdict(VerdictArgs),
+    /// Tell why a connection passes or not: for each side, the rule with file and line
+    Explain(ExplainArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the man page, or write those of all commands into a folder
+    Man(ManArgs),
+}
+
+/// Policies and the cluster they are for.
+#[derive(Args, Debug)]
+pub(crate) struct WorldArgs {
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
+    pub(crate) policies: Vec<PathBuf>,
+
+    /// The cluster, as `kubectl get ns,no,po,svc,endpointslices,secrets -A -o yaml` tells it; a file, a
+    /// folder, or - for stdin; may be repeated. Policies in it count too
+    #[arg(short = 'c', long = "cluster", value_name = "PATH", required = true)]
+    pub(crate) cluster: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = CHECK_FORMATS)]
+pub(crate) struct CheckArgs {
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
+    pub(crate) policies: Vec<PathBuf>,
+
+    /// The cluster as plain manifests; without it, what needs a cluster is not checked; may be repeated
+    #[arg(short = 'c', long = "cluster", value_name = "PATH")]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    /// How to tell what was found
+    #[arg(short = 'o', long, value_enum, default_value_t = CheckFormat::Text)]
+    pub(crate) format: CheckFormat,
+
+    /// From which severity on findings are a failure
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = FailOn::Error)]
+    pub(crate) fail_on: FailOn,
+}
+
+const CHECK_FORMATS: &str = "\
+Formats:
+  text    for people, on stderr
+  json    an array on stdout; each finding is
+            {\"code\": \"E308\", \"severity\": \"error\"|\"warning\", \"message\", \"file\", \"line\", \"column\",
+             \"end_line\", \"end_column\", \"label\", \"help\": string|null, \"object\": string|null,
+             \"related\": [{\"file\", \"line\", \"column\", \"end_line\", \"end_column\", \"label\"}]}
+          lines and columns count from 1, columns in characters; the end is one past the last character
+  sarif   SARIF 2.1.0 on stdout, for code scanning
+  junit   JUnit XML on stdout, for test reports
+  github  workflow commands on stdout, shown as annotations of a pull request
+
+Files and folders may hold policies and cluster objects mixed.
+Exit codes: 0 fine, 1 findings, 2 the work could not be done.";
+
+/// How `check` tells what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// For people
+    Text,
+    /// An array of findings
+    Json,
+    /// SARIF 2.1.0
+    Sarif,
+    /// JUnit XML
+    Junit,
+    /// GitHub workflow commands
+    Github,
+}
+
+/// From which severity on findings are a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Errors only
+    Error,
+    /// Warnings too
+    Warning,
+}
+
+/// For people, or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompileArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+
+    /// Only the policy of this node's endpoints
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+
+    /// Where to write the image; it is replaced in one step
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+
+    /// How to tell what the image holds
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// What is kept from run to run.
+#[derive(Args, Debug)]
+pub(crate) struct LockArgs {
+    /// Identity numbers given so far; `compile` adds new ones, and makes the file if there is none
+    #[arg(long, value_name = "LOCK")]
+    pub(crate) identities: Option<PathBuf>,
+
+    /// Addresses of DNS names: {"version": 1, "names": {"api.example.com": ["192.0.2.1"]}}
+    #[arg(long, value_name = "LOCK")]
+    pub(crate) fqdn: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// The image
+    #[arg(value_name = "FILE")]
+    pub(crate) image: PathBuf,
+
+    /// How to tell what is in it
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Args, Debug)]
+#[command(after_long_help = FLOWS)]
+pub(crate) struct VerdictArgs {
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    #[arg(short = 'f', long = "policies", value_name = "PATH", required_unless_present = "image")]
+    pub(crate) policies: Vec<PathBuf>,
+
+    /// An image in place of policies
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["policies", "engine", "node", "identities"])]
+    pub(crate) image: Option<PathBuf>,
+
+    /// The cluster as plain manifests; may be repeated
+    #[arg(short = 'c', long = "cluster", value_name = "PATH", required = true)]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    /// Flows, one JSON object a line; - for stdin
+    #[arg(long, value_name = "FLOWS")]
+    pub(crate) flows: PathBuf,
+
+    /// Who answers: the compiled image, or the slow evaluator that specifies the answer
+    #[arg(long, value_enum, default_value_t = EngineName::Image)]
+    pub(crate) engine: EngineName,
+
+    /// Answer as this node's image does
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+
+    /// One JSON object a line is the only format
+    #[arg(short = 'o', long, value_enum, default_value_t = VerdictFormat::Json)]
+    pub(crate) format: VerdictFormat,
+}
+
+const FLOWS: &str = "\
+A flow is one line:
+  {\"id\": \"f1\", \"src\": \"shop/web\", \"dst\": \"203.0.113.9\", \"proto\": \"TCP\", \"dport\": 443, \"direction\": \"both\"}
+src, dst   namespace/pod, or an address
+proto      TCP, UDP, SCTP; or ICMP, ICMPv6 with \"icmp_type\" in place of \"dport\"
+direction  ingress (only the destination's policy), egress (only the source's), both
+http       {\"method\", \"path\", \"host\", \"headers\"}; dns {\"query\"}; fqdn [names of the destination's address]
+
+The answer is one line per flow, in order: id, verdict (allow, deny, redirect-allow, redirect-deny),
+by (the rules that decided, with file and line) and reason.";
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// The compiled image
+    Image,
+    /// The reference evaluator
+    Reference,
+}
+
+/// How verdicts are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerdictFormat {
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    /// Who opens the connection: namespace/pod, a node's name, or an address
+    #[arg(long, value_name = "PARTY")]
+    pub(crate) from: String,
+
+    /// To whom
+    #[arg(long, value_name = "PARTY")]
+    pub(crate) to: String,
+
+    /// Destination port after service translation: 443/tcp, 53/udp, icmp/8 (the type), icmpv6/128
+    #[arg(long, value_name = "PORT", value_parser = ConnectionPort::parse)]
+    pub(crate) port: ConnectionPort,
+
+    /// Whose policies count
+    #[arg(long, value_enum, default_value_t = Sides::Both)]
+    pub(crate) direction: Sides,
+
+    /// An HTTP request sent over it: 'GET /path'
+    #[arg(long, value_name = "REQUEST", conflicts_with = "dns")]
+    pub(crate) http: Option<String>,
+
+    /// The request's host
+    #[arg(long, value_name = "HOST", requires = "http")]
+    pub(crate) host: Option<String>,
+
+    /// A header of the request, 'Name: value'; may be repeated
+    #[arg(long = "header", value_name = "HEADER", requires = "http", value_parser = parse_header)]
+    pub(crate) headers: Vec<(String, String)>,
+
+    /// A DNS query sent over it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) dns: Option<String>,
+
+    /// A name under which the source learnt the destination's address; may be repeated
+    #[arg(long = "fqdn", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// Addresses of DNS names, as for `compile --fqdn`
+    #[arg(long, value_name = "LOCK")]
+    pub(crate) fqdn_lock: Option<PathBuf>,
+
+    /// How to tell it
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  policyc explain -f policies -c cluster.yaml --from shop/web --to shop/db --port 5432/tcp
+  policyc explain -f policies -c cluster.yaml --from shop/web --to shop/api --port 80/tcp --http 'GET /v1'
+  policyc explain -f policies -c cluster.yaml --from shop/api --to 192.0.2.7 --port 443/tcp --fqdn api.example.com";
+
+/// Whose policies count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sides {
+    /// The source's, then the destination's
+    Both,
+    /// The destination's
+    Ingress,
+    /// The source's
+    Egress,
+}
+
+/// An IP protocol and a port of it; for ICMP the type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionPort {
+    /// IP protocol.
+    pub(crate) protocol: u8,
+    /// Port or type.
+    pub(crate) number: u16,
+}
+
+impl ConnectionPort {
+    /// `443/tcp`, `tcp/443`, `443` (TCP), `icmp/8`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (first, second) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (number, name) = if first.starts_with(|digit: char| digit.is_ascii_digit()) {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        let protocol = protocol_named(name)
+            .ok_or_else(|| format!("`{name}` is not a protocol: tcp, udp, sctp, icmp or icmpv6"))?;
+        let number: u16 =
+            number.parse().map_err(|_| format!("`{number}` is not a number from 0 to 65535"))?;
+        if matches!(protocol, protocol::ICMP | protocol::ICMPV6) && number > 255 {
+            return Err(format!("`{number}` is not an ICMP type, a number from 0 to 255"));
+        }
+        Ok(ConnectionPort { protocol, number })
+    }
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Write the pages of all commands here
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ports_are_read_either_way_round() {
+        let port = |text| ConnectionPort::parse(text).map(|port| (port.protocol, port.number));
+        assert_eq!(port("443/tcp"), Ok((6, 443)));
+        assert_eq!(port("UDP/53"), Ok((17, 53)));
+        assert_eq!(port("80"), Ok((6, 80)));
+        assert_eq!(port("icmp/8"), Ok((1, 8)));
+        assert_eq!(port("128/icmpv6"), Ok((58, 128)));
+        for wrong in ["", "http", "443/xyz", "65536/tcp", "icmp/256", "tcp/", "/", "icmp"] {
+            assert!(port(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `policyc check`: every problem of a set of policies, in one run.
+
+use super::Outcome;
+use crate::args::{CheckArgs, CheckFormat, FailOn};
+use crate::output::{Out, Terminal};
+use crate::project::Project;
+use crate::render::place::Places;
+use crate::render::{self, count};
+use crate::stages::Stages;
+use weir_compiler::compile::{self, CompileError};
+use weir_compiler::identity::IdentityLock;
+use weir_grammar::diagnostic::Severity;
+
+/// Conflicts of requests that are looked for; each costs one more compilation.
+const CONFLICTS: usize = 8;
+
+/// The command.
+pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let mut stages = Stages::new();
+    let mut project = Project::read(&args.policies, &args.cluster, &mut stages)?;
+    let files = project.sources.iter().count();
+    stages.begin("check", 0);
+    project.find_surprises(!args.cluster.is_empty());
+    if !args.cluster.is_empty() && !project.has_errors() {
+        stages.begin("compile", 0);
+        find_refusals(&mut project)?;
+    }
+    project.sort();
+    stages.finish();
+    let fail_on = match args.fail_on {
+        FailOn::Error => Severity::Error,
+        FailOn::Warning => Severity::Warning,
+    };
+    tell(&project, args.format, fail_on, terminal)?;
+    let count_of = |severity| project.findings.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count_of(Severity::Error), count_of(Severity::Warning));
+    terminal.tell(&summary(errors, warnings, files, project.set.policies.len()));
+    let fails = project.findings.iter().any(|finding| finding.severity >= fail_on);
+    Ok(if fails { Outcome::Findings } else { Outcome::Fine })
+}
+
+fn tell(
+    project: &Project,
+    format: CheckFormat,
+    fail_on: Severity,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    let Project { sources, findings, .. } = project;
+    let places = Places::of(findings, sources);
+    match format {
+        CheckFormat::Text => project.tell(terminal, true),
+        CheckFormat::Json => Out::print(&render::json::render(findings, &places)?)?,
+        CheckFormat::Sarif => Out::print(&render::sarif::render(findings, &places)?)?,
+        CheckFormat::Junit => Out::print(&render::junit::render(findings, sources, &places, fail_on))?,
+        CheckFormat::Github => Out::print(&render::github::render(findings, &places))?,
+    }
+    Ok(())
+}
+
+fn summary(errors: usize, warnings: usize, files: usize, policies: usize) -> String {
+    let found: Vec<String> = [(errors, "error"), (warnings, "warning")]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, one)| count(number, one))
+        .collect();
+    let files = count(files, "file");
+    if found.is_empty() {
+        let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
+        format!("no findings: {policies} in {files}\n")
+    } else {
+        format!("{} in {files}\n", found.join(", "))
+    }
+}
+
+/// Finds why there would be no image: what only shows when all policies meet.
+fn find_refusals(project: &mut Project) -> anyhow::Result<()> {
+    for _ in 0..CONFLICTS {
+        let input = compile::Input {
+            set: &project.set,
+            cluster: &project.cluster,
+            sources: &project.sources,
+            addresses_of: &|_, _| Vec::new(),
+        };
+        let mut lock = IdentityLock::default();
+        let options = compile::Options::default();
+        let Err(error) = compile::compile(&input, &mut lock, &options, &mut |_| ()) else { break };
+        let conflict = match &error {
+            CompileError::Conflict(conflict) => Some(*conflict),
+            _ => None,
+        };
+        project.refuse(error, None)?;
+        // With one of the two out of the way, the next conflict shows.
+        let second = conflict.and_then(|conflict| project.set.rules.get_mut(conflict.second as usize));
+        let Some(rule) = second else { break };
+        rule.requests = None;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! `policyc compile`: policies and a cluster to one image file.
+
+use super::Outcome;
+use crate::args::{CompileArgs, Format};
+use crate::images;
+use crate::output::{Out, Terminal};
+use crate::project::{Project, addresses_of};
+use crate::refusal;
+use crate::render::json;
+use crate::render::visible::visible;
+use crate::sections::{self, grouped};
+use crate::stages::Stages;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+use weir_abi::Image;
+use weir_compiler::compile::{self, Contents};
+
+/// The command.
+pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let mut stages = Stages::new();
+    let world = &args.world;
+    let mut project = Project::read(&world.policies, &world.cluster, &mut stages)?;
+    let fqdn = project.fqdn_lock(args.locks.fqdn.as_deref())?;
+    let (mut identities, lock_file) = project.identity_lock(args.locks.identities.as_deref(), true)?;
+    if project.has_errors() {
+        stages.finish();
+        project.tell(terminal, true);
+        return Ok(Outcome::Findings);
+    }
+    let known = identities.clone();
+    let input = compile::Input {
+        set: &project.set,
+        cluster: &project.cluster,
+        sources: &project.sources,
+        addresses_of: &|text, is_pattern| addresses_of(fqdn.as_ref(), text, is_pattern),
+    };
+    let options =
+        compile::Options { node: project.node(args.node.as_deref())?, ..compile::Options::default() };
+    let compiled =
+        compile::compile(&input, &mut identities, &options, &mut |stage| stages.begin(stage.as_str(), 0));
+    let compiled = match compiled {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            stages.finish();
+            project.refuse(error, lock_file)?;
+            project.tell(terminal, true);
+            return Ok(Outcome::Findings);
+        }
+    };
+    stages.begin("save", 0);
+    // The lock goes first: a number that is kept but unused does no harm, the reverse would.
+    if let Some(path) = &args.locks.identities
+        && (identities != known || lock_file.is_none())
+    {
+        images::replace(path, identities.to_json().as_bytes())?;
+    }
+    images::replace(&args.output, compiled.bytes.as_bytes())?;
+    stages.finish();
+    project.tell(terminal, true);
+    let image = Image::open(compiled.bytes.as_bytes())?;
+    let written = project.set.peers.iter().map(|peers| refusal::prefixes(peers, &project.cluster)).sum();
+    let summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
+    match args.format {
+        Format::Text => Out::print(&summary.text())?,
+        Format::Json => Out::print(&json::text(&summary)?)?,
+    }
+    Ok(Outcome::Fine)
+}
+
+/// What `-o json` prints.
+#[derive(Serialize)]
+struct Summary<'a> {
+    output: String,
+    node: Option<&'a str>,
+    policies: usize,
+    rules: usize,
+    identities: usize,
+    endpoints: usize,
+    classes: Classes,
+    tables: usize,
+    prefixes: Prefixes,
+    bytes: Bytes,
+    times_ms: BTreeMap<&'static str, f64>,
+    #[serde(skip)]
+    times: &'a [(&'static str, Duration)],
+}
+
+#[derive(Serialize)]
+struct Classes {
+    peers: usize,
+    ports: usize,
+}
+
+#[derive(Serialize)]
+struct Prefixes {
+    /// As written, exceptions included.
+    written: usize,
+    v4_ranges: usize,
+    v6_ranges: usize,
+}
+
+#[derive(Serialize)]
+struct Bytes {
+    image: u32,
+    kernel: u32,
+    sections: BTreeMap<&'static str, u32>,
+}
+
+impl<'a> Summary<'a> {
+    fn new(
+        args: &'a CompileArgs,
+        contents: &Contents,
+        written: usize,
+        image: &Image<'_>,
+        times: &'a [(&'static str, Duration)],
+    ) -> Self {
+        let header = image.header();
+        let mut times_ms = BTreeMap::new();
+        for (name, time) in times {
+            *times_ms.entry(*name).or_default() += milliseconds(*time);
+        }
+        Summary {
+            output: args.output.display().to_string(),
+            node: args.node.as_deref(),
+            policies: contents.policies,
+            rules: contents.rules,
+            identities: contents.identities,
+            endpoints: contents.endpoints,
+            classes: Classes { peers: contents.peer_classes, ports: contents.port_classes },
+            tables: contents.tables,
+            prefixes: Prefixes { written, v4_ranges: contents.v4_ranges, v6_ranges: contents.v6_ranges },
+            bytes: Bytes {
+                image: header.image_bytes,
+                kernel: header.kernel_bytes,
+                sections: sections::sizes(image).into_iter().map(|size| (size.name, size.bytes)).collect(),
+            },
+            times_ms,
+            times,
+        }
+    }
+
+    fn text(&self) -> String {
+        let number = |number: usize| grouped(u64::try_from(number).unwrap_or(u64::MAX));
+        let mut text = String::new();
+        let mut row = |what: &str, told: String| _ = writeln!(text, "{what:<12} {told}");
+        let node = self.node.map_or("the whole cluster".to_owned(), |node| format!("node {}", visible(node)));
+        row("image", format!("{} for {node}", visible(&self.output)));
+        row("policies", format!("{} with {} rules", number(self.policies), number(self.rules)));
+        row(
+            "identities",
+            format!("{}, of which {} are endpoints here", number(self.identities), number(self.endpoints)),
+        );
+        row(
+            "classes",
+            format!("{} of peers, {} of ports", number(self.classes.peers), number(self.classes.ports)),
+        );
+        row("tables", number(self.tables));
+        row(
+            "prefixes",
+            format!(
+                "{} written, {} IPv4 and {} IPv6 ranges",
+                number(self.prefixes.written),
+                number(self.prefixes.v4_ranges),
+                number(self.prefixes.v6_ranges)
+            ),
+        );
+        let bytes = |bytes: u32| grouped(u64::from(bytes));
+        row(
+            "bytes",
+            format!("{}, of which the kernel reads {}", bytes(self.bytes.image), bytes(self.bytes.kernel)),
+        );
+        let times: Vec<String> =
+            self.times.iter().map(|(name, time)| format!("{name} {:.1}", milliseconds(*time))).collect();
+        let total: Duration = self.times.iter().map(|(_, time)| *time).sum();
+        row("time", format!("{:.1} ms ({})", milliseconds(total), times.join(", ")));
+        text
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

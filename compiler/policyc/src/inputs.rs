@@ -1,0 +1,180 @@
+//! Files, folders and stdin to bytes, and bytes to the grammar.
+//!
+//! A file that is missing or cannot be read is a failure, and all such files are told at once; what is
+//! wrong inside a file is a finding. A file that is named twice, or reached twice by links, is read once.
+//!
+//! Not here: what the text means.
+
+use crate::stages::Stages;
+use anyhow::{Context, bail};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use weir_grammar::diagnostic::{Code, Diagnostic};
+use weir_grammar::source::Sources;
+use weir_grammar::span::{FileId, Span};
+use weir_grammar::{Limits, Reading};
+
+/// The path that means stdin.
+const STDIN: &str = "-";
+/// Endings of manifests in a folder. Policies in Weir's own language are found too, so that none is
+/// passed over in silence.
+const ENDINGS: &[&str] = &["yaml", "yml", "json", POLICY_LANGUAGE];
+const POLICY_LANGUAGE: &str = "policy";
+
+/// Reads manifests from files, folders and stdin, in the order given; those of a folder by name.
+pub(crate) fn read(paths: &[&PathBuf], stages: &mut Stages) -> anyhow::Result<Reading> {
+    let files = list(paths)?;
+    let sizes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
+    stages.begin("read", sizes.sum());
+    let limits = Limits::default();
+    let mut reading = Reading::default();
+    let mut failures = Vec::new();
+    for file in files {
+        let name = name(&file);
+        if has_ending(&file, &[POLICY_LANGUAGE]) {
+            refuse_policy_language(&mut reading, name);
+            continue;
+        }
+        match bytes(&file, limits.file_bytes) {
+            Ok(bytes) => weir_grammar::read(&mut reading, &name, bytes, &limits),
+            Err(error) => failures.push(format!("cannot read {name}: {error}")),
+        }
+    }
+    if failures.is_empty() { Ok(reading) } else { bail!(failures.join("\n")) }
+}
+
+/// Reads a file that is no manifest (flows, a lock) and keeps it among the sources.
+///
+/// The inner result is the finding, if the file is not UTF-8 or too large.
+pub(crate) fn read_text(
+    path: &Path,
+    sources: &mut Sources,
+) -> anyhow::Result<Result<FileId, Box<Diagnostic>>> {
+    let name = name(path);
+    let most = u32::MAX as usize;
+    let bytes = bytes(path, most).with_context(|| format!("cannot read {name}"))?;
+    let file = sources.next_id();
+    if bytes.len() > most {
+        sources.add(name, "");
+        let message = format!("the file has more than {most} bytes");
+        return Ok(Err(Box::new(
+            Diagnostic::new(Code::TooLarge, Span::point(file, 0), message).help("split the file"),
+        )));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Ok(sources.add(name, text))),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            sources.add(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
+            let start = u32::try_from(at).unwrap_or(u32::MAX);
+            let span = Span { file, start, end: start.saturating_add(3) };
+            let finding = Diagnostic::new(Code::NotUtf8, span, format!("byte {at} is not UTF-8 here"));
+            Ok(Err(Box::new(finding.labelled("not UTF-8").help("save the file as UTF-8"))))
+        }
+    }
+}
+
+/// Whether any two of these would both read stdin.
+pub(crate) fn refuse_stdin_twice<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
+    let count = paths.into_iter().filter(|path| is_stdin(path)).count();
+    if count > 1 { bail!("`-` is given {count} times, but stdin can be read only once") } else { Ok(()) }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new(STDIN)
+}
+
+/// The name shown to people.
+fn name(path: &Path) -> String {
+    if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
+}
+
+/// Up to one byte more than `most`, so that the reader sees what is too large.
+fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    if is_stdin(path) {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+    } else {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len().min(most);
+        // Room for the whole file and the read that finds its end, so that nothing is copied.
+        bytes.reserve_exact(usize::try_from(size).unwrap_or_default().saturating_add(1));
+        file.take(most).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// All files that `paths` lead to.
+fn list(paths: &[&PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut listing = Listing::default();
+    for path in paths {
+        if is_stdin(path) {
+            listing.files.push(path.to_path_buf());
+            continue;
+        }
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => listing.folder(path),
+            Ok(_) => listing.file(path),
+            Err(error) => listing.failures.push(format!("cannot read {}: {error}", path.display())),
+        }
+    }
+    if listing.failures.is_empty() { Ok(listing.files) } else { bail!(listing.failures.join("\n")) }
+}
+
+#[derive(Default)]
+struct Listing {
+    files: Vec<PathBuf>,
+    seen: HashSet<PathBuf>,
+    failures: Vec<String>,
+}
+
+impl Listing {
+    fn file(&mut self, path: &Path) {
+        // Pipes have no canonical path; each is its own.
+        let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if self.seen.insert(canonical) {
+            self.files.push(path.to_owned());
+        }
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        let canonical = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        if !self.seen.insert(canonical) {
+            return;
+        }
+        let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut paths: Vec<PathBuf> = match entries {
+            Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
+            Err(error) => {
+                self.failures.push(format!("cannot read {}: {error}", folder.display()));
+                return;
+            }
+        };
+        paths.sort();
+        for path in paths {
+            match fs::metadata(&path) {
+                Ok(meta) if meta.is_dir() => self.folder(&path),
+                Ok(_) if has_ending(&path, ENDINGS) => self.file(&path),
+                Err(error) if has_ending(&path, ENDINGS) => {
+                    self.failures.push(format!("cannot read {}: {error}", path.display()));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
+}
+
+fn refuse_policy_language(reading: &mut Reading, name: String) {
+    let file = reading.sources.add(name, "");
+    let message = "the policy language is not in this version of policyc";
+    let finding = Diagnostic::new(Code::UnsupportedKind, Span::point(file, 0), message);
+    reading.diagnostics.push(finding.help("write the policy as YAML, or leave this file out"));
+}

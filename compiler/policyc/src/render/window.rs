@@ -1,0 +1,155 @@
+//! The lines of a file that a finding shows, cut out so that the renderer never sees the rest.
+//!
+//! A line of a manifest may be a file long. What is far from the offending text is replaced by an
+//! ellipsis, and what would steer a terminal is written out, before anything is underlined.
+
+use super::visible::visible;
+use std::ops::Range;
+
+/// Characters kept before and after the offending text of a long line.
+const MARGIN: usize = 60;
+/// Characters of the offending text itself that are kept.
+const LONGEST: usize = 120;
+/// A line of at most so many bytes is shown whole.
+const SHORT: usize = 200;
+
+/// One line, and where in it the offending text is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// The text, safe to print.
+    pub(crate) text: String,
+    /// Bytes of `text`.
+    pub(crate) mark: Range<usize>,
+}
+
+impl Line {
+    /// The line of `text` that `start` is in. The mark ends with the line, or before.
+    pub(crate) fn around(text: &str, start: usize, end: usize) -> Line {
+        let start = floor(text, start.min(text.len()));
+        let line_end = text.get(start..).unwrap_or_default();
+        let line_end = start + line_end.bytes().position(|byte| byte == b'\n').unwrap_or(line_end.len());
+        let line_start = text.get(..start).unwrap_or_default().rfind('\n').map_or(0, |at| at + 1);
+        let end = ceil(text, end.clamp(start, line_end));
+        let (mut before, mut marked, mut after) =
+            (part(text, line_start, start), part(text, start, end), part(text, end, line_end));
+        after = after.trim_end_matches('\r');
+        if after.is_empty() {
+            marked = marked.trim_end();
+        }
+        let (mut cut_before, mut cut_after) = (false, false);
+        if before.len() + marked.len() + after.len() > SHORT {
+            (before, cut_before) = last(before, MARGIN);
+            let (kept, cut_mark) = first(marked, LONGEST);
+            marked = kept;
+            (after, cut_after) = if cut_mark { ("", true) } else { first(after, MARGIN) };
+        }
+        let ellipsis = |cut: bool| if cut { "…" } else { "" };
+        let before = format!("{}{}", ellipsis(cut_before), visible(before));
+        let marked = visible(marked);
+        let mark = before.len()..before.len() + marked.len();
+        Line { text: format!("{before}{marked}{}{}", visible(after), ellipsis(cut_after)), mark }
+    }
+}
+
+/// The first lines of a longer piece of text, and where in them its first line is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// The lines, safe to print.
+    pub(crate) text: String,
+    /// Bytes of `text` in the first line.
+    pub(crate) mark: Range<usize>,
+}
+
+impl Block {
+    /// The lines that `start..end` lies in, at most `lines`.
+    pub(crate) fn new(text: &str, start: usize, end: usize, lines: usize) -> Block {
+        let first = Line::around(text, start, end);
+        let mut block = Block { text: first.text, mark: first.mark };
+        let mut at = start;
+        for _ in 1..lines {
+            let rest = part(text, at, end.min(text.len()));
+            let Some(length) = rest.bytes().position(|byte| byte == b'\n') else { break };
+            at += length + 1;
+            if part(text, at, end).trim().is_empty() {
+                break;
+            }
+            block.text.push('\n');
+            block.text.push_str(Line::around(text, at, at).text.trim_end());
+        }
+        block
+    }
+}
+
+fn part(text: &str, start: usize, end: usize) -> &str {
+    text.get(start..end).unwrap_or_default()
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceil(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The first so many characters, and whether there were more.
+fn first(text: &str, most: usize) -> (&str, bool) {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => (part(text, 0, at), true),
+        None => (text, false),
+    }
+}
+
+/// The last so many characters, and whether there were more.
+fn last(text: &str, most: usize) -> (&str, bool) {
+    match text.char_indices().rev().nth(most) {
+        Some((at, character)) => (part(text, at + character.len_utf8(), text.len()), true),
+        None => (text, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_line_stays_whole() {
+        let line = Line::around("a: 1\nport: \"x\"\r\nb: 2\n", 11, 14);
+        assert_eq!(line, Line { text: "port: \"x\"".into(), mark: 6..9 });
+    }
+
+    #[test]
+    fn a_mark_over_several_lines_ends_with_the_first() {
+        let line = Line::around("- a: 1  \n  b: 2\n", 2, 15);
+        assert_eq!((&line.text[line.mark.clone()], line.text.as_str()), ("a: 1", "- a: 1"));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_on_both_sides() {
+        let text = format!("{}HERE{}", "[".repeat(100_000), "]".repeat(100_000));
+        let line = Line::around(&text, 100_000, 100_004);
+        assert_eq!(&line.text[line.mark.clone()], "HERE");
+        assert_eq!(line.text.chars().count(), 2 * MARGIN + 4 + 2);
+        assert!(line.text.starts_with("…[") && line.text.ends_with("]…"));
+    }
+
+    #[test]
+    fn control_characters_do_not_move_the_mark() {
+        let line = Line::around("a\u{1b}b: \u{9b}x y\n", 5, 8);
+        assert_eq!(line.text, "a\\u{1b}b: \\u{9b}x y");
+        assert_eq!(&line.text[line.mark.clone()], "\\u{9b}x");
+    }
+
+    #[test]
+    fn places_past_the_end_and_within_a_character_do_no_harm() {
+        assert_eq!(Line::around("ab", 9, 12), Line { text: "ab".into(), mark: 2..2 });
+        assert_eq!(&Line::around("größe", 3, 4).text, "größe");
+        assert_eq!(Line::around("", 0, 0), Line { text: String::new(), mark: 0..0 });
+    }
+}

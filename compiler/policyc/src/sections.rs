@@ -1,0 +1,115 @@
+//! The parts of an image by name, for people.
+
+use weir_abi::Image;
+use weir_abi::layout::{KERNEL_SECTIONS, Section};
+
+/// Every section's name, in order.
+pub(crate) const NAMES: &[(Section, &str)] = &[
+    (Section::Endpoints, "endpoints"),
+    (Section::NodeEndpoints, "node-endpoints"),
+    (Section::V4Directory, "v4-directory"),
+    (Section::V4Ranges, "v4-ranges"),
+    (Section::V6Keys, "v6-keys"),
+    (Section::V6Values, "v6-values"),
+    (Section::V6LowTables, "v6-low-tables"),
+    (Section::V6LowKeys, "v6-low-keys"),
+    (Section::V6LowValues, "v6-low-values"),
+    (Section::Protocols, "protocols"),
+    (Section::PortDirectories, "port-directories"),
+    (Section::PortPages, "port-pages"),
+    (Section::Tables, "tables"),
+    (Section::PeerDirectories, "peer-directories"),
+    (Section::PeerPages, "peer-pages"),
+    (Section::ColumnMaps, "column-maps"),
+    (Section::Columns, "columns"),
+    (Section::Rows, "rows"),
+    (Section::Dictionaries, "dictionaries"),
+    (Section::Outcomes, "outcomes"),
+    (Section::Rules, "rules"),
+    (Section::Policies, "policies"),
+    (Section::Identities, "identities"),
+    (Section::RequestSets, "request-sets"),
+    (Section::RequestMembers, "request-members"),
+    (Section::RequestRules, "request-rules"),
+    (Section::Headers, "headers"),
+    (Section::Fqdns, "fqdns"),
+    (Section::Facts, "facts"),
+    (Section::Places, "places"),
+    (Section::Strings, "strings"),
+];
+
+/// One section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SectionSize {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its bytes, padding left out.
+    pub(crate) bytes: u32,
+    /// Whether the kernel reads it.
+    pub(crate) in_kernel: bool,
+}
+
+/// The sections of an image, in order.
+pub(crate) fn sizes(image: &Image<'_>) -> Vec<SectionSize> {
+    let size = |&(section, name): &(Section, &'static str)| SectionSize {
+        name,
+        bytes: bytes(image, section),
+        in_kernel: (section as usize) < KERNEL_SECTIONS,
+    };
+    NAMES.iter().map(size).collect()
+}
+
+/// The bytes of one section.
+pub(crate) fn bytes(image: &Image<'_>, section: Section) -> u32 {
+    image.header().sections.get(section as usize).map_or(0, |extent| extent.len)
+}
+
+/// The rows of a table of section sizes: the largest first, empty ones left out.
+pub(crate) fn rows(image: &Image<'_>) -> String {
+    let mut sizes = sizes(image);
+    sizes.retain(|size| size.bytes > 0);
+    sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
+    let total = image.header().image_bytes.max(1);
+    let row = |size: &SectionSize| {
+        let percent = f64::from(size.bytes) * 100.0 / f64::from(total);
+        let reader = if size.in_kernel { "kernel" } else { "" };
+        format!("  {:<18} {:>12}  {percent:>5.1} %  {reader}", size.name, grouped(u64::from(size.bytes)))
+            .trim_end()
+            .to_owned()
+            + "\n"
+    };
+    sizes.iter().map(row).collect()
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_abi::layout::SECTIONS;
+
+    #[test]
+    fn every_section_has_its_name_in_its_place() {
+        assert_eq!(NAMES.len(), SECTIONS);
+        assert!(NAMES.iter().enumerate().all(|(place, (section, _))| *section as usize == place));
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(
+            ["0", "999", "1,000", "12,345,678"],
+            [0, 999, 1000, 12_345_678].map(grouped).each_ref().map(String::as_str)
+        );
+    }
+}
