@@ -13,7 +13,7 @@ pub fn aggregate(list: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
     let mut sweep = Sweep::default();
     sweep.reserve(list.size_hint().0);
     for net in list {
-        sweep.add(0, net, [].into_iter());
+        sweep.give(0, net);
     }
     let mut classes = Classes::default();
     let v4 = sweep.v4_ranges(1, &[], &mut classes);

@@ -9,6 +9,7 @@ pub mod ports;
 pub mod sweep;
 
 use hashbrown::HashTable;
+use rustc_hash::FxHashMap;
 use std::hash::Hasher;
 
 /// A number for something that rules tell peers or ports apart by.
@@ -93,11 +94,19 @@ pub(crate) struct Active {
     words: Vec<u64>,
     len: usize,
     hash: u64,
+    /// Classes met so far, where one word holds all marks.
+    by_word: FxHashMap<u64, u32>,
 }
 
 impl Active {
     pub(crate) fn new(marks: usize) -> Self {
-        Active { counts: vec![0; marks], words: vec![0; marks.div_ceil(64)], len: 0, hash: 0 }
+        Active {
+            counts: vec![0; marks],
+            words: vec![0; marks.div_ceil(64)],
+            len: 0,
+            hash: 0,
+            by_word: FxHashMap::default(),
+        }
     }
 
     /// Counts a mark up or down; it is in the set while its count is above zero.
@@ -118,7 +127,15 @@ impl Active {
         }
     }
 
-    pub(crate) fn class(&self, classes: &mut Classes) -> u32 {
+    pub(crate) fn class(&mut self, classes: &mut Classes) -> u32 {
+        if let [word] = self.words[..] {
+            if let Some(&class) = self.by_word.get(&word) {
+                return class;
+            }
+            let class = classes.number_hashed(self.hash, self.len, || self.marks());
+            self.by_word.insert(word, class);
+            return class;
+        }
         classes.number_hashed(self.hash, self.len, || self.marks())
     }
 

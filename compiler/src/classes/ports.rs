@@ -60,7 +60,7 @@ impl PortMarks {
             let mut active = Active::new(self.ranges.len());
             let mut starts: Vec<(u16, u32)> = Vec::new();
             let mut from = 0u32;
-            let mut close = |from: u32, active: &Active| {
+            let mut close = |from: u32, active: &mut Active| {
                 let (Ok(first), class) = (u16::try_from(from), active.class(&mut classes)) else { return };
                 if starts.last().is_none_or(|&(_, last)| last != class) {
                     starts.push((first, class));
@@ -68,12 +68,12 @@ impl PortMarks {
             };
             for (at, mark, by) in changes {
                 if at > from {
-                    close(from, &active);
+                    close(from, &mut active);
                     from = at;
                 }
                 active.change(mark, by);
             }
-            close(from, &active);
+            close(from, &mut active);
             protocols.insert(protocol, starts);
         }
         let mut by_mark = vec![Vec::new(); self.ranges.len()];

@@ -1,34 +1,28 @@
 //! Prefixes of all rules into ranges of one class each.
 //!
-//! Every block, less its exceptions, is a few ranges; their ends are sorted, and one pass over them
-//! keeps the set of marks in force. Ranges of one class that touch are one. The cost is that of
-//! sorting the ends; nothing is multiplied by nesting or overlap.
+//! Prefixes nest or are apart, never across. Sorted by where they begin, wider ones first, one pass with
+//! a stack of those that are open visits every place where the set of marks changes. An exception is a
+//! prefix that takes its block's mark away again. Ranges of one class that touch are one. The cost is
+//! that of sorting the prefixes; nothing is multiplied by nesting or overlap.
 
 use super::{Active, Classes, Mark};
 use ipnet::IpNet;
 
-/// Where a mark begins or ends to hold. Changes at one place take effect together.
-#[derive(Clone, Copy, Debug)]
-struct Change {
-    at: u128,
-    mark: Mark,
-    by: i32,
-}
-
-/// One address family's changes.
-///
-/// IPv4 changes are packed into one word each, because there may be millions: 32 bits of place, 31
-/// of mark, 1 of sign. What ends with the last address changes nothing any more and is left out.
+/// The prefixes of one sweep, by address family.
 #[derive(Debug, Default)]
 pub struct Sweep {
+    /// Packed, because there may be millions: 32 bits of address, 6 of length, 1 that says whether the
+    /// mark is taken away, 25 of mark. So their order is the order of the sweep.
     v4: Vec<u64>,
-    v6: Vec<Change>,
+    v6: Vec<(u128, u8, Mark, bool)>,
 }
 
-/// Marks fit 31 bits.
-pub const MAX_MARKS: usize = 1 << 31;
-const MARK_SHIFT: u32 = 1;
-const PLACE_SHIFT: u32 = 32;
+/// Marks fit 25 bits.
+pub const MAX_MARKS: usize = 1 << MARK_BITS;
+const MARK_BITS: u32 = 25;
+const AWAY_SHIFT: u32 = MARK_BITS;
+const LENGTH_SHIFT: u32 = AWAY_SHIFT + 1;
+const ADDRESS_SHIFT: u32 = LENGTH_SHIFT + 6;
 
 /// A range of addresses of one class, up to the next range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,124 +36,188 @@ pub struct Range<A> {
 impl Sweep {
     /// Makes room for so many IPv4 prefixes, the bulk of every large list.
     pub fn reserve(&mut self, v4: usize) {
-        self.v4.reserve(v4 * 2);
+        self.v4.reserve(v4);
     }
 
-    /// A mark holds on `block` but for `except`.
-    pub fn add(&mut self, mark: Mark, block: IpNet, mut except: impl ExactSizeIterator<Item = IpNet>) {
-        if except.len() == 0
-            && let IpNet::V4(net) = block
-        {
-            // The bulk of every large list.
-            let (first, last) = (net.network().to_bits(), net.broadcast().to_bits());
-            self.v4.push(pack(first, mark, 1));
-            if let Some(after) = last.checked_add(1) {
-                self.v4.push(pack(after, mark, -1));
+    /// A mark holds on `block` but for `except`. What of an exception lies outside the block is ignored.
+    pub fn add(&mut self, mark: Mark, block: IpNet, except: impl Iterator<Item = IpNet>) {
+        self.give(mark, block);
+        let mut except: Vec<IpNet> = except.filter_map(|net| common(net, block)).collect();
+        // An exception within another would take the mark away twice.
+        except.sort_unstable_by_key(|net| (net.network(), net.prefix_len()));
+        let mut outer: Option<IpNet> = None;
+        for net in except {
+            if outer.is_none_or(|outer| !outer.contains(&net)) {
+                outer = Some(net);
+                self.take(mark, net);
             }
-            return;
         }
-        let (first, last) = ends(block);
-        // An exception that is wider than its block leaves nothing of it.
-        let mut except: Vec<(u128, u128)> = except.by_ref().map(ends).collect();
-        if except.is_empty() {
-            self.add_range(mark, block, first, last);
-            return;
-        }
-        except.sort_unstable();
-        let mut from = first;
-        for (out_first, out_last) in except {
-            if out_first > from {
-                self.add_range(mark, block, from, out_first - 1);
+    }
+
+    /// A mark's count is one higher on `net`.
+    pub fn give(&mut self, mark: Mark, net: IpNet) {
+        self.push(mark, net, false);
+    }
+
+    /// A mark's count is one lower on `net`.
+    pub fn take(&mut self, mark: Mark, net: IpNet) {
+        self.push(mark, net, true);
+    }
+
+    fn push(&mut self, mark: Mark, net: IpNet, away: bool) {
+        match net {
+            IpNet::V4(net) => {
+                let head = u64::from(net.network().to_bits()) << ADDRESS_SHIFT;
+                let length = u64::from(net.prefix_len()) << LENGTH_SHIFT;
+                self.v4.push(head | length | u64::from(away) << AWAY_SHIFT | u64::from(mark));
             }
-            if out_last >= last {
-                return;
-            }
-            from = from.max(out_last + 1);
-        }
-        self.add_range(mark, block, from, last);
-    }
-
-    /// Shifts a mark's count by `by` on one address.
-    pub fn shift(&mut self, mark: Mark, address: IpNet, by: i32) {
-        let (first, last) = ends(address);
-        self.change(address, first, mark, by);
-        if let Some(after) = last.checked_add(1) {
-            self.change(address, after, mark, -by);
-        }
-    }
-
-    fn add_range(&mut self, mark: Mark, family: IpNet, first: u128, last: u128) {
-        self.change(family, first, mark, 1);
-        if let Some(after) = last.checked_add(1) {
-            self.change(family, after, mark, -1);
-        }
-    }
-
-    fn change(&mut self, family: IpNet, at: u128, mark: Mark, by: i32) {
-        match family {
-            IpNet::V4(_) => self.v4.extend(u32::try_from(at).ok().map(|at| pack(at, mark, by))),
-            IpNet::V6(_) => self.v6.push(Change { at, mark, by }),
+            IpNet::V6(net) => self.v6.push((net.network().to_bits(), net.prefix_len(), mark, away)),
         }
     }
 
     /// The ranges of all IPv4 addresses. `base` are the marks that hold everywhere.
     pub fn v4_ranges(&mut self, marks: usize, base: &[Mark], classes: &mut Classes) -> Vec<Range<u32>> {
-        let mut changes = std::mem::take(&mut self.v4);
-        radsort::sort_by_key(&mut changes, |change| (change >> PLACE_SHIFT) as u32);
-        let unpack = |change: &u64| {
-            let mark = (*change as u32) >> MARK_SHIFT;
-            ((change >> PLACE_SHIFT) as u32, mark, if change & 1 == 1 { -1 } else { 1 })
+        let prefixes = sorted(std::mem::take(&mut self.v4), LENGTH_SHIFT);
+        let unpack = |&packed: &u64| {
+            let first = (packed >> ADDRESS_SHIFT) as u32;
+            let length = (packed >> LENGTH_SHIFT) as u32 & 0x3F;
+            Prefix {
+                first,
+                last: first | u32::MAX.checked_shr(length).unwrap_or(0),
+                mark: packed as u32 & (MAX_MARKS as u32 - 1),
+                by: if packed >> AWAY_SHIFT & 1 == 1 { -1 } else { 1 },
+            }
         };
-        ranges(changes.iter().map(unpack), marks, base, classes)
+        ranges(prefixes.iter().map(unpack), marks, base, classes, |last| last.checked_add(1))
     }
 
     /// The ranges of all IPv6 addresses.
     pub fn v6_ranges(&mut self, marks: usize, base: &[Mark], classes: &mut Classes) -> Vec<Range<u128>> {
-        let mut changes = std::mem::take(&mut self.v6);
-        changes.sort_unstable_by_key(|change| change.at);
-        let unpack = |change: &Change| (change.at, change.mark, change.by);
-        ranges(changes.iter().map(unpack), marks, base, classes)
+        let mut prefixes = std::mem::take(&mut self.v6);
+        prefixes.sort_unstable_by_key(|&(first, length, ..)| (first, length));
+        let unpack = |&(first, length, mark, away): &(u128, u8, Mark, bool)| Prefix {
+            first,
+            last: first | u128::MAX.checked_shr(length.into()).unwrap_or(0),
+            mark,
+            by: if away { -1 } else { 1 },
+        };
+        ranges(prefixes.iter().map(unpack), marks, base, classes, |last| last.checked_add(1))
     }
 }
 
-fn ends(net: IpNet) -> (u128, u128) {
-    match net {
-        IpNet::V4(net) => (u128::from(net.network().to_bits()), u128::from(net.broadcast().to_bits())),
-        IpNet::V6(net) => (net.network().to_bits(), net.broadcast().to_bits()),
+/// What two prefixes have in common: the longer, if the other contains it.
+fn common(a: IpNet, b: IpNet) -> Option<IpNet> {
+    if b.contains(&a) {
+        Some(a)
+    } else {
+        a.contains(&b).then_some(b)
     }
 }
 
-/// A mark's change by one, packed.
-const fn pack(at: u32, mark: Mark, by: i32) -> u64 {
-    (at as u64) << PLACE_SHIFT | (mark as u64) << MARK_SHIFT | (by < 0) as u64
+/// Sorts by all bits from `low` on: a radix sort from the lowest digit, several times faster here than
+/// comparing.
+fn sorted(mut words: Vec<u64>, low: u32) -> Vec<u64> {
+    const DIGIT: u32 = 10;
+    const FEW: usize = 1 << 12;
+    if words.len() < FEW {
+        words.sort_unstable();
+        return words;
+    }
+    let mut other = vec![0; words.len()];
+    for shift in (low..u64::BITS).step_by(DIGIT as usize) {
+        let digit = |word: u64| (word >> shift) as usize & ((1 << DIGIT) - 1);
+        let mut ends = [0usize; 1 << DIGIT];
+        for &word in &words {
+            ends[digit(word)] += 1;
+        }
+        if ends.contains(&words.len()) {
+            continue;
+        }
+        let mut next = 0;
+        for end in &mut ends {
+            next += std::mem::replace(end, next);
+        }
+        for &word in &words {
+            let place = &mut ends[digit(word)];
+            other[*place] = word;
+            *place += 1;
+        }
+        std::mem::swap(&mut words, &mut other);
+    }
+    words
 }
 
-fn ranges<A: Copy + PartialOrd + Default>(
-    changes: impl ExactSizeIterator<Item = (A, Mark, i32)>,
+struct Prefix<A> {
+    first: A,
+    last: A,
+    mark: Mark,
+    by: i32,
+}
+
+fn ranges<A: Copy + Ord + Default>(
+    prefixes: impl ExactSizeIterator<Item = Prefix<A>>,
     marks: usize,
     base: &[Mark],
     classes: &mut Classes,
+    after: impl Fn(A) -> Option<A>,
 ) -> Vec<Range<A>> {
-    let mut active = Active::new(marks);
-    for &mark in base {
-        active.change(mark, 1);
-    }
-    let mut ranges: Vec<Range<A>> = Vec::with_capacity(changes.len() + 1);
-    let mut start = A::default();
-    let mut close = |start: A, active: &Active| {
-        let class = active.class(classes);
-        if ranges.last().is_none_or(|range| range.class != class) {
-            ranges.push(Range { start, class });
-        }
+    let mut sweeping = Sweeping {
+        active: Active::new(marks),
+        classes,
+        start: A::default(),
+        ranges: Vec::with_capacity(prefixes.len() * 2 + 1),
     };
-    for (at, mark, by) in changes {
-        if at > start {
-            close(start, &active);
-            start = at;
-        }
-        active.change(mark, by);
+    for &mark in base {
+        sweeping.active.change(mark, 1);
     }
-    close(start, &active);
-    ranges.shrink_to_fit();
-    ranges
+    let mut open: Vec<Prefix<A>> = Vec::new();
+    for prefix in prefixes {
+        while let Some(ended) = open.pop_if(|open| open.last < prefix.first) {
+            sweeping.end(&ended, &after);
+        }
+        sweeping.advance(prefix.first);
+        sweeping.active.change(prefix.mark, prefix.by);
+        open.push(prefix);
+    }
+    while let Some(ended) = open.pop() {
+        if after(ended.last).is_none() {
+            // It and all those around it reach the last address.
+            break;
+        }
+        sweeping.end(&ended, &after);
+    }
+    sweeping.close();
+    sweeping.ranges.shrink_to_fit();
+    sweeping.ranges
+}
+
+struct Sweeping<'c, A> {
+    active: Active,
+    classes: &'c mut Classes,
+    start: A,
+    ranges: Vec<Range<A>>,
+}
+
+impl<A: Copy + Ord> Sweeping<'_, A> {
+    /// The set of marks changes at `to`.
+    fn advance(&mut self, to: A) {
+        if to > self.start {
+            self.close();
+            self.start = to;
+        }
+    }
+
+    fn end(&mut self, prefix: &Prefix<A>, after: impl Fn(A) -> Option<A>) {
+        if let Some(next) = after(prefix.last) {
+            self.advance(next);
+        }
+        self.active.change(prefix.mark, -prefix.by);
+    }
+
+    fn close(&mut self) {
+        let class = self.active.class(self.classes);
+        if self.ranges.last().is_none_or(|range| range.class != class) {
+            self.ranges.push(Range { start: self.start, class });
+        }
+    }
 }

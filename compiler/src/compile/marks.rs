@@ -211,28 +211,21 @@ impl<'a> PeerMarks<'a> {
                     }
                     CidrPart::Group { group, except } => {
                         for placed in &self.cluster.groups[*group].cidrs {
-                            let except: Vec<IpNet> =
-                                except.iter().copied().filter(|net| overlaps(*net, placed.net)).collect();
-                            sweep.add(mark, placed.net, except.into_iter());
+                            sweep.add(mark, placed.net, except.iter().copied());
                         }
                     }
                     CidrPart::Addresses(addresses) => {
                         for &address in addresses.iter() {
-                            sweep.add(mark, address, [].into_iter());
+                            sweep.give(mark, address);
                         }
                     }
                 }
             }
             for fqdn in &peers.fqdns {
                 for address in addresses_of(&fqdn.text, fqdn.is_pattern) {
-                    sweep.add(mark, IpNet::from(address), [].into_iter());
+                    sweep.give(mark, IpNet::from(address));
                 }
             }
         }
     }
-}
-
-/// Prefixes overlap if one contains the other.
-fn overlaps(a: IpNet, b: IpNet) -> bool {
-    a.contains(&b) || b.contains(&a)
 }

@@ -14,7 +14,7 @@ mod user_part;
 pub use user_part::{NODE_FACT, SELECTED_KEYS_FACT};
 
 use crate::classes::ports::{PortClasses, PortMarks};
-use crate::classes::sweep::Sweep;
+use crate::classes::sweep::{MAX_MARKS, Sweep};
 use crate::classes::{Classes, Mark};
 use crate::cluster::Cluster;
 use crate::identity::{Entry, Identities, IdentityLock, Kind, LockError};
@@ -168,6 +168,7 @@ pub fn compile(
     let ports = ports.classify();
     let most = MAX_PORT_CLASSES as usize - 1;
     check_classes("ports", ports.classes.len(), most)?;
+    check_classes("sets of peers", peers.len(), MAX_MARKS)?;
     let classes = classify(input, &identities, &peers);
     check_classes("peers", classes.classes.len(), MAX_PEER_CLASSES as usize)?;
 
@@ -334,10 +335,10 @@ fn classify<'a>(input: &Input<'_>, identities: &Identities<'_>, peers: &PeerMark
         };
         let (base, own): (&[Mark], &[Mark]) = (&marks[base as usize], &marks[own as usize]);
         for &mark in own.iter().filter(|mark| !base.contains(mark)) {
-            sweep.shift(mark, address.into(), 1);
+            sweep.give(mark, address.into());
         }
         for &mark in base.iter().filter(|mark| !own.contains(mark)) {
-            sweep.shift(mark, address.into(), -1);
+            sweep.take(mark, address.into());
         }
     }
     let v4 = sweep.v4_ranges(peers.len(), &marks[world.v4 as usize], &mut classes);
