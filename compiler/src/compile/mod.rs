@@ -192,12 +192,16 @@ pub fn compile(
         v6_ranges: classes.v6.len(),
     };
     parts.endpoints = endpoint_records(&identities, &classes.by_place, &endpoints, &under, &numbers, options.node);
-    parts.v4 = prefix_v4::lay_out(&classes.v4, parts.peer_classes);
-    parts.v6 = prefix_v6::lay_out(&classes.v6);
+    // The ranges may be the largest thing in memory; each list goes as soon as it is laid out.
+    let PeerClasses { v4, v6, fqdns, .. } = classes;
+    parts.v4 = prefix_v4::lay_out(&v4, parts.peer_classes);
+    drop(v4);
+    parts.v6 = prefix_v6::lay_out(&v6);
+    drop(v6);
     parts.tables = encoded;
     parts.outcomes = std::mem::take(&mut outcomes.records);
     let mut writer = ImageWriter::default();
-    user_part::add(&mut parts, &mut writer, input, &identities, &classes.fqdns, &outcomes.request_sets, options);
+    user_part::add(&mut parts, &mut writer, input, &identities, &fqdns, &outcomes.request_sets, options);
     let bytes = writer
         .finish(&parts, options.max_image_bytes)
         .map_err(|bytes| CompileError::TooLarge { bytes, most: options.max_image_bytes })?;
