@@ -26,20 +26,35 @@ pub(super) enum Role {
     Peer,
 }
 
+/// Whom it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    Pods,
+    Nodes,
+}
+
 /// Finds what was probably meant.
 pub(super) struct NearMisses<'v> {
     view: &'v View<'v>,
     left: usize,
+    whom: Whom,
 }
 
 impl<'v> NearMisses<'v> {
     pub(super) fn new(view: &'v View<'v>) -> Self {
-        NearMisses { view, left: SELECTORS }
+        NearMisses { view, left: SELECTORS, whom: Whom::Pods }
     }
 
     /// Advice for a selector that selects nobody.
-    pub(super) fn advice(&mut self, rule: &Rule, role: Role, selector: &[Requirement]) -> Option<String> {
+    pub(super) fn advice(
+        &mut self,
+        rule: &Rule,
+        role: Role,
+        whom: Whom,
+        selector: &[Requirement],
+    ) -> Option<String> {
         self.left = self.left.checked_sub(1)?;
+        self.whom = whom;
         if let Some(pod) = self.on_node_network(selector) {
             let to_peer = match rule.direction {
                 Direction::Ingress => "`fromEntities: [host, remote-node]`",
@@ -69,7 +84,12 @@ impl<'v> NearMisses<'v> {
     fn select(&self, selector: &[Requirement]) -> RoaringBitmap {
         let entries = &self.view.identities.entries;
         let selected = self.view.index.select(selector);
-        selected.iter().filter(|&place| entries[place as usize].kind != Kind::Entity).take(SAMPLE).collect()
+        let is_meant = |place: &u32| match entries[*place as usize].kind {
+            Kind::Pods => self.whom == Whom::Pods,
+            Kind::RemoteNode(_) | Kind::OwnNode(_) => self.whom == Whom::Nodes,
+            Kind::Entity => false,
+        };
+        selected.iter().filter(is_meant).take(SAMPLE).collect()
     }
 
     fn on_node_network(&self, selector: &[Requirement]) -> Option<String> {
@@ -104,10 +124,10 @@ impl<'v> NearMisses<'v> {
                 (Role::Peer, PolicyKind::Network) => format!(
                     "{found}: add `namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {first}}}}}` beside `podSelector`"
                 ),
-                (Role::Peer, _) => format!("{found}: add `{POD_NAMESPACE}: {first}` to the selector"),
+                (Role::Peer, _) => format!("{found}: write `{POD_NAMESPACE}: {first}` in the selector"),
             });
         }
-        let shown = self.shown(rule, key);
+        let shown = self.view.key(rule, key);
         match asked.operator {
             Operator::NotIn | Operator::DoesNotExist => {
                 Some(format!("all that fit otherwise have {shown} {}", list(&there, "")))
@@ -115,7 +135,7 @@ impl<'v> NearMisses<'v> {
             Operator::In | Operator::Exists if there.is_empty() => self.other_key(rule, asked, others),
             Operator::In | Operator::Exists => {
                 let near = asked.values.first().map_or("", String::as_str);
-                Some(format!("what fits otherwise has {shown} {}", list(&there, near)))
+                Some(format!("of those that fit otherwise {shown} is {}", list(&there, near)))
             }
         }
     }
@@ -135,12 +155,13 @@ impl<'v> NearMisses<'v> {
                 (has_value || distance <= 2).then_some((!has_value, distance, label.key, label.value))
             })
             .collect();
-        let asked = self.shown(rule, key);
+        let asked = self.view.key(rule, key);
         match alike.first() {
             Some((_, _, key, value)) => {
-                Some(format!("nothing there has {asked}, but there is {} `{value}`", self.shown(rule, key)))
+                let key = self.view.key(rule, key);
+                Some(format!("none of those that fit otherwise has {asked}, but there is {key}: `{value}`"))
             }
-            None => Some(format!("nothing that fits otherwise has {asked}")),
+            None => Some(format!("none of those that fit otherwise has {asked}")),
         }
     }
 
@@ -160,21 +181,13 @@ impl<'v> NearMisses<'v> {
             return self.other_key(rule, asked, &anybody);
         }
         let near = asked.values.first().map_or("", String::as_str);
-        Some(format!("in this cluster {} is {}", self.shown(rule, key), list(&there, near)))
+        Some(format!("in this cluster {} is {}", self.view.key(rule, key), list(&there, near)))
     }
 
     fn values(&self, places: &RoaringBitmap, key: &str) -> BTreeSet<&str> {
         let entries = &self.view.identities.entries;
         let labels = places.iter().flat_map(|place| entries[place as usize].labels.iter());
         labels.filter(|label| label.key == key).map(|label| label.value).collect()
-    }
-
-    /// A key as it is written in a policy of this kind.
-    fn shown(&self, rule: &Rule, key: &str) -> String {
-        match key.strip_prefix(NAMESPACE_LABELS) {
-            Some(key) if self.view.kind(rule) == PolicyKind::Network => format!("namespace label `{key}`"),
-            _ => format!("label `{key}`"),
-        }
     }
 }
 
@@ -187,11 +200,14 @@ fn list(values: &BTreeSet<&str>, near: &str) -> String {
     let more = nearest.len().saturating_sub(SHOWN);
     nearest.truncate(SHOWN);
     nearest.sort_unstable();
-    let named: Vec<String> = nearest.iter().map(|value| format!("`{value}`")).collect();
+    let named: Vec<String> = nearest
+        .iter()
+        .map(|value| if value.is_empty() { "`\"\"`".to_owned() } else { format!("`{value}`") })
+        .collect();
     match (more, named.as_slice()) {
         (0, [first @ .., last]) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
         (0, named) => named.concat(),
-        (more, named) => format!("{} or one of {more} more", named.join(", ")),
+        (more, named) => format!("{} or another ({more} more)", named.join(", ")),
     }
 }
 

@@ -64,12 +64,12 @@ fn finding(view: &View<'_>, rule: &Rule, span: weir_grammar::span::Span, message
 /// pointed at.
 fn subject(view: &View<'_>, rule: &Rule) -> Option<Diagnostic> {
     let (_, selector) = parts(&view.set.subjects[rule.subject]);
-    let (message, label, help) = fault(selector)?;
+    let (message, label, help) = fault(view, rule, selector)?;
     Some(finding(view, rule, rule.subject_span, message).labelled(label).help(help))
 }
 
 fn peer(view: &View<'_>, rule: &Rule, selector: &[Requirement]) -> Option<Diagnostic> {
-    let (message, label, help) = fault(selector)?;
+    let (message, label, help) = fault(view, rule, selector)?;
     Some(
         match implication::contradiction(selector) {
             Some((first, second)) if first.key.span != second.key.span => {
@@ -82,7 +82,7 @@ fn peer(view: &View<'_>, rule: &Rule, selector: &[Requirement]) -> Option<Diagno
 }
 
 /// Message, label and help for a selector that is impossible in any cluster.
-fn fault(selector: &[Requirement]) -> Option<(String, String, String)> {
+fn fault(view: &View<'_>, rule: &Rule, selector: &[Requirement]) -> Option<(String, String, String)> {
     if let Some(foreign) = implication::foreign_source(selector) {
         let LabelSource::Other(source) = &foreign.key.value.source else { return None };
         return Some((
@@ -94,9 +94,9 @@ fn fault(selector: &[Requirement]) -> Option<(String, String, String)> {
         ));
     }
     let (first, _) = implication::contradiction(selector)?;
-    let key = &first.key.value.name;
+    let key = view.key(rule, &first.key.value.name);
     Some((
-        format!("the requirements on label `{key}` exclude each other"),
+        format!("the requirements on {key} exclude each other"),
         "all requirements of a selector must hold".to_owned(),
         "to mean one or the other name all values in one `In`, or write two selectors".to_owned(),
     ))

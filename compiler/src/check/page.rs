@@ -1,5 +1,9 @@
-//! The guide's page is made of the heads of the checks; this says when it is stale, and with
-//! `WEIR_WRITE_PAGE=1` in the environment writes it.
+//! The guide's page is made of the heads of the checks; this says when it is stale, and then prints it:
+//!
+//! ```text
+//! cargo test -q -p weir-compiler check::page 2>&1 |
+//!     sed -n '/^# Surprises/,/^end of the page/p' | sed '$d' > docs/guide/surprises.md
+//! ```
 
 use weir_grammar::diagnostic::{Code, Severity};
 
@@ -63,14 +67,7 @@ fn page() -> String {
 #[test]
 fn the_page_is_made_of_the_heads() {
     let page = page();
-    if std::env::var_os("WEIR_WRITE_PAGE").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/surprises.md"), &page).unwrap();
-        return;
-    }
-    assert!(
-        page == PAGE,
-        "docs/guide/surprises.md is stale; write it with\n    WEIR_WRITE_PAGE=1 cargo test -p weir-compiler check::page"
-    );
+    assert!(page == PAGE, "docs/guide/surprises.md is stale; it should be\n{page}end of the page");
 }
 
 /// The examples of the page are warned of as they say.

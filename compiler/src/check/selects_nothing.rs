@@ -29,10 +29,10 @@
 //! are yet to come, the warning goes away with them.
 
 use super::implication;
-use super::near_miss::{NearMisses, Role};
+use super::near_miss::{NearMisses, Role, Whom};
 use super::view::{View, parts, selector_span};
 use crate::ir::{PolicyKind, Rule};
-use crate::labels::POD_NAMESPACE;
+use crate::labels::{self, POD_NAMESPACE};
 use rustc_hash::FxHashSet;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 use weir_grammar::tree::{LabelSource, Requirement};
@@ -76,7 +76,7 @@ fn subject(view: &View<'_>, rule: &Rule, near: &mut NearMisses<'_>) -> Option<Di
     let help = if entity {
         Some("entities are peers; the subjects of policies are pods and nodes".to_owned())
     } else {
-        near.advice(rule, Role::Subject, selector)
+        near.advice(rule, Role::Subject, if of_nodes { Whom::Nodes } else { Whom::Pods }, selector)
     };
     Some(Diagnostic { help, ..finding })
 }
@@ -94,9 +94,12 @@ fn peer(
         return None;
     }
     let span = selector_span(selector)?;
-    // All of a service's requirements stand where the service is named.
-    let first = selector.first()?;
-    let of_service = selector.len() > 1 && selector.iter().all(|other| other.key.span == first.key.span);
+    // All of a service's requirements stand where the service is named; of other selectors only the
+    // namespace and the cluster are added.
+    let of_service = selector.len() > 1
+        && selector.iter().all(|requirement| {
+            requirement.key.span == selector[0].key.span && requirement.key.value.name != labels::CLUSTER
+        });
     let message = match (of_service, of_source(LabelSource::Reserved)) {
         (true, false) => "there is no pod behind the service",
         (_, true) => "the peer selects no node",
@@ -104,7 +107,11 @@ fn peer(
     };
     let mut finding =
         view.finding(Code::SelectsNothing, rule, span, message).labelled("nobody of the cluster fits");
-    finding.help = near.advice(rule, Role::Peer, selector);
+    finding.help = if of_service {
+        Some("it stands for the pods of its namespace that have all labels of its selector".to_owned())
+    } else {
+        near.advice(rule, Role::Peer, if names_pods { Whom::Pods } else { Whom::Nodes }, selector)
+    };
     Some(finding)
 }
 
@@ -124,11 +131,15 @@ mod tests {
     #[test]
     fn a_misspelt_value_and_a_misspelt_key() {
         let text = cnp("", "app: wep", "ingress: [{fromEntities: [all]}]");
-        assert!(found(&text, CLUSTER)[0].contains("has label `app` `checkout`, `db` or `web`"));
-        let text = cnp("", "appp: web", "ingress: [{fromEntities: [all]}]");
         assert!(
             found(&text, CLUSTER)[0]
-                .contains("nothing there has label `appp`, but there is label `app` `web`")
+                .contains("of those that fit otherwise label `app` is `checkout`, `db` or `web`")
+        );
+        let text = cnp("", "appp: web", "ingress: [{fromEntities: [all]}]");
+        assert!(
+            found(&text, CLUSTER)[0].contains(
+                "none of those that fit otherwise has label `appp`, but there is label `app`: `web`"
+            )
         );
     }
 
@@ -137,7 +148,7 @@ mod tests {
         let text = cnp("", "app: db", "ingress: [{fromEndpoints: [{matchLabels: {app: prometheus}}]}]");
         let finding = &found(&text, CLUSTER)[0];
         assert!(finding.contains("the peer selects no pod"), "{finding}");
-        assert!(finding.contains("add `io.kubernetes.pod.namespace: ops` to the selector"), "{finding}");
+        assert!(finding.contains("write `io.kubernetes.pod.namespace: ops` in the selector"), "{finding}");
         let text = network("app: db", "ingress: [{from: [{podSelector: {matchLabels: {app: prometheus}}}]}]");
         assert!(
             found(&text, CLUSTER)[0]
@@ -149,7 +160,17 @@ mod tests {
     fn a_namespace_by_a_label_that_it_lacks() {
         let text = network("app: db", "ingress: [{from: [{namespaceSelector: {matchLabels: {name: ops}}}]}]");
         let finding = &found(&text, CLUSTER)[0];
-        assert!(finding.contains("nothing there has namespace label `name`, but there is namespace label `kubernetes.io/metadata.name` `ops`"), "{finding}");
+        assert!(finding.contains("none of those that fit otherwise has namespace label `name`, but there is namespace label `kubernetes.io/metadata.name`: `ops`"), "{finding}");
+    }
+
+    #[test]
+    fn an_empty_namespace_and_an_empty_service() {
+        let peer = "ingress: [{fromEndpoints: [{matchLabels: {io.kubernetes.pod.namespace: opps}}]}]";
+        assert!(found(&cnp("", "app: db", peer), CLUSTER)[0].contains("there is no pod in namespace `opps`"));
+        let service = "---\n{apiVersion: v1, kind: Service, metadata: {name: cache, namespace: shop}, spec: {selector: {app: cache}}}\n";
+        let rules = "egress: [{toServices: [{k8sService: {serviceName: cache, namespace: shop}}]}]";
+        let lines = found(&cnp("", "app: db", rules), &format!("{CLUSTER}{service}"));
+        assert!(lines[0].contains("there is no pod behind the service"), "{lines:?}");
     }
 
     #[test]

@@ -43,14 +43,12 @@ use super::view::View;
 use crate::ir::{Direction, Effect, Requests, Rule};
 use candidates::Candidates;
 use containment::Containment;
-use rustc_hash::FxHashSet;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 
 pub(super) fn check(view: &View<'_>, found: &mut Vec<Diagnostic>) {
     let mut candidates = Candidates::new(view);
     let mut containment = Containment::new(view);
-    let watches_dns: FxHashSet<usize> =
-        view.rules().filter(|(_, rule)| is_dns(rule)).map(|(_, rule)| rule.subject).collect();
+    let watches_dns = view.set.rules.iter().any(is_dns);
     for (id, rule) in view.rules() {
         if view.is_idle(rule) || containment.is_void(id) {
             continue;
@@ -59,7 +57,7 @@ pub(super) fn check(view: &View<'_>, found: &mut Vec<Diagnostic>) {
         // A deny says more than a repetition does.
         let shadow =
             others.iter().find_map(|&other| denied(view, &mut containment, id, other)).or_else(|| {
-                others.iter().find_map(|&other| covered(view, &mut containment, &watches_dns, id, other))
+                others.iter().find_map(|&other| covered(view, &mut containment, watches_dns, id, other))
             });
         let Some((other, shadow)) = shadow else { continue };
         found.push(finding(view, rule, &view.set.rules[other as usize], shadow));
@@ -100,7 +98,7 @@ fn denied(view: &View<'_>, containment: &mut Containment<'_>, id: u32, other: u3
 fn covered(
     view: &View<'_>,
     containment: &mut Containment<'_>,
-    watches_dns: &FxHashSet<usize>,
+    watches_dns: bool,
     id: u32,
     other: u32,
 ) -> Option<(u32, Shadow)> {
@@ -120,7 +118,7 @@ fn covered(
     let lone_port = shadow == Shadow::Repeats
         && rule.direction == Direction::Egress
         && rule.effect == Effect::Allow
-        && !watches_dns.is_empty()
+        && watches_dns
         && containment.has_single_port(id);
     let ports = if lone_port || is_dns(rule) {
         containment.same_single_ports(id, other)
@@ -176,5 +174,7 @@ fn finding(view: &View<'_>, rule: &Rule, wide: &Rule, shadow: Shadow) -> Diagnos
     view.finding(Code::Shadowed, rule, rule.span, message).labelled(label).also(wide.span, also).help(help)
 }
 
+#[cfg(test)]
+mod property;
 #[cfg(test)]
 mod tests;

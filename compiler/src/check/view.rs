@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, Party};
 use crate::identity::{Identities, Kind};
 use crate::ir::{Direction, Effect, Peers, PolicyKind, PolicySet, Rule, Subject};
+use crate::labels::NAMESPACE_LABELS;
 use crate::resolve::LabelIndex;
 use roaring::RoaringBitmap;
 use weir_grammar::diagnostic::{Code, Diagnostic};
@@ -116,6 +117,14 @@ impl<'a> View<'a> {
                 .find(|&party| self.identities.place(party, None) == Some(place))?,
         };
         Some(self.cluster.name(party))
+    }
+
+    /// A label key as it is written in the rule's policy.
+    pub(super) fn key(&self, rule: &Rule, key: &str) -> String {
+        match key.strip_prefix(NAMESPACE_LABELS) {
+            Some(key) if self.kind(rule) == PolicyKind::Network => format!("namespace label `{key}`"),
+            _ => format!("label `{key}`"),
+        }
     }
 
     /// The text of a prefix that begins at byte `at`, in the file of `near`.
