@@ -15,7 +15,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 
     /// When to colour; NO_COLOR is honoured
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, display_order = 900)]
     pub(crate) color: Color,
 }
 
@@ -157,7 +157,7 @@ pub(crate) struct CompileArgs {
 /// What is kept from run to run.
 #[derive(Args, Debug)]
 pub(crate) struct LockArgs {
-    /// Identity numbers given so far; `compile` adds new ones, and makes the file if there is none
+    /// Identity numbers, kept from compile to compile; a file that is not there yet is made
     #[arg(long, value_name = "LOCK")]
     pub(crate) identities: Option<PathBuf>,
 

@@ -38,6 +38,9 @@ pub(crate) const NAMES: &[(Section, &str)] = &[
     (Section::Strings, "strings"),
 ];
 
+/// A part of at most so many thousandths of an image is a small one.
+const SMALL: u32 = 5;
+
 /// One section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SectionSize {
@@ -64,21 +67,25 @@ pub(crate) fn bytes(image: &Image<'_>, section: Section) -> u32 {
     image.header().sections.get(section as usize).map_or(0, |extent| extent.len)
 }
 
-/// The rows of a table of section sizes: the largest first, empty ones left out.
+/// The rows of a table of section sizes: the largest first, small ones together.
 pub(crate) fn rows(image: &Image<'_>) -> String {
     let mut sizes = sizes(image);
-    sizes.retain(|size| size.bytes > 0);
     sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
     let total = image.header().image_bytes.max(1);
-    let row = |size: &SectionSize| {
-        let percent = f64::from(size.bytes) * 100.0 / f64::from(total);
-        let reader = if size.in_kernel { "kernel" } else { "" };
-        format!("  {:<18} {:>12}  {percent:>5.1} %  {reader}", size.name, grouped(u64::from(size.bytes)))
-            .trim_end()
-            .to_owned()
-            + "\n"
+    let is_large = |size: &SectionSize| size.bytes / SMALL > total / 1000;
+    let row = |name: &str, bytes: u32, in_kernel: bool| {
+        let percent = f64::from(bytes) * 100.0 / f64::from(total);
+        let reader = if in_kernel { "  kernel" } else { "" };
+        format!("  {name:<18} {:>12}  {percent:>5.1} %{reader}\n", grouped(u64::from(bytes)))
     };
-    sizes.iter().map(row).collect()
+    let (large, small): (Vec<_>, Vec<_>) =
+        sizes.into_iter().filter(|size| size.bytes > 0).partition(is_large);
+    let mut rows: String = large.iter().map(|size| row(size.name, size.bytes, size.in_kernel)).collect();
+    if !small.is_empty() {
+        let name = format!("{} smaller", small.len());
+        rows.push_str(&row(&name, small.iter().map(|size| size.bytes).sum(), false));
+    }
+    rows
 }
 
 /// A number with its thousands apart.

@@ -65,8 +65,7 @@ fn summary(errors: usize, warnings: usize, files: usize, policies: usize) -> Str
         .collect();
     let files = count(files, "file");
     if found.is_empty() {
-        let policies = if policies == 1 { "1 policy".to_owned() } else { format!("{policies} policies") };
-        format!("no findings: {policies} in {files}\n")
+        format!("no findings: {} in {files}\n", render::policies(policies))
     } else {
         format!("{} in {files}\n", found.join(", "))
     }

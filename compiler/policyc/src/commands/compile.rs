@@ -171,9 +171,11 @@ impl<'a> Summary<'a> {
             "bytes",
             format!("{}, of which the kernel reads {}", bytes(self.bytes.image), bytes(self.bytes.kernel)),
         );
-        let times: Vec<String> =
-            self.times.iter().map(|(name, time)| format!("{name} {:.1}", milliseconds(*time))).collect();
         let total: Duration = self.times.iter().map(|(_, time)| *time).sum();
+        // What takes less than a hundredth is left out.
+        let long = self.times.iter().filter(|(_, time)| *time * 100 >= total);
+        let times: Vec<String> =
+            long.map(|(name, time)| format!("{name} {:.1}", milliseconds(*time))).collect();
         row("time", format!("{:.1} ms ({})", milliseconds(total), times.join(", ")));
         text
     }

@@ -136,8 +136,9 @@ impl<'i> Found<'i> {
         let mut row = |what: &str, told: String| _ = writeln!(text, "{what:<12} {told}");
         let node = self.node.map_or("the whole cluster".into(), |node| format!("node {}", visible(node)));
         row("image", format!("{} for {node}", visible(&self.file)));
-        row("sound", format!("layout version {}, checksum {}", self.version, self.checksum));
-        row("rules", number(self.rules));
+        row("layout", format!("version {}; sound, checksum {}", self.version, self.checksum));
+        let rules = crate::render::count(self.rules, "rule");
+        row("policies", format!("{} with {rules}", number(self.policies.len())));
         let (enforced, peers) = (number(self.endpoints.enforced), number(self.endpoints.peers_only));
         row("identities", format!("{enforced} with their policy, {peers} as peers only"));
         let (peers, ports) = (self.classes.peers, self.classes.ports);
@@ -152,7 +153,7 @@ impl<'i> Found<'i> {
         let (all, kernel) = (self.bytes.image.into(), self.bytes.kernel.into());
         row("bytes", format!("{}, of which the kernel reads {}", grouped(all), grouped(kernel)));
         let _ = writeln!(text, "\nparts, the largest first:\n{}", sections::rows(image));
-        let _ = writeln!(text, "{} policies:", number(self.policies.len()));
+        let _ = writeln!(text, "{}:", crate::render::policies(self.policies.len()));
         for policy in &self.policies {
             let name =
                 policy.namespace.map_or_else(|| policy.name.into(), |ns| format!("{ns}/{}", policy.name));

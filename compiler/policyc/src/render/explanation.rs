@@ -102,19 +102,11 @@ impl<'p> Teller<'p> {
             (Action::Redirect, _) => Level::ERROR.with_name("redirected"),
             (Action::Allow, _) => Level::NOTE.with_name("allowed"),
         };
-        let (subject, to) = (
-            self.name(story.subject),
-            match story.direction {
-                Direction::Ingress => "ingress to",
-                Direction::Egress => "egress of",
-            },
-        );
-        let mut group =
-            Group::with_title(level.primary_title(format!("{to} {subject}, {}", self.reason(story))));
+        let mut group = Group::with_title(level.primary_title(self.heading(story)));
         if let Some(rule) = story.rule {
             // The request rule that decides is shown below.
             let lines = if story.request.is_some() { FEW_LINES } else { LINES };
-            group = self.excerpt(group, rule.span, lines, &format!("{} decides", rule.path));
+            group = self.excerpt(group, rule.span, lines, &format!("by {}", self.rule(rule)));
         }
         if let Some((place, span)) = story.request {
             let list = story.rule.map_or("", |rule| requests(rule));
@@ -125,8 +117,11 @@ impl<'p> Teller<'p> {
                 group = self.excerpt(group, isolating.span, 1, &format!("{} isolates it", policy(isolating)));
             }
             if let Some(more @ 1..) = story.isolated_by.len().checked_sub(POLICIES) {
-                group = group.element(Level::NOTE.message(format!("{more} more policies isolate it too")));
+                group = group.element(Level::NOTE.message(format!("so do {} more", super::policies(more))));
             }
+        }
+        if let Some(note) = self.note(story) {
+            group = group.element(Level::NOTE.message(note));
         }
         let mut groups = vec![group];
         for close in &story.close {
@@ -141,41 +136,53 @@ impl<'p> Teller<'p> {
         groups
     }
 
-    fn reason(&self, story: &SideStory<'_>) -> String {
-        let (subject, peer) = (self.name(story.subject), self.name(story.peer));
-        let rule = story.rule.map(|rule| self.rule(rule)).unwrap_or_default();
-        let direction = story.direction.as_str();
+    fn heading(&self, story: &SideStory<'_>) -> String {
+        let side = match story.direction {
+            Direction::Ingress => "ingress to",
+            Direction::Egress => "egress of",
+        };
+        let how = match (story.side.reason, story.subject) {
+            (Reason::NoPolicy, Party::Outside(_)) => ", an address outside the cluster",
+            (Reason::NoPolicy, _) => ", which no policy selects",
+            (Reason::DefaultDeny | Reason::DefaultAllow, _) => ", by default",
+            (Reason::OwnNode, _) => ", from its own node",
+            _ => "",
+        };
+        format!("{side} {}{how}", self.name(story.subject))
+    }
+
+    fn note(&self, story: &SideStory<'_>) -> Option<String> {
         match (story.side.action, story.side.reason) {
-            (_, Reason::NoPolicy) if matches!(story.subject, Party::Outside(_)) => {
-                "an address outside the cluster, which no policy is for".into()
-            }
-            (_, Reason::NoPolicy) => format!("which no policy selects for {direction}"),
-            (Action::Redirect, _) => format!("handed to the proxy by {rule}, {}", self.request(story)),
-            (_, Reason::AllowedByRule) => format!("by {rule}"),
-            (_, Reason::DeniedByRule) => format!("by {rule}; a deny is stronger than any allow"),
+            (Action::Redirect, _) => Some(self.request(story)),
+            (_, Reason::DeniedByRule) => Some("a deny rule is stronger than any allow".into()),
             (_, Reason::DefaultDeny) => {
                 let verb = match story.direction {
                     Direction::Ingress => "admits",
                     Direction::Egress => "lets it reach",
                 };
-                format!("by default: policy isolates it and no rule {verb} {peer} on {}", self.port())
+                Some(format!("no rule {verb} {} on {}", self.name(story.peer), self.port()))
             }
             (_, Reason::DefaultAllow) => {
-                "by default: policies select it, but none isolates it (enableDefaultDeny: false)".into()
+                Some("policies select it, but none isolates it (enableDefaultDeny: false)".into())
             }
-            (_, Reason::OwnNode) => format!("as {peer} is its own node, which may always reach {subject}"),
-            (_, other) => other.as_str().into(),
+            (_, Reason::OwnNode) => Some("a pod's own node may always reach it".into()),
+            _ => None,
         }
     }
 
     fn request(&self, story: &SideStory<'_>) -> String {
         let asked = self.asked();
+        let proxy = match story.rule.map(|rule| &rule.requests) {
+            Some(Some(Requests::Http(_))) => "the HTTP proxy",
+            Some(Some(Requests::Dns(_))) => "the DNS proxy",
+            _ => "the proxy",
+        };
         match (story.side.passes, asked, story.request) {
-            (Some(true), Some(_), Some(_)) => "which admits the request".into(),
-            (Some(true), Some(_), None) => "which here lets every request pass".into(),
-            (Some(true), None, _) => "which decides by the request; some could pass".into(),
-            (_, Some(asked), _) => format!("which has no rule for {asked}"),
-            (_, None, _) => "which lets no request pass".into(),
+            (Some(true), Some(_), Some(_)) => format!("handed to {proxy}, which lets the request pass"),
+            (Some(true), Some(_), None) => format!("handed to {proxy}, which here lets every request pass"),
+            (Some(true), None, _) => format!("handed to {proxy}, which decides by the request"),
+            (_, Some(asked), _) => format!("handed to {proxy}, which has no rule for {asked}"),
+            (_, None, _) => format!("handed to {proxy}, which lets no request pass"),
         }
     }
 

@@ -24,3 +24,8 @@ pub(crate) const fn severity(finding: &Diagnostic) -> &'static str {
 pub(crate) fn count(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
+
+/// `1 policy`, `2 policies`.
+pub(crate) fn policies(number: usize) -> String {
+    if number == 1 { "1 policy".to_owned() } else { format!("{number} policies") }
+}

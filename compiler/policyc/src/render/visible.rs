@@ -9,22 +9,27 @@ use std::io;
 
 /// The text with everything that would steer a terminal, or hide, written out.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_plain) {
+    if text.chars().all(is_shown) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for character in text.chars() {
         match character {
             '\t' => shown.push(' '),
-            plain if is_plain(plain) => shown.push(plain),
+            plain if is_shown(plain) => shown.push(plain),
             other => _ = write!(shown, "\\u{{{:x}}}", u32::from(other)),
         }
     }
     Cow::Owned(shown)
 }
 
+/// Whether the text is shown as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.chars().all(is_shown)
+}
+
 /// Whether a character may be printed as it is.
-fn is_plain(character: char) -> bool {
+fn is_shown(character: char) -> bool {
     match character {
         ' '..='~' => true,
         '\0'..='\u{9f}' | '\u{ad}' => false,
@@ -40,13 +45,13 @@ pub(crate) struct VisibleJson<F>(pub(crate) F);
 
 impl<F: serde_json::ser::Formatter> serde_json::ser::Formatter for VisibleJson<F> {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
-        if text.chars().all(is_plain) {
+        if text.chars().all(is_shown) {
             return writer.write_all(text.as_bytes());
         }
         let mut units = [0; 2];
         let mut plain = [0; 4];
         for character in text.chars() {
-            if is_plain(character) {
+            if is_shown(character) {
                 writer.write_all(character.encode_utf8(&mut plain).as_bytes())?;
             } else {
                 for unit in character.encode_utf16(&mut units) {

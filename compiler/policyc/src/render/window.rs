@@ -11,7 +11,7 @@ const MARGIN: usize = 60;
 /// Characters of the offending text itself that are kept.
 const LONGEST: usize = 120;
 /// A line of at most so many bytes is shown whole.
-const SHORT: usize = 200;
+pub(super) const SHORT: usize = 200;
 
 /// One line, and where in it the offending text is.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Line {
     pub(crate) fn around(text: &str, start: usize, end: usize) -> Line {
         let start = floor(text, start.min(text.len()));
         let line_end = text.get(start..).unwrap_or_default();
-        let line_end = start + line_end.bytes().position(|byte| byte == b'\n').unwrap_or(line_end.len());
+        let line_end = start + line_end.find('\n').unwrap_or(line_end.len());
         let line_start = text.get(..start).unwrap_or_default().rfind('\n').map_or(0, |at| at + 1);
         let end = ceil(text, end.clamp(start, line_end));
         let (mut before, mut marked, mut after) =
