@@ -1,8 +1,7 @@
 //! `cargo xtask bench [--runs N]`: a measuring day, written down with its machine and its commands.
 //!
 //! Whole processes take turns with the parser they are compared with, so every ratio is of one run on one machine. What
-//! needs a clock inside a process is measured by the binary `in_process` of weir-benches: its lines that start with `|` are
-//! rows of the table here.
+//! needs a clock inside a process is measured by the divan benchmark `in_process` of weir-benches.
 //!
 //! Not here: the workloads and the measuring itself, which are benches/.
 
@@ -66,9 +65,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         "Whole processes: CPU is user and system time, the least of {runs} runs taken in turns.\n"
     );
     report.push_str(&goals(&costs, &folder)?);
-    if let Some(rows) = in_process(checkout)? {
-        report.push_str(&rows);
-    }
+    report.push_str(&in_process(checkout)?);
     report.push_str(&raw(checkout, &commands, &costs));
     let file = checkout.root().join("benches/results").join(format!("{}-{}.md", date(), machine_name()));
     fs::write(&file, &report).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -171,26 +168,80 @@ fn goals(costs: &[Cost], folder: &Path) -> Result<String, Failure> {
     Ok(table)
 }
 
-/// The rows measured inside a process, if there is a binary that measures them.
-fn in_process(checkout: &Checkout) -> Result<Option<String>, Failure> {
-    let packages = checkout.metadata().workspace_packages();
-    let targets =
-        packages.iter().filter(|package| package.name == "weir-benches").flat_map(|package| &package.targets);
-    if !targets.into_iter().any(|target| target.is_bin() && target.name == "in_process") {
-        return Ok(None);
-    }
-    let mut command = checkout.command(checkout.release_binary("in_process"));
+/// What is measured inside a process: divan's name, the row, and how a figure in milliseconds is told.
+const IN_PROCESS: &[(&str, [&str; 3], fn(f64) -> String, &str)] = &[
+    (
+        "aggregate_million",
+        [
+            "1,000,000 CIDRs that do not overlap",
+            "aggregation, parsed already",
+            "iprange 1.0.4, reading and printing included: 420 ms",
+        ],
+        |ms| format!("**{ms:.0} ms**"),
+        "≤ 60 ms",
+    ),
+    (
+        "compile_thousand_rules",
+        ["1,000 egress CIDR+port rules", "trees to image", "Cilium: 62 ms"],
+        |ms| format!("**{ms:.1} ms**"),
+        "≤ 2 ms",
+    ),
+    (
+        "compile_node_of_many",
+        ["10,000 pods, 1,000 policies, one node of 250", "trees to image", ""],
+        |ms| format!("**{ms:.0} ms**"),
+        "≤ 100 ms",
+    ),
+    (
+        "class_of_million_addresses",
+        ["one address to its class, 1M prefixes, queries inside prefixes", "user space", ""],
+        |ms| format!("{ms:.0} ns"),
+        "",
+    ),
+    (
+        "verdict_of_million_addresses",
+        [
+            "one verdict from the image, 1M prefixes, queries inside prefixes",
+            "user space",
+            "kernel LPM trie: 1,450 ns",
+        ],
+        |ms| format!("**{ms:.0} ns**"),
+        "≤ 45 ns",
+    ),
+];
+
+/// The rows measured inside a process, the fastest sample of each.
+fn in_process(checkout: &Checkout) -> Result<String, Failure> {
+    let mut command =
+        checkout.cargo(&["bench", "--quiet", "--package", "weir-benches", "--bench", "in_process"]);
     println!("$ {}", line(&command));
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("in_process: {error}"))?;
     if !output.status.success() {
         return Err(format!("in_process ended with {}", output.status));
     }
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(Some(
-        told.lines()
-            .filter(|line| line.starts_with('|'))
-            .fold(String::new(), |rows, line| rows + line + "\n"),
-    ))
+    print!("{told}");
+    let mut rows = String::new();
+    for (name, [workload, figure, other], tell, goal) in IN_PROCESS {
+        let measured =
+            told.lines().find_map(|line| fastest(line, name)).ok_or(format!("no figure of {name}"))?;
+        let _ = writeln!(rows, "| {workload} | {figure} | {other} | {} | {goal} |", tell(measured));
+    }
+    Ok(rows)
+}
+
+/// The first figure of divan's line for a benchmark, in milliseconds.
+fn fastest(line: &str, name: &str) -> Option<f64> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != name).skip(1);
+    let figure: f64 = words.next()?.parse().ok()?;
+    let unit = match words.next()? {
+        "s" => 1e3,
+        "ms" => 1.0,
+        "µs" => 1e-3,
+        "ns" => 1e-6,
+        _ => return None,
+    };
+    Some(figure * unit)
 }
 
 /// Every figure and the command it is of, as it was run.
@@ -296,5 +347,14 @@ mod tests {
     #[test]
     fn machines_have_short_names() {
         assert_eq!(slug("Intel(R) Xeon(R) Processor @ 2.60GHz 2 cores"), "intel-xeon-2.60ghz-2-cores");
+    }
+
+    #[test]
+    fn divans_lines_are_read() {
+        let line =
+            "├─ compile_thousand_rules  1.871 ms      │ 3.1 ms        │ 1.9 ms        │ 2 ms          │ 50";
+        assert_eq!(super::fastest(line, "compile_thousand_rules"), Some(1.871));
+        assert_eq!(super::fastest(line, "another"), None);
+        assert_eq!(super::fastest("in_process    fastest  │ slowest", "in_process"), None);
     }
 }

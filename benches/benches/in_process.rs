@@ -1,0 +1,109 @@
+//! What needs a clock inside the process: one verdict, aggregation, and compiling what is already parsed.
+//!
+//! `cargo bench -p weir-benches` prints divan's table; `cargo xtask bench` takes the fastest of each into the
+//! table of results. Reading and generating are never inside the clock.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark whose workload does not compile has nothing to measure")]
+
+use divan::Bencher;
+use ipnet::IpNet;
+use std::hint::black_box;
+use std::net::IpAddr;
+use weir_abi::{Endpoint, Identity, Image};
+use weir_benches::random::Random;
+use weir_benches::workload::{Workload, disjoint, many_pods, million, thousand_rules};
+use weir_compiler::classes::aggregate::aggregate;
+use weir_compiler::cluster::Cluster;
+use weir_compiler::compile::{Compiled, Input, Options, compile};
+use weir_compiler::identity::IdentityLock;
+use weir_compiler::ir::protocol;
+use weir_compiler::translate::translate;
+use weir_grammar::{Limits, Reading, read};
+
+fn main() {
+    divan::main();
+}
+
+/// 1,000,000 CIDRs that do not overlap, parsed already, to the fewest prefixes.
+#[divan::bench(sample_count = 15, sample_size = 1)]
+fn aggregate_million(bencher: Bencher<'_, '_>) {
+    let list: Vec<IpNet> =
+        disjoint::prefixes().into_iter().map(|prefix| prefix.to_string().parse().unwrap()).collect();
+    bencher.bench_local(|| aggregate(black_box(&list).iter().copied()));
+}
+
+/// 1,000 egress CIDR+port rules, trees to image.
+#[divan::bench(sample_count = 50, sample_size = 1)]
+fn compile_thousand_rules(bencher: Bencher<'_, '_>) {
+    bencher.with_inputs(|| parsed(&thousand_rules::WORKLOAD)).bench_local_values(|read| image_of(read, None));
+}
+
+/// 10,000 pods and 1,000 policies, trees to the image of one node of 250 pods.
+#[divan::bench(sample_count = 7, sample_size = 1)]
+fn compile_node_of_many(bencher: Bencher<'_, '_>) {
+    bencher
+        .with_inputs(|| parsed(&many_pods::WORKLOAD))
+        .bench_local_values(|read| image_of(read, Some("node-0")));
+}
+
+/// A million addresses within a million prefixes, each to its class.
+#[divan::bench(sample_count = 15, sample_size = 1)]
+fn class_of_million_addresses(bencher: Bencher<'_, '_>) {
+    let (compiled, addresses) = million_addresses();
+    let image = Image::open(compiled.bytes.as_bytes()).unwrap();
+    bencher.bench_local(|| {
+        for &address in &addresses {
+            black_box(image.address_class(address));
+        }
+    });
+}
+
+/// A million addresses within a million prefixes, each to the verdict on TCP 443.
+#[divan::bench(sample_count = 15, sample_size = 1)]
+fn verdict_of_million_addresses(bencher: Bencher<'_, '_>) {
+    let (compiled, addresses) = million_addresses();
+    let image = Image::open(compiled.bytes.as_bytes()).unwrap();
+    let subject = subject(&image);
+    bencher.bench_local(|| {
+        for &address in &addresses {
+            let peer = image.address_class(address);
+            let port = image.port_class(protocol::TCP, 443);
+            black_box(image.judge(subject.egress, peer, port));
+        }
+    });
+}
+
+fn parsed(workload: &Workload) -> Reading {
+    let mut reading = Reading::default();
+    let limits = Limits::default();
+    read(&mut reading, "policies.yaml", (workload.policies)().into_bytes(), &limits);
+    read(&mut reading, "cluster.yaml", (workload.cluster)().into_bytes(), &limits);
+    reading
+}
+
+fn image_of(reading: Reading, node: Option<&str>) -> Compiled {
+    let Reading { sources, mut objects, mut diagnostics } = reading;
+    let cluster = Cluster::collect(&mut objects, &mut diagnostics);
+    let set = translate(objects, &cluster, &mut diagnostics);
+    let node = node.map(|name| cluster.node_named(name).unwrap());
+    let input = Input { set: &set, cluster: &cluster, sources: &sources, addresses_of: &|_, _| Vec::new() };
+    let options = Options { node, ..Options::default() };
+    compile(&input, &mut IdentityLock::default(), &options, &mut |_| ()).unwrap()
+}
+
+fn million_addresses() -> (Compiled, Vec<IpAddr>) {
+    let compiled = image_of(parsed(&million::WORKLOAD), None);
+    let mut random = Random::new(7);
+    let mut addresses: Vec<IpAddr> =
+        million::prefixes().into_iter().map(|prefix| prefix.address_within(&mut random)).collect();
+    random.shuffle(&mut addresses);
+    (compiled, addresses)
+}
+
+/// The one endpoint that the workload's policy selects.
+fn subject(image: &Image<'_>) -> Endpoint {
+    let pods = Identity::FIRST_POD..Identity::FIRST_POD + 16;
+    pods.filter_map(|number| image.endpoint(Identity(number)))
+        .find(|endpoint| endpoint.egress.0 != 0)
+        .unwrap()
+}
