@@ -94,8 +94,7 @@ pub struct Image<'a> {
     pub(crate) columns: &'a [ColumnRecord],
     pub(crate) row_directories: &'a [u16],
     pub(crate) rows: &'a [u32],
-    pub(crate) dictionaries: &'a [u32],
-    pub(crate) outcomes: &'a [OutcomeRecord],
+    pub(crate) dictionaries: &'a [OutcomeRecord],
     pub(crate) rules: &'a [RuleRecord],
     pub(crate) policies: &'a [PolicyRecord],
     pub(crate) identities: &'a [IdentityRecord],
@@ -177,10 +176,7 @@ impl<'a> Image<'a> {
         if table == Table::NO_POLICY {
             return Outcome::NO_POLICY;
         }
-        self.outcome_index(table, peer, port)
-            .and_then(|index| self.outcomes.get(index as usize))
-            .and_then(|record| self.outcome(record))
-            .unwrap_or(Outcome::UNKNOWN)
+        self.find(table, peer, port).and_then(|record| self.outcome(record)).unwrap_or(Outcome::UNKNOWN)
     }
 
     #[inline]
@@ -198,7 +194,7 @@ impl<'a> Image<'a> {
     }
 
     #[inline]
-    fn outcome_index(&self, table: Table, peer: PeerClass, port: PortClass) -> Option<u32> {
+    fn find(&self, table: Table, peer: PeerClass, port: PortClass) -> Option<&'a OutcomeRecord> {
         let table = self.tables.get(table.0 as usize)?;
         let peer = peer.0 as usize;
         let page = *self.peer_directories.get(table.peer_directory as usize + peer / PEER_PAGE)?;
@@ -218,6 +214,6 @@ impl<'a> Image<'a> {
             let word = table.rows as usize + page * table.page_words as usize + usize::from(column.word);
             *self.rows.get(word)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1)
         };
-        self.dictionaries.get(column.dictionary as usize + code as usize).copied()
+        self.dictionaries.get(column.dictionary as usize + code as usize)
     }
 }

@@ -79,10 +79,8 @@ pub enum Section {
     RowDirectories,
     /// `u32` words, one run of rows or of pages of rows per table.
     Rows,
-    /// `u32` outcome by code, one run per column.
+    /// [`OutcomeRecord`] by code, one run per column.
     Dictionaries,
-    /// [`OutcomeRecord`]; number 0 is "no policy: allow".
-    Outcomes,
     /// [`RuleRecord`] by rule id.
     Rules,
     /// [`PolicyRecord`].
@@ -110,7 +108,7 @@ pub enum Section {
 /// How many sections there are.
 pub const SECTIONS: usize = Section::Strings as usize + 1;
 /// How many of them, from the first, the kernel reads.
-pub const KERNEL_SECTIONS: usize = Section::Outcomes as usize + 1;
+pub const KERNEL_SECTIONS: usize = Section::Dictionaries as usize + 1;
 
 macro_rules! records {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
@@ -206,8 +204,6 @@ records! {
         row_directory: u32,
         /// First word in [`Section::Rows`].
         rows: u32,
-        /// Outcome where no rule speaks.
-        default_outcome: u32,
     }
 
     /// Where a row keeps one port class's code. Codes never straddle words.

@@ -206,7 +206,6 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
         row_directories: section(bytes, header, Section::RowDirectories)?,
         rows: section(bytes, header, Section::Rows)?,
         dictionaries: section(bytes, header, Section::Dictionaries)?,
-        outcomes: section(bytes, header, Section::Outcomes)?,
         rules: section(bytes, header, Section::Rules)?,
         policies: section(bytes, header, Section::Policies)?,
         identities: section(bytes, header, Section::Identities)?,
@@ -354,15 +353,13 @@ impl Image<'_> {
     fn check_tables(&self) -> Result<(), ImageError> {
         let peer_pages = self.peer_pages.len() / PEER_PAGE;
         let directory = (self.header.peer_classes as usize).div_ceil(PEER_PAGE);
-        let no_policy = self.tables.first().zip(self.outcomes.first());
-        if no_policy.is_none() {
+        if self.tables.is_empty() {
             return Err(ImageError::Record { section: Section::Tables, index: 0 });
         }
         if self.peer_pages.len() % PEER_PAGE != 0 {
             return Err(ImageError::Extent { section: Section::PeerPages as usize });
         }
         all(Section::PeerDirectories, self.peer_directories, |&page| (page as usize) < peer_pages)?;
-        all(Section::Dictionaries, self.dictionaries, |&outcome| (outcome as usize) < self.outcomes.len())?;
         all(Section::Columns, self.columns, |column| {
             u32::from(column.width) <= 24
                 && column.shift < 32
@@ -374,8 +371,7 @@ impl Image<'_> {
             let sound = run(table.peer_directory, directory, self.peer_directories.len())
                 && run(table.column_map, self.header.port_classes as usize, self.column_maps.len())
                 && run(table.columns, table.column_count as usize, self.columns.len())
-                && self.check_rows(table)
-                && (table.default_outcome as usize) < self.outcomes.len();
+                && self.check_rows(table);
             let sound = sound && {
                 let start = table.column_map as usize;
                 let map = &self.column_maps[start..start + self.header.port_classes as usize];
@@ -399,7 +395,7 @@ impl Image<'_> {
                 return Err(ImageError::Record { section: Section::Tables, index });
             }
         }
-        all(Section::Outcomes, self.outcomes, |outcome| {
+        all(Section::Dictionaries, self.dictionaries, |outcome| {
             let value = outcome.rule_or_set;
             Reason::from_u8(outcome.reason).is_some()
                 && match Action::from_u8(outcome.action) {

@@ -24,7 +24,6 @@ pub(crate) const NAMES: &[(Section, &str)] = &[
     (Section::Columns, "columns"),
     (Section::Rows, "rows"),
     (Section::Dictionaries, "dictionaries"),
-    (Section::Outcomes, "outcomes"),
     (Section::Rules, "rules"),
     (Section::Policies, "policies"),
     (Section::Identities, "identities"),

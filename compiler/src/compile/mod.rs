@@ -199,7 +199,6 @@ pub fn compile(
     parts.v6 = prefix_v6::lay_out(&v6);
     drop(v6);
     parts.tables = encoded;
-    parts.outcomes = std::mem::take(&mut outcomes.records);
     let mut writer = ImageWriter::default();
     user_part::add(&mut parts, &mut writer, input, &identities, &fqdns, &outcomes.request_sets, options);
     let bytes = writer
@@ -371,7 +370,7 @@ fn compact(
             TableError::Conflict(conflict) => CompileError::Conflict(conflict),
             TableError::TooLarge { cells } => CompileError::TooLarge { bytes: cells * 4, most: MAX_IMAGE_BYTES },
         })?;
-        numbers.push(encoder.add(&table));
+        numbers.push(encoder.add(&table, outcomes));
     }
     Ok((encoder.finish(), numbers))
 }

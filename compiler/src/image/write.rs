@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use weir_abi::ABI_VERSION;
 use weir_abi::layout::{
     EndpointRecord, Extent, FactRecord, FqdnRecord, Header, HeaderRecord, IdentityRecord, KERNEL_SECTIONS,
-    MAGIC, OutcomeRecord, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord,
+    MAGIC, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord,
     SECTION_ALIGNMENT, SECTIONS, Section, Text,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
@@ -25,7 +25,6 @@ pub struct Parts {
     pub v6: V6Image,
     pub ports: PortImage,
     pub tables: EncodedTables,
-    pub outcomes: Vec<OutcomeRecord>,
     pub rules: Vec<RuleRecord>,
     pub policies: Vec<PolicyRecord>,
     pub identities: Vec<IdentityRecord>,
@@ -167,7 +166,6 @@ fn sections<'a>(parts: &'a Parts, strings: &'a str) -> [&'a [u8]; SECTIONS] {
     set(Section::RowDirectories, bytes_of(&parts.tables.row_directories));
     set(Section::Rows, bytes_of(&parts.tables.rows));
     set(Section::Dictionaries, bytes_of(&parts.tables.dictionaries));
-    set(Section::Outcomes, bytes_of(&parts.outcomes));
     set(Section::Rules, bytes_of(&parts.rules));
     set(Section::Policies, bytes_of(&parts.policies));
     set(Section::Identities, bytes_of(&parts.identities));

@@ -1,8 +1,8 @@
 //! Tables into the image's sections: codes packed into words, equal rows, pages and maps shared.
 
-use super::Table;
+use super::{Outcomes, Table};
 use rustc_hash::FxHashMap;
-use weir_abi::layout::{ColumnRecord, PEER_PAGE, TableRecord};
+use weir_abi::layout::{ColumnRecord, OutcomeRecord, PEER_PAGE, TableRecord};
 
 /// The sections that hold the tables.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct EncodedTables {
     /// Codes.
     pub rows: Vec<u32>,
     /// Outcomes by code.
-    pub dictionaries: Vec<u32>,
+    pub dictionaries: Vec<OutcomeRecord>,
 }
 
 /// Packs tables one by one.
@@ -128,16 +128,15 @@ impl Encoder {
     }
 
     /// Packs a table and gives its number.
-    pub(crate) fn add(&mut self, table: &Table) -> u32 {
+    pub(crate) fn add(&mut self, table: &Table, outcomes: &Outcomes) -> u32 {
         let columns = self.out.columns.len();
-        let row_words = self.columns(&table.dictionaries);
+        let row_words = self.columns(&table.dictionaries, outcomes);
         let (rows, renumbered) = pack(table, &self.out.columns[columns..], row_words);
         let mut record = TableRecord {
             peer_directory: self.peers(&table.rows, &renumbered),
             column_map: self.column_map(&table.column_map),
             columns: place(columns),
             column_count: place(table.dictionaries.len()),
-            default_outcome: table.default_outcome,
             ..TableRecord::default()
         };
         self.rows(&mut record, &rows, row_words);
@@ -158,7 +157,7 @@ impl Encoder {
     }
 
     /// Gives every column as many bits as its outcomes need; returns the words of a row.
-    fn columns(&mut self, dictionaries: &[Vec<u32>]) -> usize {
+    fn columns(&mut self, dictionaries: &[Vec<u32>], outcomes: &Outcomes) -> usize {
         let (mut word, mut shift) = (0usize, 0u32);
         for dictionary in dictionaries {
             let width = usize::BITS - (dictionary.len() - 1).leading_zeros();
@@ -171,7 +170,7 @@ impl Encoder {
             let out = &mut self.out.dictionaries;
             let start = *self.dictionaries.entry(padded).or_insert_with_key(|padded| {
                 let start = place(out.len());
-                out.extend_from_slice(padded);
+                out.extend(padded.iter().map(|&outcome| outcomes.records[outcome as usize]));
                 start
             });
             self.out.columns.push(ColumnRecord {

@@ -30,8 +30,6 @@ pub(crate) struct Table {
     pub(crate) row_ends: Vec<usize>,
     /// Rows other than 0, by peer class, sorted.
     pub(crate) rows: Vec<(u32, u32)>,
-    /// Outcome where no rule speaks.
-    pub(crate) default_outcome: u32,
 }
 
 /// Why a table cannot be built.
@@ -58,7 +56,6 @@ pub(crate) fn build(
 ) -> Result<Table, TableError> {
     let columns = columns(rules, ports);
     let mut table = Table { column_map: columns.map, ..Table::default() };
-    table.default_outcome = outcomes.of(&Cell::default(), rules).map_err(TableError::Conflict)?;
 
     // Row 0: a peer without marks meets only the clauses for anyone.
     let count = columns.clauses.len();

@@ -25,8 +25,8 @@ pub struct RequestSet {
     pub rules: Vec<u32>,
 }
 
-/// All outcomes and request sets of an image. Outcome 0 is "no policy".
-#[derive(Debug)]
+/// All outcomes and request sets of an image.
+#[derive(Debug, Default)]
 pub struct Outcomes {
     /// In order of first sight.
     pub records: Vec<OutcomeRecord>,
@@ -40,20 +40,6 @@ pub struct Outcomes {
 }
 
 const UNNUMBERED: u32 = u32::MAX;
-
-impl Default for Outcomes {
-    fn default() -> Self {
-        let mut outcomes = Outcomes {
-            records: Vec::new(),
-            request_sets: Vec::new(),
-            numbers: FxHashMap::default(),
-            of_rule: Default::default(),
-            set_numbers: FxHashMap::default(),
-        };
-        outcomes.number(Action::Allow, Reason::NoPolicy, 0, false, NO_RULE);
-        outcomes
-    }
-}
 
 impl Outcomes {
     /// The number of what happens where these rules meet.
