@@ -3,7 +3,9 @@
 //! A pod on its node's network has no identity of its own: to policy it is the node. Finished pods
 //! hold no addresses. Not here: policies, identities' numbers.
 
-use crate::labels::{CLUSTER, CLUSTER_NAME, Label, Labels, NAMESPACE_LABELS, NAMESPACE_NAME, POD_NAMESPACE, SERVICE_ACCOUNT};
+use crate::labels::{
+    CLUSTER, CLUSTER_NAME, Label, Labels, NAMESPACE_LABELS, NAMESPACE_NAME, POD_NAMESPACE, SERVICE_ACCOUNT,
+};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -100,8 +102,10 @@ impl Cluster {
         unique(&mut namespaces, "Namespace", |namespace| &namespace.meta, diagnostics);
         let name_of = |meta: tree::Meta| (meta.namespace.unwrap_or_default(), meta.name);
         cluster.secrets = secrets.into_iter().map(|secret| name_of(secret.meta)).collect();
-        cluster.namespaces =
-            namespaces.into_iter().map(|namespace| (namespace.meta.name, pod_form(namespace.meta.labels))).collect();
+        cluster.namespaces = namespaces
+            .into_iter()
+            .map(|namespace| (namespace.meta.name, pod_form(namespace.meta.labels)))
+            .collect();
         cluster.index(diagnostics);
         cluster
     }

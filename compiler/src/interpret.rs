@@ -37,8 +37,11 @@ const ELSEWHERE: Side = Side { reason: Reason::EnforcedElsewhere, ..Side::NO_POL
 impl<'a> Interpreter<'a> {
     /// Finds the cluster's pods and nodes among the image's identities.
     pub fn new(image: Image<'a>, cluster: &'a Cluster, lock: Option<&'a FqdnLock>) -> Self {
-        let by_labels: FxHashMap<&str, Identity> =
-            image.identities().filter(|entry| entry.identity.0 >= Identity::FIRST_POD).map(|entry| (entry.labels, entry.identity)).collect();
+        let by_labels: FxHashMap<&str, Identity> = image
+            .identities()
+            .filter(|entry| entry.identity.0 >= Identity::FIRST_POD)
+            .map(|entry| (entry.labels, entry.identity))
+            .collect();
         let find = |labels: &str| by_labels.get(labels).copied().unwrap_or(Identity::UNKNOWN);
         let selected: FxHashSet<String> =
             image.fact(SELECTED_KEYS_FACT).unwrap_or_default().lines().map(str::to_owned).collect();
@@ -96,7 +99,8 @@ impl<'a> Interpreter<'a> {
     /// The rules of a request set that admit what is asked.
     fn admitting(&self, set: u32, asked: Asked<'_>) -> Option<u32> {
         let rules = self.requests.get(set as usize)?.get_or_init(|| {
-            let rules = self.image.request_set(set).into_iter().flat_map(|set| set.rules().collect::<Vec<_>>());
+            let rules =
+                self.image.request_set(set).into_iter().flat_map(|set| set.rules().collect::<Vec<_>>());
             let secrets = &self.cluster.secrets;
             rules.map(|rule| (rule.rule(), Matcher::from_image(&rule, secrets))).collect()
         });

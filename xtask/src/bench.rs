@@ -168,8 +168,12 @@ fn goals(costs: &[Cost], folder: &Path) -> Result<String, Failure> {
     Ok(table)
 }
 
-/// What is measured inside a process: divan's name, the row, and how a figure in milliseconds is told.
-const IN_PROCESS: &[(&str, [&str; 3], fn(f64) -> String, &str)] = &[
+/// A row measured inside a process: divan's name, workload, figure and comparison, how a figure in milliseconds is told,
+/// and the goal.
+type Row = (&'static str, [&'static str; 3], fn(f64) -> String, &'static str);
+
+/// What is measured inside a process.
+const IN_PROCESS: &[Row] = &[
     (
         "aggregate_million",
         [

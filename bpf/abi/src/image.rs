@@ -187,7 +187,9 @@ impl<'a> Image<'a> {
                 let set = self.request_sets.get(record.rule_or_set as usize)?;
                 (Some(set.rule), Some((RequestKind::from_u8(record.requests)?, record.rule_or_set)))
             }
-            Action::Allow | Action::Deny => ((record.rule_or_set != NO_RULE).then_some(record.rule_or_set), None),
+            Action::Allow | Action::Deny => {
+                ((record.rule_or_set != NO_RULE).then_some(record.rule_or_set), None)
+            }
         };
         let reason = Reason::from_u8(record.reason)?;
         Some(Outcome { action, reason, rule, requests, exact_port: record.flags & EXACT_PORT != 0 })

@@ -157,7 +157,7 @@ fn check_extents(header: &Header) -> Result<(), ImageError> {
     let mut free = size_of::<Header>();
     for (index, extent) in header.sections.iter().enumerate() {
         let (offset, len) = (extent.offset as usize, extent.len as usize);
-        if offset < free || offset % SECTION_ALIGNMENT != 0 {
+        if offset < free || !offset.is_multiple_of(SECTION_ALIGNMENT) {
             return Err(ImageError::Extent { section: index });
         }
         free = offset.checked_add(len).ok_or(ImageError::Extent { section: index })?;
@@ -273,12 +273,16 @@ impl Image<'_> {
             _ => return Err(ImageError::Header { field: "v4_format" }),
         };
         let ranges = self.v4.ranges.len() / words;
-        if self.v4.ranges.len() % words != 0 || self.v4.directory.len() != (1 << bits) + 1 {
+        if !self.v4.ranges.len().is_multiple_of(words) || self.v4.directory.len() != (1 << bits) + 1 {
             return Err(ImageError::Header { field: "v4_bits" });
         }
         let place = |index| ImageError::Record { section: Section::V4Directory, index };
-        let start_of = |index: usize| if words == 1 { self.v4.ranges[index] & 0xFFFF } else { self.v4.ranges[index * 2] };
-        let class_of = |index: usize| if words == 1 { self.v4.ranges[index] >> 16 } else { self.v4.ranges[index * 2 + 1] };
+        let start_of = |index: usize| {
+            if words == 1 { self.v4.ranges[index] & 0xFFFF } else { self.v4.ranges[index * 2] }
+        };
+        let class_of = |index: usize| {
+            if words == 1 { self.v4.ranges[index] >> 16 } else { self.v4.ranges[index * 2 + 1] }
+        };
         for (index, chunk) in self.v4.directory.windows(2).enumerate() {
             let (start, end) = (chunk[0] as usize, chunk[1] as usize);
             let sound = start <= end
@@ -292,7 +296,9 @@ impl Image<'_> {
         if ranges == 0 || start_of(0) != 0 || self.v4.directory.get(1) == Some(&0) {
             return Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
         }
-        if self.v4.directory.first() != Some(&0) || self.v4.directory.last().map(|&end| end as usize) != Some(ranges) {
+        if self.v4.directory.first() != Some(&0)
+            || self.v4.directory.last().map(|&end| end as usize) != Some(ranges)
+        {
             return Err(place(0));
         }
         match (0..ranges).find(|&index| class_of(index) >= self.header.peer_classes) {
@@ -303,7 +309,10 @@ impl Image<'_> {
 
     fn check_v6(&self) -> Result<(), ImageError> {
         let table = &self.v6;
-        if table.keys.len() != table.values.len() || table.keys.len() % V6_BLOCK != 0 || table.levels > 12 {
+        if table.keys.len() != table.values.len()
+            || !table.keys.len().is_multiple_of(V6_BLOCK)
+            || table.levels > 12
+        {
             return Err(ImageError::Header { field: "v6_levels" });
         }
         if table.low_keys.len() != table.low_values.len() {
@@ -334,10 +343,10 @@ impl Image<'_> {
         let classes = self.header.port_classes;
         let directories = self.port_directories.len() / PORT_DIRECTORY;
         let pages = self.port_pages.len() / PORT_PAGE;
-        if self.port_directories.len() % PORT_DIRECTORY != 0 {
+        if !self.port_directories.len().is_multiple_of(PORT_DIRECTORY) {
             return Err(ImageError::Extent { section: Section::PortDirectories as usize });
         }
-        if self.port_pages.len() % PORT_PAGE != 0 {
+        if !self.port_pages.len().is_multiple_of(PORT_PAGE) {
             return Err(ImageError::Extent { section: Section::PortPages as usize });
         }
         if self.protocols.len() != 256 {
@@ -356,7 +365,7 @@ impl Image<'_> {
         if self.tables.is_empty() {
             return Err(ImageError::Record { section: Section::Tables, index: 0 });
         }
-        if self.peer_pages.len() % PEER_PAGE != 0 {
+        if !self.peer_pages.len().is_multiple_of(PEER_PAGE) {
             return Err(ImageError::Extent { section: Section::PeerPages as usize });
         }
         all(Section::PeerDirectories, self.peer_directories, |&page| (page as usize) < peer_pages)?;
@@ -379,13 +388,11 @@ impl Image<'_> {
                 let columns = &self.columns[start..start + table.column_count as usize];
                 let start = table.peer_directory as usize;
                 map.iter().all(|&column| u32::from(column) < table.column_count)
-                    && columns
-                        .iter()
-                        .all(|column| {
-                            column.width == 0
-                                || (u32::from(column.page) < table.row_pages
-                                    && u32::from(column.word) < table.page_words)
-                        })
+                    && columns.iter().all(|column| {
+                        column.width == 0
+                            || (u32::from(column.page) < table.row_pages
+                                && u32::from(column.word) < table.page_words)
+                    })
                     && self.peer_directories[start..start + directory].iter().all(|&page| {
                         let start = page as usize * PEER_PAGE;
                         self.peer_pages[start..start + PEER_PAGE].iter().all(|&row| row < table.row_count)
@@ -403,7 +410,9 @@ impl Image<'_> {
                         RequestKind::from_u8(outcome.requests).is_some()
                             && (value as usize) < self.request_sets.len()
                     }
-                    Some(Action::Allow | Action::Deny) => value == NO_RULE || (value as usize) < self.rules.len(),
+                    Some(Action::Allow | Action::Deny) => {
+                        value == NO_RULE || (value as usize) < self.rules.len()
+                    }
                     None => false,
                 }
         })
@@ -448,7 +457,9 @@ impl Image<'_> {
                 && (set.rule as usize) < self.rules.len()
                 && run(set.start, set.len as usize, self.request_members.len())
         })?;
-        all(Section::RequestMembers, self.request_members, |&rule| (rule as usize) < self.request_rules.len())?;
+        all(Section::RequestMembers, self.request_members, |&rule| {
+            (rule as usize) < self.request_rules.len()
+        })?;
         all(Section::RequestRules, self.request_rules, |rule| {
             (rule.rule as usize) < self.rules.len()
                 && u8::try_from(rule.kind).ok().and_then(RequestKind::from_u8).is_some()
@@ -456,11 +467,11 @@ impl Image<'_> {
                 && run(rule.headers, rule.header_count as usize, self.headers.len())
         })?;
         all(Section::Headers, self.headers, |header| {
-            header.mismatch <= 4 && header.has_value <= 1 && [header.name, header.value, header.secret].into_iter().all(text)
+            header.mismatch <= 4
+                && header.has_value <= 1
+                && [header.name, header.value, header.secret].into_iter().all(text)
         })?;
-        all(Section::Fqdns, self.fqdns, |fqdn| {
-            text(fqdn.text) && fqdn.class < self.header.peer_classes
-        })?;
+        all(Section::Fqdns, self.fqdns, |fqdn| text(fqdn.text) && fqdn.class < self.header.peer_classes)?;
         all(Section::Facts, self.facts, |fact| text(fact.key) && text(fact.value))
     }
 }

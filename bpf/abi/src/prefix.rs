@@ -37,11 +37,16 @@ impl V4Table<'_> {
         while len > 1 {
             let half = len / 2;
             let middle = at.wrapping_add(half);
-            let start = if narrow { *self.ranges.get(middle)? & 0xFFFF } else { *self.ranges.get(middle * 2)? };
+            let start =
+                if narrow { *self.ranges.get(middle)? & 0xFFFF } else { *self.ranges.get(middle * 2)? };
             at = core::hint::select_unpredictable(start <= offset, middle, at);
             len -= half;
         }
-        let class = if narrow { *self.ranges.get(at)? >> 16 } else { *self.ranges.get(at.wrapping_mul(2).wrapping_add(1))? };
+        let class = if narrow {
+            *self.ranges.get(at)? >> 16
+        } else {
+            *self.ranges.get(at.wrapping_mul(2).wrapping_add(1))?
+        };
         Some(PeerClass(class))
     }
 }

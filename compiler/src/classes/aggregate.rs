@@ -34,11 +34,7 @@ pub fn aggregate(list: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
 }
 
 /// First and last addresses of the ranges that carry the mark.
-fn covered<A: Copy>(
-    ranges: &[Range<A>],
-    end: A,
-    before: impl Fn(A) -> A,
-) -> impl Iterator<Item = (A, A)> {
+fn covered<A: Copy>(ranges: &[Range<A>], end: A, before: impl Fn(A) -> A) -> impl Iterator<Item = (A, A)> {
     let next = ranges.iter().skip(1).map(move |range| before(range.start)).chain([end]);
     ranges.iter().zip(next).filter(|(range, _)| range.class != 0).map(|(range, last)| (range.start, last))
 }

@@ -68,7 +68,12 @@ impl Classes {
     }
 
     /// The same, for a caller that knows the hash and builds the set only if it must.
-    fn number_hashed<I: Iterator<Item = Mark>>(&mut self, hash: u64, len: usize, marks: impl Fn() -> I) -> u32 {
+    fn number_hashed<I: Iterator<Item = Mark>>(
+        &mut self,
+        hash: u64,
+        len: usize,
+        marks: impl Fn() -> I,
+    ) -> u32 {
         let Classes { numbers, starts, marks: all } = self;
         let slice = |class: u32| &all[starts[class as usize] as usize..starts[class as usize + 1] as usize];
         let found = numbers.find(hash, |&class| {
@@ -81,7 +86,9 @@ impl Classes {
         let class = u32::try_from(starts.len() - 1).unwrap_or(u32::MAX);
         all.extend(marks());
         starts.push(u32::try_from(all.len()).unwrap_or(u32::MAX));
-        let rehash = |class: &u32| set_hash(&all[starts[*class as usize] as usize..starts[*class as usize + 1] as usize]);
+        let rehash = |class: &u32| {
+            set_hash(&all[starts[*class as usize] as usize..starts[*class as usize + 1] as usize])
+        };
         numbers.insert_unique(hash, class, rehash);
         class
     }

@@ -107,11 +107,7 @@ impl Sweep {
 
 /// What two prefixes have in common: the longer, if the other contains it.
 fn common(a: IpNet, b: IpNet) -> Option<IpNet> {
-    if b.contains(&a) {
-        Some(a)
-    } else {
-        a.contains(&b).then_some(b)
-    }
+    if b.contains(&a) { Some(a) } else { a.contains(&b).then_some(b) }
 }
 
 /// Sorts by all bits from `low` on: a radix sort from the lowest digit, several times faster here than

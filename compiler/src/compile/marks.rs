@@ -60,9 +60,10 @@ fn protocol_number(written: Protocol) -> u8 {
 
 /// The named ports of one identity.
 pub(super) fn named_ports(entry: &crate::identity::Entry<'_>) -> impl Iterator<Item = (PortName, u16)> {
-    entry.ports.iter().filter_map(|port| {
-        Some(((port.name.clone()?, protocol_number(port.protocol)), port.port))
-    })
+    entry
+        .ports
+        .iter()
+        .filter_map(|port| Some(((port.name.clone()?, protocol_number(port.protocol)), port.port)))
 }
 
 impl<'a> PeerMarks<'a> {
@@ -188,7 +189,9 @@ impl<'a> PeerMarks<'a> {
 
     fn outside(&self) -> impl Iterator<Item = (Mark, &'a Peers)> {
         let set = self.set;
-        (0..).zip(&self.meanings).filter_map(move |(mark, meaning)| Some((mark, &set.peers[meaning.outside?])))
+        (0..)
+            .zip(&self.meanings)
+            .filter_map(move |(mark, meaning)| Some((mark, &set.peers[meaning.outside?])))
     }
 
     /// Hands all prefixes to the sweep, those that DNS names lead to included.

@@ -191,7 +191,8 @@ pub fn compile(
         v4_ranges: classes.v4.len(),
         v6_ranges: classes.v6.len(),
     };
-    parts.endpoints = endpoint_records(&identities, &classes.by_place, &endpoints, &under, &numbers, options.node);
+    parts.endpoints =
+        endpoint_records(&identities, &classes.by_place, &endpoints, &under, &numbers, options.node);
     // The ranges may be the largest thing in memory; each list goes as soon as it is laid out.
     let PeerClasses { v4, v6, fqdns, .. } = classes;
     parts.v4 = prefix_v4::lay_out(&v4, parts.peer_classes);
@@ -368,7 +369,9 @@ fn compact(
     for rules in &under.rules {
         let table = tables::build(rules, &peers, ports, outcomes).map_err(|error| match error {
             TableError::Conflict(conflict) => CompileError::Conflict(conflict),
-            TableError::TooLarge { cells } => CompileError::TooLarge { bytes: cells * 4, most: MAX_IMAGE_BYTES },
+            TableError::TooLarge { cells } => {
+                CompileError::TooLarge { bytes: cells * 4, most: MAX_IMAGE_BYTES }
+            }
         })?;
         numbers.push(encoder.add(&table, outcomes));
     }
@@ -384,10 +387,8 @@ fn endpoint_records(
     numbers: &[u32],
     node: Option<usize>,
 ) -> [Vec<EndpointRecord>; 2] {
-    let mut records: Vec<EndpointRecord> = by_place
-        .iter()
-        .map(|&class| EndpointRecord { class, ingress: 0, egress: 0, known: 1 })
-        .collect();
+    let mut records: Vec<EndpointRecord> =
+        by_place.iter().map(|&class| EndpointRecord { class, ingress: 0, egress: 0, known: 1 }).collect();
     for (endpoint, [ingress, egress]) in endpoints.iter().zip(&under.endpoints) {
         let record = &mut records[endpoint.place as usize];
         let number = |under: &Option<usize>| under.map_or(0, |at| numbers[at]);

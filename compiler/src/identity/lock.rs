@@ -124,7 +124,10 @@ impl IdentityLock {
         Ok(numbers.into_iter().map(Identity).collect())
     }
 
-    pub(super) fn nodes<'k>(&mut self, names: impl Iterator<Item = &'k String>) -> Result<Vec<u32>, LockError> {
+    pub(super) fn nodes<'k>(
+        &mut self,
+        names: impl Iterator<Item = &'k String>,
+    ) -> Result<Vec<u32>, LockError> {
         assign(&mut self.nodes, names, 0, Identity::NODES, "nodes")
     }
 }

@@ -108,7 +108,8 @@ fn pod_identity<'a>(
 ) -> (Labels<'a>, Vec<ContainerPort>, String) {
     let mut labels = cluster.pod_labels(pod);
     labels.retain(|label| !PER_POD.contains(&label.key) || selected.contains(label.key));
-    let mut ports: Vec<ContainerPort> = pod.ports.iter().filter(|port| port.name.is_some()).cloned().collect();
+    let mut ports: Vec<ContainerPort> =
+        pod.ports.iter().filter(|port| port.name.is_some()).cloned().collect();
     ports.sort_unstable();
     ports.dedup();
     let mut text = labels.canonical();
@@ -118,7 +119,11 @@ fn pod_identity<'a>(
             Protocol::Sctp => "SCTP",
             Protocol::Tcp | Protocol::Any | Protocol::Other(_) => "TCP",
         };
-        text.push_str(&format!("\nport:{}={protocol}/{}", port.name.as_deref().unwrap_or_default(), port.port));
+        text.push_str(&format!(
+            "\nport:{}={protocol}/{}",
+            port.name.as_deref().unwrap_or_default(),
+            port.port
+        ));
     }
     (labels, ports, text)
 }
@@ -182,7 +187,11 @@ impl<'a> Identities<'a> {
             for (place, (node, number)) in cluster.nodes.iter().zip(&numbers).enumerate() {
                 let kind = if own { Kind::OwnNode(place) } else { Kind::RemoteNode(place) };
                 let at = self.next_place();
-                if own { self.own_nodes.push(at) } else { self.remote_nodes.push(at) }
+                if own {
+                    self.own_nodes.push(at)
+                } else {
+                    self.remote_nodes.push(at)
+                }
                 self.push(Identity(first + number), kind, cluster.node_labels(node, own));
             }
         }

@@ -85,7 +85,12 @@ fn tree(image: &mut V6Image, sorted: &[(u64, u32)]) {
 }
 
 /// In-order descent; as deep as the tree has levels, so at most eleven.
-fn fill<'s>(image: &mut V6Image, next: &mut impl Iterator<Item = &'s (u64, u32)>, block: usize, blocks: usize) {
+fn fill<'s>(
+    image: &mut V6Image,
+    next: &mut impl Iterator<Item = &'s (u64, u32)>,
+    block: usize,
+    blocks: usize,
+) {
     if block >= blocks {
         return;
     }

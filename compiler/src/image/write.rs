@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use weir_abi::ABI_VERSION;
 use weir_abi::layout::{
     EndpointRecord, Extent, FactRecord, FqdnRecord, Header, HeaderRecord, IdentityRecord, KERNEL_SECTIONS,
-    MAGIC, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord,
-    SECTION_ALIGNMENT, SECTIONS, Section, Text,
+    MAGIC, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord, SECTION_ALIGNMENT,
+    SECTIONS, Section, Text,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 

@@ -12,8 +12,8 @@ pub use cell::{Clause, ClausePorts, Strength, TableRules};
 pub use encode::{EncodedTables, Encoder};
 pub use outcome::{Conflict, Outcomes, RequestSet};
 
-use crate::classes::ports::PortClasses;
 use crate::classes::Classes;
+use crate::classes::ports::PortClasses;
 use cell::Cell;
 use rustc_hash::FxHashMap;
 

@@ -59,7 +59,13 @@ impl Outcomes {
             let wildcard = rules.isolated_by.is_none() || plain || cell.own_node || tls;
             let rules = cell.redirects.iter().map(|&(rule, _)| rule).collect();
             let set = self.request_set(RequestSet { kind, wildcard, rules });
-            return Ok(self.number(Action::Redirect, Reason::AllowedByRule, kind as u8, cell.exact_port, set));
+            return Ok(self.number(
+                Action::Redirect,
+                Reason::AllowedByRule,
+                kind as u8,
+                cell.exact_port,
+                set,
+            ));
         }
         if cell.allow != NO_RULE {
             return Ok(self.number_of_rule(1 + usize::from(cell.exact_port), cell.allow));

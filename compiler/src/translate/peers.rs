@@ -1,8 +1,8 @@
 //! Peers of Cilium rules: entities as selectors, groups and services resolved.
 
 use super::{Translation, scope};
-use crate::ir::{CidrPart, Peers};
 use crate::cluster::k8s_labels;
+use crate::ir::{CidrPart, Peers};
 use crate::labels::{CLUSTER, CLUSTER_NAME, Labels, k8s_key, reserved_key};
 use ipnet::IpNet;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ impl Translation<'_> {
             let except: Arc<[IpNet]> = block.except.iter().map(|placed| placed.net).collect();
             let groups: Vec<usize> = match &block.source {
                 GroupSource::Name(name) => {
-                    let found = self.cluster.groups.binary_search_by(|group| group.meta.name.cmp(&name.value));
+                    let found =
+                        self.cluster.groups.binary_search_by(|group| group.meta.name.cmp(&name.value));
                     if found.is_err() {
                         self.diagnostics.push(unknown_group(name));
                     }
@@ -48,7 +49,8 @@ impl Translation<'_> {
                 }
                 GroupSource::Selector(selector) => {
                     let selected = |group: &tree::CidrGroup| {
-                        Labels::new(k8s_labels(&group.meta.labels).collect()).satisfy(&any_source(&selector.requirements))
+                        Labels::new(k8s_labels(&group.meta.labels).collect())
+                            .satisfy(&any_source(&selector.requirements))
                     };
                     let groups = self.cluster.groups.iter().enumerate();
                     groups.filter(|(_, group)| selected(group)).map(|(place, _)| place).collect()
@@ -70,7 +72,8 @@ impl Translation<'_> {
         };
         let services: Vec<&tree::Service> = match peer {
             ServicePeer::Name { span, name, namespace } => {
-                let named = |service: &&tree::Service| service.meta.name == *name && within(service, namespace);
+                let named =
+                    |service: &&tree::Service| service.meta.name == *name && within(service, namespace);
                 let found: Vec<&tree::Service> = self.cluster.services.iter().filter(named).collect();
                 if found.is_empty() {
                     let namespace = namespace.as_deref().map(|namespace| format!("{namespace}/"));
@@ -86,7 +89,8 @@ impl Translation<'_> {
             ServicePeer::Selector { selector, namespace } => {
                 let selected = |service: &&tree::Service| {
                     within(service, namespace)
-                        && Labels::new(k8s_labels(&service.meta.labels).collect()).satisfy(&selector.requirements)
+                        && Labels::new(k8s_labels(&service.meta.labels).collect())
+                            .satisfy(&selector.requirements)
                 };
                 self.cluster.services.iter().filter(selected).collect()
             }
@@ -111,8 +115,9 @@ impl Translation<'_> {
                         && slice.service.as_ref() == Some(&service.meta.name)
                 });
                 let endpoints = slices.flat_map(|slice| &slice.endpoints);
-                let mut addresses: Vec<IpNet> =
-                    endpoints.flat_map(|endpoint| endpoint.addresses.iter().copied().map(IpNet::from)).collect();
+                let mut addresses: Vec<IpNet> = endpoints
+                    .flat_map(|endpoint| endpoint.addresses.iter().copied().map(IpNet::from))
+                    .collect();
                 addresses.sort_unstable();
                 addresses.dedup();
                 peers.cidrs.push(CidrPart::Addresses(addresses.into()));
