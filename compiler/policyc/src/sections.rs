@@ -22,6 +22,7 @@ pub(crate) const NAMES: &[(Section, &str)] = &[
     (Section::PeerPages, "peer-pages"),
     (Section::ColumnMaps, "column-maps"),
     (Section::Columns, "columns"),
+    (Section::RowDirectories, "row-directories"),
     (Section::Rows, "rows"),
     (Section::Dictionaries, "dictionaries"),
     (Section::Rules, "rules"),

@@ -1,0 +1,12 @@
+//! `policyc` as its users meet it: what is typed, what is printed where, and the exit code.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod check;
+mod compile;
+mod explain;
+mod findings;
+mod formats;
+mod hostile;
+mod session;
+mod verdict;
