@@ -27,9 +27,12 @@ pub struct Interpreter<'a> {
     remote_nodes: Vec<Identity>,
     own_nodes: Vec<Identity>,
     fqdns: Vec<(FqdnPattern, PeerClass)>,
-    /// Compiled request rules by set, each with its rule's id; `None` admits everything.
-    requests: Vec<OnceCell<Vec<(u32, Option<Matcher>)>>>,
+    /// Compiled request rules by set.
+    requests: Vec<OnceCell<Vec<RuleMatcher>>>,
 }
+
+/// A rule's id and one of its request rules; `None` admits everything.
+type RuleMatcher = (u32, Option<Matcher>);
 
 /// Said of an endpoint on a node that the image is not for: that node's image decides.
 const ELSEWHERE: Side = Side { reason: Reason::EnforcedElsewhere, ..Side::NO_POLICY };

@@ -30,6 +30,7 @@ use std::net::IpAddr;
 use weir_abi::Identity;
 use weir_abi::layout::{EndpointRecord, MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES};
 use weir_grammar::source::Sources;
+use weir_grammar::tree::ContainerPort;
 
 /// What the image is for, and its bounds.
 #[derive(Clone, Debug)]
@@ -272,6 +273,9 @@ fn endpoints(
     endpoints
 }
 
+/// Endpoints under the same rules differ only by being pods or nodes, and by their own named ports.
+type RulesKey<'a> = (Direction, bool, &'a [u32], Option<&'a [ContainerPort]>);
+
 /// The distinct sets of rules, and for each endpoint which two it is under. `None`: no policy.
 struct Under {
     rules: Vec<TableRules>,
@@ -290,7 +294,7 @@ fn table_rules(
         Ports::Any(matches) => matches.iter().any(|port| matches!(port, PortMatch::Named { .. })),
     };
     let mut under = Under { rules: Vec::new(), endpoints: Vec::with_capacity(endpoints.len()) };
-    let mut seen: FxHashMap<(Direction, bool, &[u32], Option<&[_]>), usize> = FxHashMap::default();
+    let mut seen: FxHashMap<RulesKey<'_>, usize> = FxHashMap::default();
     let mut numbers: FxHashMap<TableRules, usize> = FxHashMap::default();
     for endpoint in endpoints {
         let entry: &Entry<'_> = &identities.entries[endpoint.place as usize];
@@ -300,7 +304,6 @@ fn table_rules(
             if rules.is_empty() {
                 continue;
             }
-            // Endpoints under the same rules differ only by their own named ports, and pods from nodes.
             let own = direction == Direction::Ingress && rules.iter().any(named);
             let key = (direction, entry.kind == Kind::Pods, &rules[..], own.then_some(&entry.ports[..]));
             *slot = Some(*seen.entry(key).or_insert_with(|| {

@@ -188,9 +188,9 @@ impl<'a> Identities<'a> {
                 let kind = if own { Kind::OwnNode(place) } else { Kind::RemoteNode(place) };
                 let at = self.next_place();
                 if own {
-                    self.own_nodes.push(at)
+                    self.own_nodes.push(at);
                 } else {
-                    self.remote_nodes.push(at)
+                    self.remote_nodes.push(at);
                 }
                 self.push(Identity(first + number), kind, cluster.node_labels(node, own));
             }

@@ -75,8 +75,11 @@ struct Translation<'c> {
     cluster: &'c Cluster,
     diagnostics: &'c mut Vec<Diagnostic>,
     set: PolicySet,
-    subjects: FxHashMap<(bool, Vec<(tree::LabelKey, tree::Operator, Vec<String>)>), usize>,
+    subjects: FxHashMap<SubjectKey, usize>,
 }
+
+/// What makes subjects equal: nodes or pods, and the requirements without their places.
+type SubjectKey = (bool, Vec<(tree::LabelKey, tree::Operator, Vec<String>)>);
 
 /// What the rules split from one element have in common.
 struct Element {
