@@ -164,9 +164,9 @@ impl Engine for Interpreter<'_> {
             Direction::Egress => endpoint.egress,
         };
         let port = self.image.port_class(flow.protocol, flow.port);
-        let classes = self.classes(peer, home, flow);
+        let verdicts = self.image.verdicts(table, port);
         let outcomes: Vec<Outcome> =
-            classes.into_iter().map(|class| self.image.judge(table, class, port)).collect();
+            self.classes(peer, home, flow).into_iter().map(|class| verdicts.of(class)).collect();
         self.combine(&outcomes, flow.asked())
     }
 }

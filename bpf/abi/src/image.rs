@@ -173,10 +173,27 @@ impl<'a> Image<'a> {
     /// What happens to traffic between an endpoint with this table and such a peer, on such a port.
     #[inline]
     pub fn judge(&self, table: Table, peer: PeerClass, port: PortClass) -> Outcome {
-        if table == Table::NO_POLICY {
-            return Outcome::NO_POLICY;
-        }
-        self.find(table, peer, port).and_then(|record| self.outcome(record)).unwrap_or(Outcome::UNKNOWN)
+        self.verdicts(table, port).of(peer)
+    }
+
+    /// The verdicts of a table on one port, for a caller who asks about many peers.
+    #[inline]
+    pub fn verdicts(&self, table: Table, port: PortClass) -> Verdicts<'_> {
+        let column = if table == Table::NO_POLICY { Column::NoPolicy } else { self.column(table, port) };
+        Verdicts { image: self, column }
+    }
+
+    #[inline]
+    fn column(&self, table: Table, port: PortClass) -> Column<'_> {
+        let find = || {
+            let table = self.tables.get(table.0 as usize)?;
+            let column = *self.column_maps.get(table.column_map as usize + usize::from(port.0))?;
+            let column = self.columns.get(table.columns as usize + usize::from(column))?;
+            let outcomes = self.dictionaries.get(column.dictionary as usize..)?;
+            let pages = self.peer_directories.get(table.peer_directory as usize..)?;
+            Some(Column::Coded { table, column, pages, outcomes })
+        };
+        find().unwrap_or(Column::Unknown)
     }
 
     #[inline]
@@ -194,28 +211,68 @@ impl<'a> Image<'a> {
         let reason = Reason::from_u8(record.reason)?;
         Some(Outcome { action, reason, rule, requests, exact_port: record.flags & EXACT_PORT != 0 })
     }
+}
+
+/// What a table says on one port.
+#[derive(Clone, Copy, Debug)]
+enum Column<'a> {
+    NoPolicy,
+    Unknown,
+    Coded {
+        table: &'a TableRecord,
+        column: &'a ColumnRecord,
+        /// Page of rows by peer class.
+        pages: &'a [u32],
+        /// Outcome by code.
+        outcomes: &'a [OutcomeRecord],
+    },
+}
+
+/// The verdicts of one table on one port, by peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Verdicts<'i> {
+    image: &'i Image<'i>,
+    column: Column<'i>,
+}
+
+impl Verdicts<'_> {
+    /// What happens to traffic with such a peer.
+    #[inline]
+    pub fn of(&self, peer: PeerClass) -> Outcome {
+        match self.column {
+            Column::NoPolicy => Outcome::NO_POLICY,
+            Column::Unknown => Outcome::UNKNOWN,
+            Column::Coded { table, column, pages, outcomes } => self
+                .code(table, column, pages, peer)
+                .and_then(|code| outcomes.get(code as usize))
+                .and_then(|record| self.image.outcome(record))
+                .unwrap_or(Outcome::UNKNOWN),
+        }
+    }
 
     #[inline]
-    fn find(&self, table: Table, peer: PeerClass, port: PortClass) -> Option<&'a OutcomeRecord> {
-        let table = self.tables.get(table.0 as usize)?;
+    fn code(
+        &self,
+        table: &TableRecord,
+        column: &ColumnRecord,
+        pages: &[u32],
+        peer: PeerClass,
+    ) -> Option<u32> {
+        if column.width == 0 {
+            return Some(0);
+        }
+        let image = self.image;
         let peer = peer.0 as usize;
-        let page = *self.peer_directories.get(table.peer_directory as usize + peer / PEER_PAGE)?;
-        let row = *self.peer_pages.get(page as usize * PEER_PAGE + peer % PEER_PAGE)? as usize;
-        let column = *self.column_maps.get(table.column_map as usize + usize::from(port.0))?;
-        let column = self.columns.get(table.columns as usize + usize::from(column))?;
-        let code = if column.width == 0 {
-            0
+        let page = *pages.get(peer / PEER_PAGE)?;
+        let row = *image.peer_pages.get(page as usize * PEER_PAGE + peer % PEER_PAGE)? as usize;
+        let row_pages = table.row_pages as usize;
+        let page = if row_pages == 1 {
+            row
         } else {
-            let pages = table.row_pages as usize;
-            let page = if pages == 1 {
-                row
-            } else {
-                let at = table.row_directory as usize + row * pages + usize::from(column.page);
-                usize::from(*self.row_directories.get(at)?)
-            };
-            let word = table.rows as usize + page * table.page_words as usize + usize::from(column.word);
-            *self.rows.get(word)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1)
+            let at = table.row_directory as usize + row * row_pages + usize::from(column.page);
+            usize::from(*image.row_directories.get(at)?)
         };
-        self.dictionaries.get(column.dictionary as usize + code as usize)
+        let word = table.rows as usize + page * table.page_words as usize + usize::from(column.word);
+        Some(*image.rows.get(word)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1))
     }
 }

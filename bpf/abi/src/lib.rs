@@ -40,7 +40,7 @@ mod rule_path;
 mod user;
 
 pub use identity::Identity;
-pub use image::{Endpoint, Image, Outcome, PeerClass, PortClass, Table};
+pub use image::{Endpoint, Image, Outcome, PeerClass, PortClass, Table, Verdicts};
 pub use layout::{Action, Reason, RequestKind};
 #[cfg(feature = "mmap")]
 pub use mapped::MappedImage;
