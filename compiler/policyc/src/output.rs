@@ -6,6 +6,7 @@
 use crate::args::Color;
 use crate::render::visible::visible;
 use anstream::ColorChoice;
+use anyhow::Context;
 use std::io::{self, BufWriter, ErrorKind, Write};
 
 /// How to speak to people.
@@ -57,6 +58,9 @@ impl Terminal {
     }
 }
 
+/// What is said if stdout is full.
+pub(crate) const CANNOT_WRITE: &str = "cannot write to stdout";
+
 /// Stdout, buffered, as long as somebody reads it.
 pub(crate) struct Out {
     inner: BufWriter<io::StdoutLock<'static>>,
@@ -75,10 +79,9 @@ impl Out {
     }
 
     /// Writes a whole result.
-    pub(crate) fn print(text: &str) -> io::Result<()> {
+    pub(crate) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
         let mut out = Out::new();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        out.write_all(text.as_ref()).and_then(|()| out.flush()).context(CANNOT_WRITE)
     }
 
     fn unless_closed<T>(&mut self, result: io::Result<T>, if_closed: T) -> io::Result<T> {

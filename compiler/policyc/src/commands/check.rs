@@ -49,10 +49,10 @@ fn tell(
     let places = Places::of(findings, sources);
     match format {
         CheckFormat::Text => project.tell(terminal, true),
-        CheckFormat::Json => Out::print(&render::json::render(findings, &places)?)?,
-        CheckFormat::Sarif => Out::print(&render::sarif::render(findings, &places)?)?,
-        CheckFormat::Junit => Out::print(&render::junit::render(findings, sources, &places, fail_on))?,
-        CheckFormat::Github => Out::print(&render::github::render(findings, &places))?,
+        CheckFormat::Json => Out::print(render::json::render(findings, &places)?)?,
+        CheckFormat::Sarif => Out::print(render::sarif::render(findings, &places)?)?,
+        CheckFormat::Junit => Out::print(render::junit::render(findings, sources, &places, fail_on))?,
+        CheckFormat::Github => Out::print(render::github::render(findings, &places))?,
     }
     Ok(())
 }

@@ -63,8 +63,8 @@ pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Out
     let written = project.set.peers.iter().map(|peers| refusal::prefixes(peers, &project.cluster)).sum();
     let summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
     match args.format {
-        Format::Text => Out::print(&summary.text())?,
-        Format::Json => Out::print(&json::text(&summary)?)?,
+        Format::Text => Out::print(summary.text())?,
+        Format::Json => Out::print(json::text(&summary)?)?,
     }
     Ok(Outcome::Fine)
 }

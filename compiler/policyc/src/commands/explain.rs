@@ -32,9 +32,9 @@ pub(crate) fn run(args: &ExplainArgs, terminal: &Terminal) -> anyhow::Result<Out
     stages.finish();
     match args.format {
         Format::Text => {
-            Out::print(&render::explanation::text(&explanation, &project, terminal.colors_stdout()))?;
+            Out::print(render::explanation::text(&explanation, &project, terminal.colors_stdout()))?;
         }
-        Format::Json => Out::print(&render::explanation::json(&explanation, &project)?)?,
+        Format::Json => Out::print(render::explanation::json(&explanation, &project)?)?,
     }
     Ok(Outcome::Fine)
 }

@@ -20,8 +20,8 @@ pub(crate) fn run(args: &InspectArgs, terminal: &Terminal) -> anyhow::Result<Out
     let Some(image) = images::open(&mapped, &args.image, terminal) else { return Ok(Outcome::Findings) };
     let found = Found::new(args.image.display().to_string(), &image);
     match args.format {
-        Format::Text => Out::print(&found.text(&image))?,
-        Format::Json => Out::print(&json::text(&found)?)?,
+        Format::Text => Out::print(found.text(&image))?,
+        Format::Json => Out::print(json::text(&found)?)?,
     }
     Ok(Outcome::Fine)
 }

@@ -5,7 +5,6 @@ use crate::args::{Cli, ManArgs};
 use crate::output::Out;
 use anyhow::Context;
 use clap::CommandFactory;
-use std::io::Write;
 
 /// The command.
 pub(crate) fn run(args: &ManArgs) -> anyhow::Result<Outcome> {
@@ -19,9 +18,7 @@ pub(crate) fn run(args: &ManArgs) -> anyhow::Result<Outcome> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
-            let mut out = Out::new();
-            out.write_all(&page)?;
-            out.flush()?;
+            Out::print(page)?;
         }
     }
     Ok(Outcome::Fine)

@@ -4,13 +4,14 @@ use super::Outcome;
 use crate::args::{EngineName, VerdictArgs};
 use crate::images;
 use crate::inputs;
-use crate::output::{Out, Terminal};
+use crate::output::{CANNOT_WRITE, Out, Terminal};
 use crate::project::{Project, addresses_of};
 use crate::render::visible::VisibleJson;
 use crate::stages::Stages;
+use anyhow::Context;
 use serde::Serialize;
 use serde_json::ser::CompactFormatter;
-use std::io::Write;
+use std::io::{self, Write};
 use weir_abi::{Image, Reason};
 use weir_compiler::cluster::{Cluster, Party};
 use weir_compiler::compile;
@@ -119,13 +120,15 @@ fn answer(engine: &impl Engine, flows: &[Flow], origins: &dyn Origins) -> anyhow
         let judgement = flow::judge(engine, flow);
         let line = VerdictLine::new(flow, &judgement, origins);
         let formatter = VisibleJson(CompactFormatter);
-        line.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter))?;
-        out.write_all(b"\n")?;
+        line.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter))
+            .map_err(io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
+            .context(CANNOT_WRITE)?;
         if out.is_closed() {
             break;
         }
     }
-    Ok(out.flush()?)
+    out.flush().context(CANNOT_WRITE)
 }
 
 /// An engine asked on behalf of one node, by place in the cluster: for endpoints elsewhere their own

@@ -10,7 +10,7 @@ use crate::project::Project;
 use annotate_snippets::{AnnotationKind, Group, Level, Snippet};
 use serde::Serialize;
 use std::fmt::Write;
-use weir_abi::{Action, Reason};
+use weir_abi::{Action, Part, Reason};
 use weir_compiler::cluster::Party;
 use weir_compiler::flow::{Flow, Verdict};
 use weir_compiler::ir::{Direction, Policy, PortMatch, Ports, Requests, Rule, protocol};
@@ -45,7 +45,8 @@ pub(crate) fn text(explanation: &Explanation<'_>, project: &Project, colors: boo
         text.push_str(&renderer.render(&teller.side(story)));
         text.push_str("\n\n");
     }
-    text
+    text.truncate(text.trim_end().len());
+    text + "\n"
 }
 
 fn places<'p>(explanation: &Explanation<'_>, project: &'p Project) -> Places<'p> {
@@ -106,7 +107,7 @@ impl<'p> Teller<'p> {
         if let Some(rule) = story.rule {
             // The request rule that decides is shown below.
             let lines = if story.request.is_some() { FEW_LINES } else { LINES };
-            group = self.excerpt(group, rule.span, lines, &format!("by {}", self.rule(rule)));
+            group = self.rule_excerpt(group, rule, lines, &format!("by {}", self.rule(rule)));
         }
         if let Some((place, span)) = story.request {
             let list = story.rule.map_or("", |rule| requests(rule));
@@ -126,12 +127,8 @@ impl<'p> Teller<'p> {
         let mut groups = vec![group];
         for close in &story.close {
             let title = Level::HELP.with_name("nearly").secondary_title(self.close(story, close));
-            groups.push(self.excerpt(
-                Group::with_title(title),
-                close.rule.span,
-                LINES,
-                Self::shortfall(close),
-            ));
+            let group = Group::with_title(title);
+            groups.push(self.rule_excerpt(group, close.rule, LINES, Self::shortfall(close)));
         }
         groups
     }
@@ -204,13 +201,31 @@ impl<'p> Teller<'p> {
         if close.is_of_peer { "other ports" } else { "other peers" }
     }
 
+    /// A rule; if it is one of several port lists, with the peers it is about.
+    fn rule_excerpt(&self, group: Group<'p>, rule: &Rule, lines: usize, label: &str) -> Group<'p> {
+        let (text, span) = (self.places.text(rule.span), rule.span);
+        let (start, end) = (span.start as usize, span.end as usize);
+        let block = match rule.path.part {
+            Part::Ports(_) => Block::in_item(text, start, end, lines, "toPorts:"),
+            Part::Section => Block::new(text, start, end, 1),
+            Part::Whole | Part::Icmps => Block::new(text, start, end, lines),
+        };
+        self.block(group, span, block, label)
+    }
+
     fn excerpt(&self, group: Group<'p>, span: Span, lines: usize, label: &str) -> Group<'p> {
-        let place = self.places.place(span);
         let block = Block::new(self.places.text(span), span.start as usize, span.end as usize, lines);
-        let line = usize::try_from(place.line).unwrap_or(usize::MAX);
-        let snippet = Snippet::source(block.text).line_start(line).fold(false).path(visible(place.file));
+        self.block(group, span, block, label)
+    }
+
+    fn block(&self, group: Group<'p>, span: Span, block: Block, label: &str) -> Group<'p> {
+        let place = self.places.place(span);
+        let line = usize::try_from(place.line.saturating_sub(block.above)).unwrap_or(usize::MAX);
+        let shown = block.shown.into_iter().filter(|range| !range.is_empty());
+        let snippet = Snippet::source(block.text).line_start(line).path(visible(place.file));
+        let mark = AnnotationKind::Primary.span(block.mark).label(visible(label).into_owned());
         group.element(
-            snippet.annotation(AnnotationKind::Primary.span(block.mark).label(visible(label).into_owned())),
+            snippet.annotations(shown.map(|range| AnnotationKind::Visible.span(range)).chain([mark])),
         )
     }
 }

@@ -13,6 +13,11 @@ const LONGEST: usize = 120;
 /// A line of at most so many bytes is shown whole.
 pub(super) const SHORT: usize = 200;
 
+/// Lines above a piece of text that are searched for the item it belongs to.
+const REACH: usize = 40;
+/// Lines of that item that are shown.
+const HEAD: u32 = 6;
+
 /// One line, and where in it the offending text is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -51,33 +56,91 @@ impl Line {
     }
 }
 
-/// The first lines of a longer piece of text, and where in them its first line is.
+/// The first lines of a longer piece of text, and the list item that it belongs to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     /// The lines, safe to print.
     pub(crate) text: String,
-    /// Bytes of `text` in the first line.
+    /// Lines of the item before the piece itself.
+    pub(crate) above: u32,
+    /// Bytes of `text` in the first line of the piece.
     pub(crate) mark: Range<usize>,
+    /// Bytes of `text` that are shown; between them lines may be left out.
+    pub(crate) shown: [Range<usize>; 2],
 }
 
 impl Block {
     /// The lines that `start..end` lies in, at most `lines`.
     pub(crate) fn new(text: &str, start: usize, end: usize, lines: usize) -> Block {
+        Block::below(Vec::new(), text, start, end, lines)
+    }
+
+    /// The same, and above it the item of a list that it is in, if it is written below `key` of that item.
+    pub(crate) fn in_item(text: &str, start: usize, end: usize, lines: usize, key: &str) -> Block {
+        Block::below(item_above(text, start, key), text, start, end, lines)
+    }
+
+    fn below(item: Vec<&str>, text: &str, start: usize, end: usize, lines: usize) -> Block {
+        let mut shown = String::new();
+        let (mut above, mut head_end) = (0, 0);
+        for line in item {
+            shown.push_str(Line::around(line, 0, 0).text.trim_end());
+            above += 1;
+            if above <= HEAD {
+                head_end = shown.len();
+            }
+            shown.push('\n');
+        }
         let first = Line::around(text, start, end);
-        let mut block = Block { text: first.text, mark: first.mark };
+        let offset = shown.len();
+        shown.push_str(&first.text);
         let mut at = start;
         for _ in 1..lines {
             let rest = part(text, at, end.min(text.len()));
-            let Some(length) = rest.bytes().position(|byte| byte == b'\n') else { break };
+            let Some(length) = rest.find('\n') else { break };
             at += length + 1;
             if part(text, at, end).trim().is_empty() {
                 break;
             }
-            block.text.push('\n');
-            block.text.push_str(Line::around(text, at, at).text.trim_end());
+            shown.push('\n');
+            shown.push_str(Line::around(text, at, at).text.trim_end());
         }
-        block
+        Block {
+            above,
+            mark: offset + first.mark.start..offset + first.mark.end,
+            shown: [0..head_end, offset..shown.len()],
+            text: shown,
+        }
     }
+}
+
+/// The lines above `start` that belong to the same item of the list around it, as block style shows it
+/// by indentation; none if that is not to be seen.
+fn item_above<'t>(text: &'t str, start: usize, key: &str) -> Vec<&'t str> {
+    let start = floor(text, start.min(text.len()));
+    let before = text.get(..start).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = text.get(line_start..).unwrap_or_default().lines().next().unwrap_or_default();
+    let mut lines = Vec::new();
+    for above in before.get(..line_start).unwrap_or_default().lines().rev().take(REACH) {
+        lines.push(above);
+        if above.trim_start().starts_with("- ") && indent(above) < indent(line) {
+            let has_key = |line: &&str| line.trim_start_matches([' ', '-']).starts_with(key);
+            if lines.iter().any(has_key) {
+                lines.reverse();
+                return lines;
+            }
+            break;
+        }
+        if indent(above) == 0 && !above.is_empty() {
+            break;
+        }
+    }
+    Vec::new()
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
 }
 
 fn part(text: &str, start: usize, end: usize) -> &str {
@@ -144,6 +207,18 @@ mod tests {
         let line = Line::around("a\u{1b}b: \u{9b}x y\n", 5, 8);
         assert_eq!(line.text, "a\\u{1b}b: \\u{9b}x y");
         assert_eq!(&line.text[line.mark.clone()], "\\u{9b}x");
+    }
+
+    #[test]
+    fn a_block_shows_the_item_it_belongs_to() {
+        let text =
+            "egress:\n- toCIDR:\n  - 10.0.0.0/8\n  toPorts:\n  - ports:\n    - port: \"80\"\n- toPorts:\n";
+        let start = text.find("ports:").unwrap();
+        let block = Block::in_item(text, start, text.find("- toPorts").unwrap(), 9, "toPorts:");
+        assert_eq!(block.text, "- toCIDR:\n  - 10.0.0.0/8\n  toPorts:\n  - ports:\n    - port: \"80\"");
+        assert_eq!((&block.text[block.mark.clone()], block.above), ("ports:", 3));
+        let outer = text.find("toCIDR").unwrap();
+        assert_eq!(Block::in_item(text, outer, outer + 7, 9, "toPorts:").above, 0);
     }
 
     #[test]

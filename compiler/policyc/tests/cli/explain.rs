@@ -19,12 +19,15 @@ allowed: egress of shop/web, which no policy selects
 allowed: ingress to shop/db
   --> policy.yaml:15:7
    |
+11 |   - fromEndpoints:
+12 |     - matchLabels:
+13 |         app: web
+14 |     toPorts:
 15 |     - ports:
    |       ^^^^^^ by ingress[0].toPorts[0] of CiliumNetworkPolicy shop/db
 16 |       - port: \"5432\"
 17 |         protocol: TCP
    |
-
 "
     );
 }
@@ -48,12 +51,15 @@ denied: ingress to shop/db, by default
 nearly: ingress[0].toPorts[0] of CiliumNetworkPolicy shop/db admits shop/web, but on TCP 5432
   --> policy.yaml:15:7
    |
+11 |   - fromEndpoints:
+12 |     - matchLabels:
+13 |         app: web
+14 |     toPorts:
 15 |     - ports:
    |       ^^^^^^ other ports
 16 |       - port: \"5432\"
 17 |         protocol: TCP
    |
-
 "
     );
     let other = session.run(&format!("{EXPLAIN} --from 192.0.2.1 --to shop/db --port 5432"));
