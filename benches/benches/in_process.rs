@@ -9,7 +9,7 @@ use divan::Bencher;
 use ipnet::IpNet;
 use std::hint::black_box;
 use std::net::IpAddr;
-use weir_abi::{Endpoint, Identity, Image};
+use weir_abi::{Endpoint, Identity, Image, MappedImage};
 use weir_benches::random::Random;
 use weir_benches::workload::{Workload, disjoint, many_pods, million, thousand_rules};
 use weir_compiler::classes::aggregate::aggregate;
@@ -49,8 +49,8 @@ fn compile_node_of_many(bencher: Bencher<'_, '_>) {
 /// A million addresses within a million prefixes, each to its class.
 #[divan::bench(sample_count = 15, sample_size = 1)]
 fn class_of_million_addresses(bencher: Bencher<'_, '_>) {
-    let (compiled, addresses) = million_addresses();
-    let image = Image::open(compiled.bytes.as_bytes()).unwrap();
+    let (image, addresses) = million_addresses();
+    let image = image.image().unwrap();
     bencher.bench_local(|| {
         for &address in &addresses {
             black_box(image.address_class(address));
@@ -61,8 +61,8 @@ fn class_of_million_addresses(bencher: Bencher<'_, '_>) {
 /// A million addresses within a million prefixes, each to the verdict on TCP 443.
 #[divan::bench(sample_count = 15, sample_size = 1)]
 fn verdict_of_million_addresses(bencher: Bencher<'_, '_>) {
-    let (compiled, addresses) = million_addresses();
-    let image = Image::open(compiled.bytes.as_bytes()).unwrap();
+    let (image, addresses) = million_addresses();
+    let image = image.image().unwrap();
     let subject = subject(&image);
     bencher.bench_local(|| {
         for &address in &addresses {
@@ -76,8 +76,8 @@ fn verdict_of_million_addresses(bencher: Bencher<'_, '_>) {
 /// The same for a caller who asks about one endpoint and port: the table is found once.
 #[divan::bench(sample_count = 15, sample_size = 1)]
 fn verdict_of_million_peers(bencher: Bencher<'_, '_>) {
-    let (compiled, addresses) = million_addresses();
-    let image = Image::open(compiled.bytes.as_bytes()).unwrap();
+    let (image, addresses) = million_addresses();
+    let image = image.image().unwrap();
     let verdicts = image.verdicts(subject(&image).egress, image.port_class(protocol::TCP, 443));
     bencher.bench_local(|| {
         for &address in &addresses {
@@ -106,13 +106,13 @@ fn image_of(reading: Reading, node: Option<&str>) -> (Compiled, impl Sized) {
     (compiled, (sources, set, cluster))
 }
 
-fn million_addresses() -> (Compiled, Vec<IpAddr>) {
+fn million_addresses() -> (MappedImage, Vec<IpAddr>) {
     let (compiled, _) = image_of(parsed(&million::WORKLOAD), None);
     let mut random = Random::new(7);
     let mut addresses: Vec<IpAddr> =
         million::prefixes().into_iter().map(|prefix| prefix.address_within(&mut random)).collect();
     random.shuffle(&mut addresses);
-    (compiled, addresses)
+    (MappedImage::copy(compiled.bytes.as_bytes()).unwrap(), addresses)
 }
 
 /// The one endpoint that the workload's policy selects.
