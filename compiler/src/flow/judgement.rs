@@ -4,7 +4,7 @@
 //! request pass; else the flow is allowed.
 //!
 //! The reason is that of the deciding side. Where several sides decide alike the source's goes first,
-//! as packets meet it first; but a side without policy gives way to one with.
+//! as packets meet it first; but a default gives way to a rule, and the absence of policy to both.
 
 use super::Flow;
 use crate::ir::Direction;
@@ -110,9 +110,12 @@ impl Judgement {
             Verdict::Deny => side.action == Action::Deny,
             Verdict::RedirectDeny => side.is_refused_request(),
             Verdict::RedirectAllow => side.action == Action::Redirect,
-            Verdict::Allow => side.reason != Reason::NoPolicy,
+            Verdict::Allow => side.reason == Reason::AllowedByRule,
         };
-        self.sides.iter().find(|(_, side)| decides(side)).or(self.sides.first())
+        // Where no rule allowed, a default says more than the absence of policy.
+        let by_default = |side: &Side| side.reason != Reason::NoPolicy;
+        let first = |test: &dyn Fn(&Side) -> bool| self.sides.iter().find(|(_, side)| test(side));
+        first(&decides).or_else(|| first(&by_default)).or(self.sides.first())
     }
 
     /// Why, as printed: [`Reason`] of the deciding side, or `denied-by-request` where the connection
@@ -143,6 +146,7 @@ mod tests {
         Side { action: Action::Deny, reason: Reason::DefaultDeny, rule: Some(2), passes: None };
     const PASS: Side =
         Side { action: Action::Redirect, reason: Reason::AllowedByRule, rule: Some(3), passes: Some(true) };
+    const DEFAULT: Side = Side { reason: Reason::DefaultAllow, rule: None, ..ALLOW };
     const REFUSE: Side = Side { passes: Some(false), ..PASS };
 
     fn both(egress: Side, ingress: Side) -> (Verdict, &'static str) {
@@ -156,6 +160,8 @@ mod tests {
         assert_eq!(both(PASS, REFUSE), (Verdict::RedirectDeny, "denied-by-request"));
         assert_eq!(both(PASS, ALLOW), (Verdict::RedirectAllow, "allowed-by-rule"));
         assert_eq!(both(Side::NO_POLICY, ALLOW), (Verdict::Allow, "allowed-by-rule"));
+        assert_eq!(both(DEFAULT, ALLOW), (Verdict::Allow, "allowed-by-rule"));
+        assert_eq!(both(Side::NO_POLICY, DEFAULT), (Verdict::Allow, "default-allow"));
         assert_eq!(both(Side::NO_POLICY, Side::NO_POLICY), (Verdict::Allow, "no-policy"));
     }
 }
