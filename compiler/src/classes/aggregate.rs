@@ -18,17 +18,14 @@ pub fn aggregate(list: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
     let mut classes = Classes::default();
     let v4 = sweep.v4_ranges(1, &[], &mut classes);
     let v6 = sweep.v6_ranges(1, &[], &mut classes);
-    let mut prefixes = Vec::with_capacity(v4.len() / 2 + v6.len() / 2);
+    let mut prefixes = Vec::with_capacity(v4.len() + v6.len());
     for (first, last) in covered(&v4, u32::MAX, |start| start - 1) {
-        let net = |at: u128, length| {
-            let address = Ipv4Addr::from_bits(u32::try_from(at).unwrap_or(u32::MAX));
-            IpNet::V4(Ipv4Net::new_assert(address, length))
-        };
-        cut(first.into(), last.into(), 32, |at, length| prefixes.push(net(at, length)));
+        let net = |at, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_bits(at), length));
+        cut_v4(first, last, |at, length| prefixes.push(net(at, length)));
     }
     for (first, last) in covered(&v6, u128::MAX, |start| start - 1) {
         let net = |at, length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(at), length));
-        cut(first, last, 128, |at, length| prefixes.push(net(at, length)));
+        cut_v6(first, last, |at, length| prefixes.push(net(at, length)));
     }
     prefixes
 }
@@ -39,22 +36,27 @@ fn covered<A: Copy>(ranges: &[Range<A>], end: A, before: impl Fn(A) -> A) -> imp
     ranges.iter().zip(next).filter(|(range, _)| range.class != 0).map(|(range, last)| (range.start, last))
 }
 
-/// Cuts `first..=last` into prefixes, each the widest that begins where the one before ended.
-fn cut(mut first: u128, last: u128, bits: u8, mut push: impl FnMut(u128, u8)) {
-    let bits = u32::from(bits);
-    loop {
-        let aligned = first.trailing_zeros().min(bits);
-        // One past the last may not fit; the size is at most what is left.
-        let left = (last - first).checked_add(1).map_or(bits, |left| left.ilog2()).min(bits);
-        let host = aligned.min(left);
-        push(first, u8::try_from(bits - host).unwrap_or(u8::MAX));
-        let step = 1u128.checked_shl(host).unwrap_or(0);
-        match first.checked_add(step) {
-            Some(next) if step != 0 && next <= last => first = next,
-            _ => return,
+macro_rules! cut {
+    ($name:ident, $address:ty) => {
+        /// Cuts `first..=last` into prefixes, each the widest that begins where the one before ended.
+        fn $name(mut first: $address, last: $address, mut push: impl FnMut($address, u8)) {
+            loop {
+                // One past the last may not fit; then the whole space is left.
+                let left = (last - first).checked_add(1).map_or(<$address>::BITS, |left| left.ilog2());
+                let host = first.trailing_zeros().min(left);
+                push(first, u8::try_from(<$address>::BITS - host).unwrap_or(u8::MAX));
+                let next = (1 as $address).checked_shl(host).and_then(|size| first.checked_add(size));
+                match next {
+                    Some(next) if next <= last => first = next,
+                    _ => return,
+                }
+            }
         }
-    }
+    };
 }
+
+cut!(cut_v4, u32);
+cut!(cut_v6, u128);
 
 #[cfg(test)]
 mod tests {

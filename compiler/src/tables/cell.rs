@@ -66,17 +66,41 @@ impl Default for Cell {
     }
 }
 
+/// What one clause adds to the cells it touches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) rule: u32,
+    pub(super) strength: Strength,
+    /// Through a single port.
+    pub(super) exact: bool,
+}
+
+impl Clause {
+    pub(super) fn part(&self, exact: bool) -> Part {
+        Part { rule: self.rule, strength: self.strength, exact }
+    }
+}
+
 impl Cell {
-    pub(super) fn add(&mut self, clause: &Clause, exact: bool) {
-        match clause.strength {
-            Strength::Deny => self.deny = self.deny.min(clause.rule),
+    /// Makes this cell equal to another; most have no redirects, and then nothing is looked at twice.
+    pub(super) fn reset(&mut self, to: &Cell) {
+        (self.deny, self.allow) = (to.deny, to.allow);
+        (self.exact_port, self.own_node) = (to.exact_port, to.own_node);
+        if !self.redirects.is_empty() || !to.redirects.is_empty() {
+            self.redirects.clone_from(&to.redirects);
+        }
+    }
+
+    pub(super) fn add(&mut self, part: Part) {
+        match part.strength {
+            Strength::Deny => self.deny = self.deny.min(part.rule),
             Strength::Allow => {
-                self.allow = self.allow.min(clause.rule);
-                self.exact_port |= exact;
+                self.allow = self.allow.min(part.rule);
+                self.exact_port |= part.exact;
             }
             Strength::OwnNode => self.own_node = true,
             Strength::Redirect(kind) => {
-                let redirect = (clause.rule, kind);
+                let redirect = (part.rule, kind);
                 if let Err(at) = self.redirects.binary_search(&redirect) {
                     self.redirects.insert(at, redirect);
                 }

@@ -14,7 +14,7 @@ pub use outcome::{Conflict, Outcomes, RequestSet};
 
 use crate::classes::Classes;
 use crate::classes::ports::PortClasses;
-use cell::Cell;
+use cell::{Cell, Part};
 use rustc_hash::FxHashMap;
 
 /// One table before it is packed.
@@ -63,7 +63,7 @@ pub(crate) fn build(
     for (column, clauses) in columns.clauses.iter().enumerate() {
         for &(clause, exact) in clauses {
             if rules.clauses[clause as usize].peers.is_none() {
-                base[column].add(&rules.clauses[clause as usize], exact);
+                base[column].add(rules.clauses[clause as usize].part(exact));
             }
         }
     }
@@ -87,14 +87,14 @@ pub(crate) fn build(
         }
         let row = u32::try_from(table.row_ends.len()).unwrap_or(u32::MAX);
         for &mark in &signature {
-            for &(column, clause, exact) in &touched.cells[mark as usize] {
+            for &(column, part) in &touched.cells[mark as usize] {
                 let at = usize::from(column);
                 if cells_of[at] != row {
                     cells_of[at] = row;
-                    cells[at].clone_from(&base[at]);
+                    cells[at].reset(&base[at]);
                     dirty.push(column);
                 }
-                cells[at].add(&rules.clauses[clause as usize], exact);
+                cells[at].add(part);
             }
         }
         for column in dirty.drain(..) {
@@ -119,8 +119,8 @@ pub(crate) fn build(
 struct Touched {
     /// By the peers' mark; [`Touched::NONE`] for marks that no clause names.
     own_mark: Vec<u32>,
-    /// By the table's own mark: column, clause, and whether through a single port.
-    cells: Vec<Vec<(u16, u32, bool)>>,
+    /// By the table's own mark: column, and what is added there.
+    cells: Vec<Vec<(u16, Part)>>,
     /// Whether a class carries any of the marks.
     carriers: Vec<bool>,
 }
@@ -136,7 +136,8 @@ impl Touched {
         };
         for (column, clauses) in (0u16..).zip(columns) {
             for &(clause, exact) in clauses {
-                let Some(mark) = rules.clauses[clause as usize].peers else { continue };
+                let clause = &rules.clauses[clause as usize];
+                let Some(mark) = clause.peers else { continue };
                 let own = &mut touched.own_mark[mark as usize];
                 if *own == Self::NONE {
                     *own = u32::try_from(touched.cells.len()).unwrap_or(Self::NONE);
@@ -145,7 +146,7 @@ impl Touched {
                         touched.carriers[class as usize] = true;
                     }
                 }
-                touched.cells[*own as usize].push((column, clause, exact));
+                touched.cells[*own as usize].push((column, clause.part(exact)));
             }
         }
         touched
