@@ -46,9 +46,26 @@ fn compile_node_of_many(bencher: Bencher<'_, '_>) {
         .bench_local_values(|read| image_of(read, Some("node-0")));
 }
 
-/// A million addresses within a million prefixes, each to its class.
+/// A million IPv4 addresses within a million prefixes, each to the verdict on TCP 443.
 #[divan::bench(sample_count = 15, sample_size = 1)]
-fn class_of_million_addresses(bencher: Bencher<'_, '_>) {
+fn verdict_of_million_ipv4(bencher: Bencher<'_, '_>) {
+    let (image, mut addresses) = million_addresses();
+    let count = addresses.len();
+    addresses.retain(IpAddr::is_ipv4);
+    addresses.extend_from_within(..count - addresses.len());
+    bench_verdicts(bencher, &image, &addresses);
+}
+
+/// The same with the tenth of them that is IPv6.
+#[divan::bench(sample_count = 15, sample_size = 1)]
+fn verdict_of_million_mixed(bencher: Bencher<'_, '_>) {
+    let (image, addresses) = million_addresses();
+    bench_verdicts(bencher, &image, &addresses);
+}
+
+/// The mixed addresses, each to its class alone.
+#[divan::bench(sample_count = 15, sample_size = 1)]
+fn class_of_million_mixed(bencher: Bencher<'_, '_>) {
     let (image, addresses) = million_addresses();
     let image = image.image().unwrap();
     bencher.bench_local(|| {
@@ -58,30 +75,14 @@ fn class_of_million_addresses(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A million addresses within a million prefixes, each to the verdict on TCP 443.
-#[divan::bench(sample_count = 15, sample_size = 1)]
-fn verdict_of_million_addresses(bencher: Bencher<'_, '_>) {
-    let (image, addresses) = million_addresses();
+fn bench_verdicts(bencher: Bencher<'_, '_>, image: &MappedImage, addresses: &[IpAddr]) {
     let image = image.image().unwrap();
     let subject = subject(&image);
     bencher.bench_local(|| {
-        for &address in &addresses {
+        for &address in addresses {
             let peer = image.address_class(address);
             let port = image.port_class(protocol::TCP, black_box(443));
             black_box(image.judge(subject.egress, peer, port));
-        }
-    });
-}
-
-/// The same for a caller who asks about one endpoint and port: the table is found once.
-#[divan::bench(sample_count = 15, sample_size = 1)]
-fn verdict_of_million_peers(bencher: Bencher<'_, '_>) {
-    let (image, addresses) = million_addresses();
-    let image = image.image().unwrap();
-    let verdicts = image.verdicts(subject(&image).egress, image.port_class(protocol::TCP, 443));
-    bencher.bench_local(|| {
-        for &address in &addresses {
-            black_box(verdicts.of(image.address_class(address)));
         }
     });
 }
