@@ -9,5 +9,6 @@
 
 pub mod case;
 pub mod engines;
+pub mod inquiry;
 pub mod random;
 pub mod world;

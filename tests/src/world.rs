@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::OnceLock;
 use weir_compiler::cluster::Cluster;
-use weir_compiler::compile::{Input, Options, compile};
+use weir_compiler::compile::{CompileError, Compiled, Input, Options, compile};
 use weir_compiler::flow::{self, Flow};
 use weir_compiler::fqdn::{FqdnLock, FqdnPattern};
 use weir_compiler::identity::IdentityLock;
@@ -110,6 +110,18 @@ impl World {
     }
 
     fn compile(&self, node: Option<usize>) -> Result<ImageBytes, String> {
+        let options = Options { node, ..Options::default() };
+        match self.compile_with(&mut IdentityLock::default(), &options) {
+            Ok(compiled) => Ok(compiled.bytes),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Compiles with an identity lock and options; nothing is kept.
+    ///
+    /// # Errors
+    /// Why there is no image.
+    pub fn compile_with(&self, lock: &mut IdentityLock, options: &Options) -> Result<Compiled, CompileError> {
         let addresses_of = |text: &str, is_pattern: bool| -> Vec<IpAddr> {
             let pattern = FqdnPattern::from_text(text, is_pattern);
             let known = self.lock.iter().flat_map(FqdnLock::iter);
@@ -125,10 +137,6 @@ impl World {
             sources: &self.sources,
             addresses_of: &addresses_of,
         };
-        let options = Options { node, ..Options::default() };
-        match compile(&input, &mut IdentityLock::default(), &options, &mut |_| {}) {
-            Ok(compiled) => Ok(compiled.bytes),
-            Err(error) => Err(error.to_string()),
-        }
+        compile(&input, lock, options, &mut |_| {})
     }
 }

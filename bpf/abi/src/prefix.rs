@@ -83,8 +83,9 @@ impl V6Table<'_> {
             return Some(PeerClass(value));
         }
         let table = self.low_tables.get((value & !INDIRECT) as usize)?;
-        let (start, end) = (table.start as usize, table.start as usize + table.len as usize);
-        let keys = self.low_keys.get(start..end)?;
+        let start = table.start as usize;
+        // The check at opening asks before it has looked at this run; on 32 bits the sum may not fit.
+        let keys = self.low_keys.get(start..start.checked_add(table.len as usize)?)?;
         let at = keys.partition_point(|&key| key <= low).checked_sub(1)?;
         Some(PeerClass(*self.low_values.get(start + at)?))
     }

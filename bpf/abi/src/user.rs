@@ -88,7 +88,8 @@ pub struct HeaderMatch<'a> {
 impl<'a> Image<'a> {
     fn text(&self, text: Text) -> &'a str {
         let start = text.start as usize;
-        self.strings.get(start..start + text.len as usize).unwrap_or_default()
+        // An end past all numbers (32 bits, a file that changed) is a range that holds nothing.
+        self.strings.get(start..start.wrapping_add(text.len as usize)).unwrap_or_default()
     }
 
     fn some_text(&self, text: Text) -> Option<&'a str> {
@@ -168,7 +169,7 @@ impl<'a> Image<'a> {
             rule: record.rule,
             kind: RequestKind::from_u8(u8::try_from(record.kind).ok()?)?,
             wildcard: record.wildcard == 1,
-            members: self.request_members.get(start..start + record.len as usize)?,
+            members: self.request_members.get(start..start.wrapping_add(record.len as usize))?,
         })
     }
 
@@ -223,7 +224,7 @@ impl<'a> RequestRule<'a> {
     pub fn headers(&self) -> impl Iterator<Item = HeaderMatch<'a>> {
         let image = self.image;
         let start = self.record.headers as usize;
-        let records = image.headers.get(start..start + self.record.header_count as usize).unwrap_or(&[]);
+        let records = image.headers.get(start..start.wrapping_add(self.record.header_count as usize)).unwrap_or(&[]);
         records.iter().map(move |record| HeaderMatch {
             name: image.text(record.name),
             value: (record.has_value == 1).then(|| image.text(record.value)),
