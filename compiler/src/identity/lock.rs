@@ -7,8 +7,14 @@
 //! A number, once given, stays with its label set, also while no pod has it. Only when the numbers
 //! are used up do the lowest idle ones go to new sets.
 
-use serde::{Deserialize, Serialize};
+#[cfg(test)]
+mod tests;
+
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 use weir_abi::Identity;
 
 /// Numbers given so far.
@@ -73,13 +79,54 @@ pub enum LockError {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with `version`, `pods` and `nodes`")]
 struct File {
     version: u32,
     #[serde(default)]
-    pods: BTreeMap<u32, Vec<String>>,
+    pods: Numbered<Vec<String>>,
     #[serde(default)]
-    nodes: BTreeMap<u32, String>,
+    nodes: Numbered<String>,
+}
+
+/// What numbers stand for. Of a number that is there twice a map would keep the last and say nothing.
+struct Numbered<T>(BTreeMap<u32, T>);
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Numbered(BTreeMap::new())
+    }
+}
+
+impl<T: Serialize> Serialize for Numbered<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(&self.0)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Numbered<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = Numbered<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an object with numbers as keys")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut numbered = Numbered::default();
+                while let Some((number, value)) = entries.next_entry()? {
+                    if numbered.0.insert(number, value).is_some() {
+                        return Err(A::Error::custom(format!("number {number} is there twice")));
+                    }
+                }
+                Ok(numbered)
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
 }
 
 impl IdentityLock {
@@ -96,8 +143,8 @@ impl IdentityLock {
         if file.version != 1 {
             return Err(LockError::Version { found: file.version });
         }
-        let pods = file.pods.into_iter().map(|(number, labels)| (labels.join("\n"), number));
-        let nodes = file.nodes.into_iter().map(|(number, name)| (name, number));
+        let pods = file.pods.0.into_iter().map(|(number, labels)| (labels.join("\n"), number));
+        let nodes = file.nodes.0.into_iter().map(|(number, name)| (name, number));
         Ok(IdentityLock {
             pods: unique(pods, Identity::FIRST_POD, Identity::END_POD, "pods")?,
             nodes: unique(nodes, 0, Identity::NODES, "nodes")?,
@@ -109,8 +156,8 @@ impl IdentityLock {
         let labels = |key: &String| key.split('\n').map(str::to_owned).collect();
         let file = File {
             version: 1,
-            pods: self.pods.iter().map(|(key, &number)| (number, labels(key))).collect(),
-            nodes: self.nodes.iter().map(|(name, &number)| (number, name.clone())).collect(),
+            pods: Numbered(self.pods.iter().map(|(key, &number)| (number, labels(key))).collect()),
+            nodes: Numbered(self.nodes.iter().map(|(name, &number)| (number, name.clone())).collect()),
         };
         // Maps with integer keys and strings always serialize.
         serde_json::to_string_pretty(&file).unwrap_or_default() + "\n"
