@@ -224,7 +224,8 @@ impl<'a> RequestRule<'a> {
     pub fn headers(&self) -> impl Iterator<Item = HeaderMatch<'a>> {
         let image = self.image;
         let start = self.record.headers as usize;
-        let records = image.headers.get(start..start.wrapping_add(self.record.header_count as usize)).unwrap_or(&[]);
+        let records =
+            image.headers.get(start..start.wrapping_add(self.record.header_count as usize)).unwrap_or(&[]);
         records.iter().map(move |record| HeaderMatch {
             name: image.text(record.name),
             value: (record.has_value == 1).then(|| image.text(record.value)),

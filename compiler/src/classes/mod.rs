@@ -15,19 +15,27 @@ use std::hash::Hasher;
 /// A number for something that rules tell peers or ports apart by.
 pub type Mark = u32;
 
+/// Marks of all classes of one image, at most: what is kept for each of them takes about twenty bytes
+/// until the image is written. Rules that each make an exception of their own to a common prefix come
+/// to as many as the square of their number.
+pub const MAX_MEMBERSHIPS: usize = 1 << 26;
+
 /// Sets of marks, each with a number in the order of first sight. Number 0 is the empty set.
+///
+/// A set that would take the memberships above their limit is not kept: its number is 0 and
+/// [`Classes::is_full`] is true from then on, so whoever counts classes must ask and give up.
 #[derive(Clone, Debug)]
 pub struct Classes {
     numbers: HashTable<u32>,
     starts: Vec<u32>,
     marks: Vec<Mark>,
+    most: usize,
+    full: bool,
 }
 
 impl Default for Classes {
     fn default() -> Self {
-        let mut classes = Classes { numbers: HashTable::new(), starts: vec![0], marks: Vec::new() };
-        classes.number(&[]);
-        classes
+        Classes::with_at_most(MAX_MEMBERSHIPS)
     }
 }
 
@@ -46,6 +54,19 @@ fn set_hash(marks: &[Mark]) -> u64 {
 }
 
 impl Classes {
+    /// No class yet but the empty set; `most` bounds the marks of all of them.
+    pub fn with_at_most(most: usize) -> Self {
+        let (numbers, starts, marks) = (HashTable::new(), vec![0], Vec::new());
+        let mut classes = Classes { numbers, starts, marks, most, full: false };
+        classes.number(&[]);
+        classes
+    }
+
+    /// Whether a set was met that could not be kept.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// How many classes there are.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -74,7 +95,7 @@ impl Classes {
         len: usize,
         marks: impl Fn() -> I,
     ) -> u32 {
-        let Classes { numbers, starts, marks: all } = self;
+        let Classes { numbers, starts, marks: all, most, full } = self;
         let slice = |class: u32| &all[starts[class as usize] as usize..starts[class as usize + 1] as usize];
         let found = numbers.find(hash, |&class| {
             let known = slice(class);
@@ -82,6 +103,10 @@ impl Classes {
         });
         if let Some(&class) = found {
             return class;
+        }
+        if all.len() + len > *most {
+            *full = true;
+            return 0;
         }
         let class = u32::try_from(starts.len() - 1).unwrap_or(u32::MAX);
         all.extend(marks());
@@ -155,5 +180,29 @@ impl Active {
                 Some(word * 64 + bit)
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_numbered_by_first_sight() {
+        let mut classes = Classes::default();
+        let numbers: Vec<u32> =
+            [&[][..], &[3], &[1, 3], &[3], &[], &[1]].map(|set| classes.number(set)).to_vec();
+        assert_eq!(numbers, [0, 1, 2, 1, 0, 3]);
+        assert_eq!(classes.marks(2), [1, 3]);
+        assert_eq!(classes.len(), 4);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let mut classes = Classes::with_at_most(3);
+        assert_eq!((classes.number(&[1, 2]), classes.is_full()), (1, false));
+        assert_eq!((classes.number(&[1, 3]), classes.is_full()), (0, true), "four marks in all");
+        assert_eq!(classes.number(&[1, 2]), 1, "what was kept is still known");
+        assert_eq!(classes.len(), 2);
     }
 }

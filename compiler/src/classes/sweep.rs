@@ -7,6 +7,7 @@
 
 use super::{Active, Classes, Mark};
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 /// The prefixes of one sweep, by address family.
 #[derive(Debug, Default)]
@@ -150,6 +151,35 @@ struct Prefix<A> {
     by: i32,
 }
 
+/// What holds inside the prefixes that are open, numbered by the way there: the prefixes around, from
+/// the widest. Where many marks hold, to know the class of a place again is worth more than to build
+/// its set again; a list of a million prefixes below ten thousand wide ones has two sets.
+#[derive(Default)]
+struct Ways {
+    known: FxHashMap<(u32, Mark, bool), u32>,
+    /// By number; [`Ways::UNKNOWN`] until something begins or ends there.
+    classes: Vec<u32>,
+}
+
+impl Ways {
+    const UNKNOWN: u32 = u32::MAX;
+    /// Where no prefix is open.
+    const OUTSIDE: u32 = 0;
+
+    fn new() -> Self {
+        Ways { classes: vec![Self::UNKNOWN], ..Ways::default() }
+    }
+
+    fn into(&mut self, way: u32, mark: Mark, by: i32) -> u32 {
+        let next = u32::try_from(self.classes.len()).unwrap_or(Self::UNKNOWN);
+        let number = *self.known.entry((way, mark, by > 0)).or_insert(next);
+        if number == next {
+            self.classes.push(Self::UNKNOWN);
+        }
+        number
+    }
+}
+
 fn ranges<A: Copy + Ord + Default>(
     prefixes: impl ExactSizeIterator<Item = Prefix<A>>,
     marks: usize,
@@ -159,6 +189,9 @@ fn ranges<A: Copy + Ord + Default>(
 ) -> Vec<Range<A>> {
     let mut sweeping = Sweeping {
         active: Active::new(marks),
+        // One word of marks is as quick to look up as a way.
+        ways: (marks > u64::BITS as usize).then(Ways::new),
+        way: Ways::OUTSIDE,
         classes,
         start: A::default(),
         ranges: Vec::with_capacity(prefixes.len() * 2 + 1),
@@ -166,21 +199,25 @@ fn ranges<A: Copy + Ord + Default>(
     for &mark in base {
         sweeping.active.change(mark, 1);
     }
-    let mut open: Vec<Prefix<A>> = Vec::new();
+    let mut open: Vec<(Prefix<A>, u32)> = Vec::new();
     for prefix in prefixes {
-        while let Some(ended) = open.pop_if(|open| open.last < prefix.first) {
-            sweeping.end(&ended, &after);
+        while let Some((ended, around)) = open.pop_if(|(open, _)| open.last < prefix.first) {
+            sweeping.end(&ended, around, &after);
         }
         sweeping.advance(prefix.first);
-        sweeping.active.change(prefix.mark, prefix.by);
-        open.push(prefix);
+        let around = sweeping.begin(&prefix);
+        open.push((prefix, around));
+        if sweeping.classes.is_full() {
+            // There will be no image; the rest would cost time and memory for nothing.
+            return Vec::new();
+        }
     }
-    while let Some(ended) = open.pop() {
+    while let Some((ended, around)) = open.pop() {
         if after(ended.last).is_none() {
             // It and all those around it reach the last address.
             break;
         }
-        sweeping.end(&ended, &after);
+        sweeping.end(&ended, around, &after);
     }
     sweeping.close();
     sweeping.ranges.shrink_to_fit();
@@ -189,6 +226,9 @@ fn ranges<A: Copy + Ord + Default>(
 
 struct Sweeping<'c, A> {
     active: Active,
+    /// Kept where there are many marks.
+    ways: Option<Ways>,
+    way: u32,
     classes: &'c mut Classes,
     start: A,
     ranges: Vec<Range<A>>,
@@ -203,15 +243,35 @@ impl<A: Copy + Ord> Sweeping<'_, A> {
         }
     }
 
-    fn end(&mut self, prefix: &Prefix<A>, after: impl Fn(A) -> Option<A>) {
+    /// Returns the way of what is around the prefix.
+    fn begin(&mut self, prefix: &Prefix<A>) -> u32 {
+        self.active.change(prefix.mark, prefix.by);
+        let around = self.way;
+        if let Some(ways) = &mut self.ways {
+            self.way = ways.into(around, prefix.mark, prefix.by);
+        }
+        around
+    }
+
+    fn end(&mut self, prefix: &Prefix<A>, around: u32, after: impl Fn(A) -> Option<A>) {
         if let Some(next) = after(prefix.last) {
             self.advance(next);
         }
         self.active.change(prefix.mark, -prefix.by);
+        self.way = around;
+    }
+
+    fn class(&mut self) -> u32 {
+        let Some(ways) = &mut self.ways else { return self.active.class(self.classes) };
+        let known = &mut ways.classes[self.way as usize];
+        if *known == Ways::UNKNOWN {
+            *known = self.active.class(self.classes);
+        }
+        *known
     }
 
     fn close(&mut self) {
-        let class = self.active.class(self.classes);
+        let class = self.class();
         if self.ranges.last().is_none_or(|range| range.class != class) {
             self.ranges.push(Range { start: self.start, class });
         }

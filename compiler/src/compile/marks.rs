@@ -194,15 +194,26 @@ impl<'a> PeerMarks<'a> {
             .filter_map(move |(mark, meaning)| Some((mark, &set.peers[meaning.outside?])))
     }
 
-    /// Hands all prefixes to the sweep, those that DNS names lead to included.
-    pub(super) fn prefixes(&self, sweep: &mut Sweep, addresses_of: &dyn Fn(&str, bool) -> Vec<IpAddr>) {
-        let blocks = |part: &CidrPart| match part {
+    /// How many prefixes there are, those that DNS names lead to included; exceptions count too.
+    pub(super) fn prefix_count(&self, addresses_of: &dyn Fn(&str, bool) -> Vec<IpAddr>) -> usize {
+        let named = |peers: &Peers| -> usize {
+            peers.fqdns.iter().map(|fqdn| addresses_of(&fqdn.text, fqdn.is_pattern).len()).sum()
+        };
+        self.outside().map(|(_, peers)| self.written(peers) + named(peers)).sum()
+    }
+
+    fn written(&self, peers: &Peers) -> usize {
+        let of_part = |part: &CidrPart| match part {
             CidrPart::Written(list) => list.blocks.len() + list.excepts.len(),
-            CidrPart::Group { group, .. } => self.cluster.groups[*group].cidrs.len(),
+            CidrPart::Group { group, except } => self.cluster.groups[*group].cidrs.len() * (1 + except.len()),
             CidrPart::Addresses(addresses) => addresses.len(),
         };
-        let total: usize = self.outside().flat_map(|(_, peers)| &peers.cidrs).map(blocks).sum();
-        sweep.reserve(total);
+        peers.cidrs.iter().map(of_part).sum()
+    }
+
+    /// Hands all prefixes to the sweep, those that DNS names lead to included.
+    pub(super) fn prefixes(&self, sweep: &mut Sweep, addresses_of: &dyn Fn(&str, bool) -> Vec<IpAddr>) {
+        sweep.reserve(self.outside().map(|(_, peers)| self.written(peers)).sum());
         for (mark, peers) in self.outside() {
             for part in &peers.cidrs {
                 match part {

@@ -15,7 +15,7 @@ pub use user_part::{NODE_FACT, SELECTED_KEYS_FACT};
 
 use crate::classes::ports::{PortClasses, PortMarks};
 use crate::classes::sweep::{MAX_MARKS, Sweep};
-use crate::classes::{Classes, Mark};
+use crate::classes::{Classes, MAX_MEMBERSHIPS, Mark};
 use crate::cluster::Cluster;
 use crate::identity::{Entry, Identities, IdentityLock, Kind, LockError};
 use crate::image::write::{ImageBytes, ImageWriter, Parts};
@@ -31,6 +31,9 @@ use weir_abi::Identity;
 use weir_abi::layout::{EndpointRecord, MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES};
 use weir_grammar::source::Sources;
 use weir_grammar::tree::ContainerPort;
+
+/// Prefixes of all rules, at most: their ranges would not fit an image.
+const MAX_PREFIXES: usize = 1 << 25;
 
 /// What the image is for, and its bounds.
 #[derive(Clone, Debug)]
@@ -104,6 +107,16 @@ pub enum CompileError {
         /// The limit.
         most: usize,
     },
+    /// Rules overlap so much that nobody could hold who is under which.
+    #[error(
+        "the rules overlap too much: counted for every rule that names them, there are more than {most} {what}"
+    )]
+    TooManyOverlaps {
+        /// What overlaps.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
     /// More than the image may weigh.
     #[error("the image would take {bytes} bytes, at most {most} are allowed")]
     TooLarge {
@@ -168,14 +181,18 @@ pub fn compile(
     on_stage(Stage::Classify);
     let ports = ports.classify();
     let most = MAX_PORT_CLASSES as usize - 1;
+    check_overlaps("ports", &ports.classes)?;
     check_classes("ports", ports.classes.len(), most)?;
     check_classes("sets of peers", peers.len(), MAX_MARKS)?;
+    check_classes("prefixes", peers.prefix_count(input.addresses_of), MAX_PREFIXES)?;
     let classes = classify(input, &identities, &peers);
+    check_overlaps("peers", &classes.classes)?;
     check_classes("peers", classes.classes.len(), MAX_PEER_CLASSES as usize)?;
 
     on_stage(Stage::Compact);
     let mut outcomes = Outcomes::default();
-    let (encoded, numbers) = compact(&under, &classes.classes, peers.len(), &ports, &mut outcomes)?;
+    let most = options.max_image_bytes;
+    let (encoded, numbers) = compact(&under, &classes.classes, peers.len(), &ports, &mut outcomes, most)?;
 
     on_stage(Stage::Write);
     let mut parts = Parts { ports: port_image::lay_out(&ports), ..Parts::default() };
@@ -211,6 +228,14 @@ pub fn compile(
 
 fn check_classes(what: &'static str, count: usize, most: usize) -> Result<(), CompileError> {
     if count > most { Err(CompileError::TooManyClasses { what, count, most }) } else { Ok(()) }
+}
+
+fn check_overlaps(what: &'static str, classes: &Classes) -> Result<(), CompileError> {
+    if classes.is_full() {
+        Err(CompileError::TooManyOverlaps { what, most: MAX_MEMBERSHIPS })
+    } else {
+        Ok(())
+    }
 }
 
 /// The label keys that any selector names.
@@ -365,6 +390,7 @@ fn compact(
     marks: usize,
     ports: &PortClasses,
     outcomes: &mut Outcomes,
+    most: usize,
 ) -> Result<(tables::EncodedTables, Vec<u32>), CompileError> {
     let peers = PeerMembers::new(classes, marks);
     let mut encoder = Encoder::new(classes.len());
@@ -372,11 +398,16 @@ fn compact(
     for rules in &under.rules {
         let table = tables::build(rules, &peers, ports, outcomes).map_err(|error| match error {
             TableError::Conflict(conflict) => CompileError::Conflict(conflict),
-            TableError::TooLarge { cells } => {
-                CompileError::TooLarge { bytes: cells * 4, most: MAX_IMAGE_BYTES }
+            TableError::TooLarge { cells } => CompileError::TooLarge { bytes: cells.saturating_mul(4), most },
+            TableError::TooManyOverlaps { most } => {
+                CompileError::TooManyOverlaps { what: "peers and ports", most }
             }
         })?;
         numbers.push(encoder.add(&table, outcomes));
+        // Here and not only at the end: every table may be as large as an image.
+        if encoder.bytes() > most {
+            return Err(CompileError::TooLarge { bytes: encoder.bytes(), most });
+        }
     }
     Ok((encoder.finish(), numbers))
 }

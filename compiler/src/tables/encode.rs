@@ -151,6 +151,19 @@ impl Encoder {
         place(self.out.tables.len() - 1)
     }
 
+    /// The size of the sections so far.
+    pub fn bytes(&self) -> usize {
+        let out = &self.out;
+        size_of_val(&*out.tables)
+            + size_of_val(&*out.peer_directories)
+            + size_of_val(&*out.peer_pages)
+            + size_of_val(&*out.column_maps)
+            + size_of_val(&*out.columns)
+            + size_of_val(&*out.row_directories)
+            + size_of_val(&*out.rows)
+            + size_of_val(&*out.dictionaries)
+    }
+
     /// The sections.
     pub fn finish(self) -> EncodedTables {
         self.out

@@ -42,10 +42,19 @@ pub enum TableError {
         /// Cells counted when it stopped.
         cells: usize,
     },
+    /// Rules meet in so many cells that adding them up would not end in reasonable time.
+    TooManyOverlaps {
+        /// The limit.
+        most: usize,
+    },
 }
 
 /// Cells of one table, at most: beyond this its rows alone would fill an image.
-const MAX_CELLS: usize = 1 << 27;
+const MAX_CELLS: usize = 1 << 26;
+/// Clauses of all columns of one table, at most, each counted for every column it covers.
+const MAX_COLUMN_CLAUSES: usize = 1 << 25;
+/// Clauses added to cells of one table, at most: some five seconds.
+const MAX_ADDITIONS: usize = 1 << 31;
 
 /// Builds one table.
 pub(crate) fn build(
@@ -54,7 +63,7 @@ pub(crate) fn build(
     ports: &PortClasses,
     outcomes: &mut Outcomes,
 ) -> Result<Table, TableError> {
-    let columns = columns(rules, ports);
+    let columns = columns(rules, ports)?;
     let mut table = Table { column_map: columns.map, ..Table::default() };
 
     // Row 0: a peer without marks meets only the clauses for anyone.
@@ -79,6 +88,7 @@ pub(crate) fn build(
     let mut dirty: Vec<u16> = Vec::new();
     table.row_ends.push(0);
     let mut signature = Vec::new();
+    let mut additions = 0usize;
     for class in touched.carriers() {
         touched.signature(peers.classes.marks(class), &mut signature);
         if let Some(&row) = signatures.get(&signature) {
@@ -87,6 +97,10 @@ pub(crate) fn build(
         }
         let row = u32::try_from(table.row_ends.len()).unwrap_or(u32::MAX);
         for &mark in &signature {
+            additions += touched.cells[mark as usize].len();
+            if additions > MAX_ADDITIONS {
+                return Err(TableError::TooManyOverlaps { most: MAX_ADDITIONS });
+            }
             for &(column, part) in &touched.cells[mark as usize] {
                 let at = usize::from(column);
                 if cells_of[at] != row {
@@ -203,14 +217,20 @@ struct Columns {
     clauses: Vec<Vec<(u32, bool)>>,
 }
 
-fn columns(rules: &TableRules, ports: &PortClasses) -> Columns {
+fn columns(rules: &TableRules, ports: &PortClasses) -> Result<Columns, TableError> {
+    let too_many = TableError::TooManyOverlaps { most: MAX_COLUMN_CLAUSES };
     let mut everywhere: Vec<(u32, bool)> = Vec::new();
     let mut by_class: FxHashMap<u32, Vec<(u32, bool)>> = FxHashMap::default();
+    let mut total = 0usize;
     for (place, clause) in (0u32..).zip(&rules.clauses) {
         match &clause.ports {
             ClausePorts::Everything => everywhere.push((place, false)),
             ClausePorts::Marks(marks) => {
                 for &(mark, exact) in marks {
+                    total += ports.of(mark).len();
+                    if total > MAX_COLUMN_CLAUSES {
+                        return Err(too_many);
+                    }
                     for &class in ports.of(mark) {
                         by_class.entry(class).or_default().push((place, exact));
                     }
@@ -229,12 +249,16 @@ fn columns(rules: &TableRules, ports: &PortClasses) -> Columns {
         let next = u16::try_from(columns.clauses.len()).unwrap_or(u16::MAX);
         let column = *known.entry(clauses.clone()).or_insert(next);
         if column == next {
+            total += everywhere.len();
+            if total > MAX_COLUMN_CLAUSES {
+                return Err(too_many);
+            }
             clauses.extend(&everywhere);
             columns.clauses.push(clauses);
         }
         columns.map[class as usize] = column;
     }
-    columns
+    Ok(columns)
 }
 
 /// Peer classes, and for each mark those that carry it.

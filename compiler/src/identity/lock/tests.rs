@@ -21,7 +21,11 @@ fn a_number_stays_with_its_set_while_others_come_and_go() {
     assert_eq!(give(&mut given, &["b", "c"]), [10, 11]);
     assert_eq!(give(&mut given, &["a", "c"]), [12, 11], "the new one takes the lowest never given");
     assert_eq!(give(&mut given, &["d"]), [13], "numbers of sets that are gone are not given away");
-    assert_eq!(give(&mut given, &["b", "a", "d", "c"]), [10, 12, 13, 11], "and those that come back have theirs");
+    assert_eq!(
+        give(&mut given, &["b", "a", "d", "c"]),
+        [10, 12, 13, 11],
+        "and those that come back have theirs"
+    );
 }
 
 #[test]
