@@ -34,7 +34,7 @@ fn fewer(scenario: &Scenario, gone: &[bool]) -> Scenario {
 }
 
 proptest! {
-    #![proptest_config(config(100))]
+    #![proptest_config(config(50))]
 
     #[test]
     fn numbers_stay_while_pods_come_and_go(scenario in scenario(), gone in prop::collection::vec(any::<bool>(), 6)) {

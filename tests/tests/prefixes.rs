@@ -18,7 +18,7 @@ use weir_compiler::classes::ports::PortMarks;
 use weir_compiler::classes::sweep::Sweep;
 use weir_compiler::image::write::{ImageBytes, ImageWriter, Parts};
 use weir_compiler::image::{ports, prefix_v4, prefix_v6};
-use weir_compiler::tables::{Encoder, Outcomes};
+use weir_compiler::tables::Encoder;
 use weir_tests::random::config;
 use weir_tests::world::World;
 
@@ -61,7 +61,6 @@ fn compiled(blocks: &[Block]) -> (ImageBytes, Classes) {
         v6: prefix_v6::lay_out(&v6),
         ports: ports::lay_out(&PortMarks::default().classify()),
         tables: Encoder::new(classes.len()).finish(),
-        outcomes: Outcomes::default().records,
         ..Parts::default()
     };
     (ImageWriter::default().finish(&parts, usize::MAX).unwrap(), classes)

@@ -51,7 +51,7 @@ fn kernel_part(bytes: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(config(100))]
+    #![proptest_config(config(50))]
 
     #[test]
     fn files_in_any_order_give_the_same_bytes(

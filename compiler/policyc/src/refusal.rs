@@ -1,10 +1,10 @@
 //! Why a set of valid policies has no image, told as findings.
 
-use std::collections::BTreeMap;
 use weir_compiler::cluster::Cluster;
 use weir_compiler::compile::CompileError;
+use weir_compiler::compile::cost::{Cost, costliest_by};
 use weir_compiler::identity::LockError;
-use weir_compiler::ir::{CidrPart, Peers, PolicySet, Ports, Requests, Rule};
+use weir_compiler::ir::{PolicySet, Requests, Rule};
 use weir_compiler::tables::Conflict;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 use weir_grammar::source::Sources;
@@ -35,26 +35,22 @@ impl Refused<'_> {
         let found = match error {
             CompileError::Lock(error) => return Ok(identity_lock(error, self.sources, self.lock)),
             CompileError::Conflict(conflict) => self.conflict(conflict),
-            CompileError::TooManyClasses { what: "ports", .. } => self.costliest(
-                Code::TooManyClasses,
-                message,
-                "port ranges and ICMP types",
-                |rule| match &rule.ports {
-                    Ports::Everything => 0,
-                    Ports::Any(matches) => matches.len(),
-                },
-            ),
+            CompileError::TooManyClasses { what: "ports", .. }
+            | CompileError::TooManyOverlaps { what: "ports", .. } => {
+                let what = "port ranges and ICMP types";
+                self.costliest(Code::TooManyClasses, message, what, |cost| cost.port_ranges)
+            }
             CompileError::TooManyClasses { .. } => {
-                self.costliest(Code::TooManyClasses, message, "peers", |rule| self.peers(rule))
+                let peers = |cost: &Cost| cost.prefixes.saturating_add(cost.rules);
+                self.costliest(Code::TooManyClasses, message, "prefixes and rules", peers)
+            }
+            CompileError::TooManyOverlaps { .. } => {
+                let what = "prefixes, rules and port ranges";
+                self.costliest(Code::TooManyClasses, message, what, Cost::total)
             }
             CompileError::TooLarge { .. } => {
-                let ports = |rule: &Rule| match &rule.ports {
-                    Ports::Everything => 1,
-                    Ports::Any(matches) => matches.len().max(1),
-                };
-                self.costliest(Code::ImageTooLarge, message, "peers times ports", |rule| {
-                    self.peers(rule).saturating_mul(ports(rule))
-                })
+                let what = "prefixes, rules and port ranges";
+                self.costliest(Code::ImageTooLarge, message, what, Cost::total)
             }
             _ => None,
         };
@@ -80,23 +76,11 @@ impl Refused<'_> {
         code: Code,
         message: String,
         what: &str,
-        cost: impl Fn(&Rule) -> usize,
+        by: impl Fn(&Cost) -> usize,
     ) -> Option<Diagnostic> {
-        let mut costs: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut shared: BTreeMap<(usize, usize), ()> = BTreeMap::new();
-        for rule in &self.set.rules {
-            // Rules split from one element share their peers; ports differ.
-            let is_new = shared.insert((rule.policy, rule.peers), ()).is_none();
-            if is_new || !matches!(rule.ports, Ports::Everything) {
-                *costs.entry(rule.policy).or_default() += cost(rule);
-            }
-        }
-        let mut costs: Vec<(usize, usize)> = costs.into_iter().map(|(policy, cost)| (cost, policy)).collect();
-        costs.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        let named: Vec<_> = costs
-            .iter()
-            .take(NAMED)
-            .filter_map(|&(cost, place)| Some((cost, self.set.policies.get(place)?)))
+        let named: Vec<_> = costliest_by(self.set, self.cluster, NAMED, &by)
+            .into_iter()
+            .filter_map(|(place, cost)| Some((by(&cost), self.set.policies.get(place)?)))
             .collect();
         let (cost, worst) = named.first()?;
         let mut finding =
@@ -110,27 +94,10 @@ impl Refused<'_> {
         Some(finding)
     }
 
-    fn peers(&self, rule: &Rule) -> usize {
-        let Some(peers) = self.set.peers.get(rule.peers) else { return 0 };
-        prefixes(peers, self.cluster) + peers.selectors.len() + peers.fqdns.len()
-    }
-
     fn object(&self, rule: &Rule) -> Option<String> {
         let policy = self.set.policies.get(rule.policy)?;
         Some(format!("{} {}", policy.kind.as_str(), policy.qualified_name()))
     }
-}
-
-/// The prefixes that peers are written with.
-pub(crate) fn prefixes(peers: &Peers, cluster: &Cluster) -> usize {
-    let of_part = |part: &CidrPart| match part {
-        CidrPart::Written(list) => list.blocks.len() + list.excepts.len(),
-        CidrPart::Group { group, except } => {
-            cluster.groups.get(*group).map_or(0, |group| group.cidrs.len()) + except.len()
-        }
-        CidrPart::Addresses(addresses) => addresses.len(),
-    };
-    peers.cidrs.iter().map(of_part).sum()
 }
 
 const fn kind(rule: &Rule) -> &'static str {

@@ -18,7 +18,7 @@ pub type Mark = u32;
 /// Marks of all classes of one image, at most: what is kept for each of them takes about twenty bytes
 /// until the image is written. Rules that each make an exception of their own to a common prefix come
 /// to as many as the square of their number.
-pub const MAX_MEMBERSHIPS: usize = 1 << 26;
+pub const MAX_MEMBERSHIPS: usize = 1 << 25;
 
 /// Sets of marks, each with a number in the order of first sight. Number 0 is the empty set.
 ///
@@ -124,6 +124,8 @@ impl Classes {
 pub(crate) struct Active {
     counts: Vec<i32>,
     words: Vec<u64>,
+    /// Which words have any mark: of tens of thousands of marks a few may be in force.
+    summary: Vec<u64>,
     len: usize,
     hash: u64,
     /// Classes met so far, where one word holds all marks.
@@ -135,6 +137,7 @@ impl Active {
         Active {
             counts: vec![0; marks],
             words: vec![0; marks.div_ceil(64)],
+            summary: vec![0; marks.div_ceil(64 * 64)],
             len: 0,
             hash: 0,
             by_word: FxHashMap::default(),
@@ -148,7 +151,10 @@ impl Active {
         self.counts[at] += by;
         let after = self.counts[at] > 0;
         if before != after {
-            self.words[at / 64] ^= 1 << (at % 64);
+            let word = at / 64;
+            self.words[word] ^= 1 << (at % 64);
+            let any = u64::from(self.words[word] != 0) << (word % 64);
+            self.summary[word / 64] = self.summary[word / 64] & !(1 << (word % 64)) | any;
             if after {
                 self.len += 1;
                 self.hash = self.hash.wrapping_add(mark_hash(mark));
@@ -172,15 +178,18 @@ impl Active {
     }
 
     fn marks(&self) -> impl Iterator<Item = Mark> {
-        (0u32..).zip(&self.words).flat_map(|(word, &bits)| {
-            let mut bits = bits;
-            std::iter::from_fn(move || {
-                let bit = (bits != 0).then(|| bits.trailing_zeros())?;
-                bits &= bits - 1;
-                Some(word * 64 + bit)
-            })
-        })
+        let words = (0u32..).zip(&self.summary).flat_map(|(at, &word)| bits(at, word));
+        words.flat_map(|word| bits(word, self.words[word as usize]))
     }
+}
+
+/// The places of the bits that are set in the word at a place.
+fn bits(at: u32, mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(at * 64 + bit)
+    })
 }
 
 #[cfg(test)]

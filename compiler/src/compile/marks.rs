@@ -3,6 +3,7 @@
 //! Peers that come out the same share a mark. Prefixes are only collected here; the sweep makes
 //! ranges of them.
 
+use super::cost::prefixes;
 use crate::classes::Mark;
 use crate::classes::sweep::Sweep;
 use crate::cluster::Cluster;
@@ -194,26 +195,27 @@ impl<'a> PeerMarks<'a> {
             .filter_map(move |(mark, meaning)| Some((mark, &set.peers[meaning.outside?])))
     }
 
-    /// How many prefixes there are, those that DNS names lead to included; exceptions count too.
+    /// How many prefixes the sweep may get at most, those that DNS names lead to included.
     pub(super) fn prefix_count(&self, addresses_of: &dyn Fn(&str, bool) -> Vec<IpAddr>) -> usize {
-        let named = |peers: &Peers| -> usize {
-            peers.fqdns.iter().map(|fqdn| addresses_of(&fqdn.text, fqdn.is_pattern).len()).sum()
-        };
-        self.outside().map(|(_, peers)| self.written(peers) + named(peers)).sum()
-    }
-
-    fn written(&self, peers: &Peers) -> usize {
-        let of_part = |part: &CidrPart| match part {
+        let part = |part: &CidrPart| match part {
             CidrPart::Written(list) => list.blocks.len() + list.excepts.len(),
-            CidrPart::Group { group, except } => self.cluster.groups[*group].cidrs.len() * (1 + except.len()),
+            // Each of the group's prefixes may have each of the exceptions in it.
+            CidrPart::Group { group, except } => {
+                self.cluster.groups[*group].cidrs.len().saturating_mul(1 + except.len())
+            }
             CidrPart::Addresses(addresses) => addresses.len(),
         };
-        peers.cidrs.iter().map(of_part).sum()
+        self.outside()
+            .flat_map(|(_, peers)| {
+                let named = peers.fqdns.iter().map(|fqdn| addresses_of(&fqdn.text, fqdn.is_pattern).len());
+                peers.cidrs.iter().map(part).chain(named)
+            })
+            .fold(0, usize::saturating_add)
     }
 
     /// Hands all prefixes to the sweep, those that DNS names lead to included.
     pub(super) fn prefixes(&self, sweep: &mut Sweep, addresses_of: &dyn Fn(&str, bool) -> Vec<IpAddr>) {
-        sweep.reserve(self.outside().map(|(_, peers)| self.written(peers)).sum());
+        sweep.reserve(self.outside().map(|(_, peers)| prefixes(peers, self.cluster)).sum());
         for (mark, peers) in self.outside() {
             for part in &peers.cidrs {
                 match part {

@@ -7,6 +7,7 @@
 //! An image for one node has the policy of that node's endpoints only; without a node it has
 //! everyone's. Each step goes by place in sorted vectors, so the same inputs give the same bytes.
 
+pub mod cost;
 mod marks;
 mod rules;
 mod user_part;
@@ -403,11 +404,8 @@ fn compact(
                 CompileError::TooManyOverlaps { what: "peers and ports", most }
             }
         })?;
-        numbers.push(encoder.add(&table, outcomes));
-        // Here and not only at the end: every table may be as large as an image.
-        if encoder.bytes() > most {
-            return Err(CompileError::TooLarge { bytes: encoder.bytes(), most });
-        }
+        let number = encoder.add(&table, outcomes, most);
+        numbers.push(number.map_err(|bytes| CompileError::TooLarge { bytes, most })?);
     }
     Ok((encoder.finish(), numbers))
 }

@@ -48,8 +48,13 @@ struct PackedRows {
     count: usize,
 }
 
-/// The distinct rows, and the new number of each of the table's rows.
-fn pack(table: &Table, columns: &[ColumnRecord], row_words: usize) -> (PackedRows, Vec<u32>) {
+/// The distinct rows, and the new number of each of the table's rows; their size, if it is above `most`.
+fn pack(
+    table: &Table,
+    columns: &[ColumnRecord],
+    row_words: usize,
+    most: usize,
+) -> Result<(PackedRows, Vec<u32>), usize> {
     let mut known: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
     let mut rows = PackedRows::default();
     let mut renumbered = Vec::with_capacity(table.row_ends.len());
@@ -70,8 +75,13 @@ fn pack(table: &Table, columns: &[ColumnRecord], row_words: usize) -> (PackedRow
             number
         });
         renumbered.push(number);
+        // Rows as many as this are stored whole, so they will not shrink.
+        let bytes = rows.words.len() * 4;
+        if bytes > most.max(MAX_CUT_BYTES) {
+            return Err(bytes);
+        }
     }
-    (rows, renumbered)
+    Ok((rows, renumbered))
 }
 
 /// Rows cut into pages.
@@ -128,10 +138,14 @@ impl Encoder {
     }
 
     /// Packs a table and gives its number.
-    pub(crate) fn add(&mut self, table: &Table, outcomes: &Outcomes) -> u32 {
+    ///
+    /// # Errors
+    /// The size of all tables as far as counted, if it is above `most`. Every table may be as large as
+    /// an image, so this cannot wait for the end.
+    pub(crate) fn add(&mut self, table: &Table, outcomes: &Outcomes, most: usize) -> Result<u32, usize> {
         let columns = self.out.columns.len();
         let row_words = self.columns(&table.dictionaries, outcomes);
-        let (rows, renumbered) = pack(table, &self.out.columns[columns..], row_words);
+        let (rows, renumbered) = pack(table, &self.out.columns[columns..], row_words, most)?;
         let mut record = TableRecord {
             peer_directory: self.peers(&table.rows, &renumbered),
             column_map: self.column_map(&table.column_map),
@@ -148,11 +162,12 @@ impl Encoder {
             column.word = u16::try_from(word % page_words).unwrap_or(u16::MAX);
         }
         self.out.tables.push(record);
-        place(self.out.tables.len() - 1)
+        let bytes = self.bytes();
+        if bytes > most { Err(bytes) } else { Ok(place(self.out.tables.len() - 1)) }
     }
 
     /// The size of the sections so far.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let out = &self.out;
         size_of_val(&*out.tables)
             + size_of_val(&*out.peer_directories)

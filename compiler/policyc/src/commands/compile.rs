@@ -5,7 +5,6 @@ use crate::args::{CompileArgs, Format};
 use crate::images;
 use crate::output::{Out, Terminal};
 use crate::project::{Project, addresses_of};
-use crate::refusal;
 use crate::render::json;
 use crate::render::visible::visible;
 use crate::sections::{self, grouped};
@@ -15,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 use weir_abi::Image;
+use weir_compiler::compile::cost::prefixes;
 use weir_compiler::compile::{self, Contents};
 
 /// The command.
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Out
     stages.finish();
     project.tell(terminal, true);
     let image = Image::open(compiled.bytes.as_bytes())?;
-    let written = project.set.peers.iter().map(|peers| refusal::prefixes(peers, &project.cluster)).sum();
+    let written = project.set.peers.iter().map(|peers| prefixes(peers, &project.cluster)).sum();
     let summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
     match args.format {
         Format::Text => Out::print(summary.text())?,
