@@ -275,8 +275,8 @@ proptest! {
             for (net, hosts) in rule {
                 // Exceptions lie within their block, or the policy is refused.
                 let within = |host: &u128| match net {
-                    IpNet::V4(net) => v4(net.network().to_bits() | *host as u32 & net.hostmask().to_bits(), 32 - (net.prefix_len() < 30) as u8),
-                    IpNet::V6(net) => v6(net.network().to_bits() | *host & net.hostmask().to_bits(), 128 - (net.prefix_len() < 120) as u8),
+                    IpNet::V4(net) => v4(net.network().to_bits() | *host as u32 & net.hostmask().to_bits(), 32 - u8::from(net.prefix_len() < 30)),
+                    IpNet::V6(net) => v6(net.network().to_bits() | *host & net.hostmask().to_bits(), 128 - u8::from(net.prefix_len() < 120)),
                 };
                 let except: Vec<IpNet> = hosts.iter().map(within).collect();
                 let listed: Vec<String> = except.iter().map(|net| format!("\"{net}\"")).collect();
