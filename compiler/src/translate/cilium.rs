@@ -3,6 +3,8 @@
 use super::{Element, Translation, scope};
 use crate::ir::{Direction, Effect, Peers, PortMatch, Ports, Requests, Subject, protocol};
 use weir_abi::{Part, RulePath, RuleSection};
+use weir_grammar::diagnostic::{Code, Diagnostic};
+use weir_grammar::span::Span;
 use weir_grammar::tree::{
     CiliumPolicy, IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol, RequestRules, Rule, Spec,
     SpecPlace, TlsContext,
@@ -28,7 +30,14 @@ impl Translation<'_> {
     fn spec(&mut self, spec: Spec, namespace: Option<&str>) {
         let place = match spec.place {
             SpecPlace::Spec => None,
-            SpecPlace::Specs(place) => u16::try_from(place).ok(),
+            SpecPlace::Specs(place) => {
+                let told_apart = u16::try_from(place).ok().filter(|&place| place < RulePath::MAX_SPECS);
+                if told_apart.is_none() {
+                    self.too_many(spec.span, "specs", usize::from(RulePath::MAX_SPECS));
+                    return;
+                }
+                told_apart
+            }
         };
         let subject_span = match &spec.subject {
             weir_grammar::tree::Subject::Nodes(selector)
@@ -73,7 +82,12 @@ impl Translation<'_> {
                     peers: self.peers(peers),
                 };
                 if has_ports {
-                    for (list_place, list) in (0..).zip(rule.ports.into_iter().flatten()) {
+                    let lists = rule.ports.unwrap_or_default();
+                    if lists.len() > usize::from(u16::MAX) {
+                        self.too_many(rule.span, "toPorts", usize::from(u16::MAX));
+                        continue;
+                    }
+                    for (list_place, list) in (0..).zip(lists) {
                         let span = list.span;
                         let (ports, requests, tls) = port_list(list);
                         self.rule(&element, Part::Ports(list_place), span, ports, requests);
@@ -89,6 +103,14 @@ impl Translation<'_> {
                 }
             }
         }
+    }
+
+    /// Rules are named by their place, and places have a size in the image.
+    fn too_many(&mut self, span: Span, list: &str, most: usize) {
+        let message = format!("`{list}` has more than {most} elements");
+        let help = "write the rest as another policy; the effect is the same";
+        self.diagnostics
+            .push(Diagnostic::new(Code::TooMany, span, message).labelled("one too many").help(help));
     }
 
     fn peers_of(
