@@ -1,7 +1,7 @@
 //! No limit is silent: what does not fit is refused, and hostile sets of policies end soon, in a
 //! refusal or in an image, within bounded memory.
 //!
-//! Sizes and times in a release build are in the comments; here everything is only held to be bounded.
+//! Figures in comments: time to compile and memory of the whole process, release build, two-core machine.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -72,6 +72,7 @@ fn an_image_above_its_limit_is_refused_and_one_at_it_is_not() {
 }
 
 /// 22,000 ports of three protocols are 66,000 classes, more than a table has columns.
+/// 20 to 28 ms, 25 MB.
 #[test]
 fn more_ports_than_an_image_can_tell_apart_are_refused() {
     let lists = |count: u32| {
@@ -93,6 +94,7 @@ fn more_ports_than_an_image_can_tell_apart_are_refused() {
 }
 
 /// Each rule leaves out an address of its own, so 10,000 rules make as many sets of 9,999.
+/// Refused after 0.2 s at 150 MB; 1,000 such rules take 19 ms.
 #[test]
 fn exceptions_from_everything_are_refused_when_they_are_too_many() {
     let rules = |count| {
@@ -108,6 +110,7 @@ fn exceptions_from_everything_are_refused_when_they_are_too_many() {
 }
 
 /// The same with ports, where all rules but one cover each of them.
+/// Refused after 0.6 s at 310 MB; 1,000 such rules take 29 ms.
 #[test]
 fn overlapping_port_ranges_are_refused_when_they_are_too_many() {
     let rules = |count: u32| {
@@ -123,6 +126,7 @@ fn overlapping_port_ranges_are_refused_when_they_are_too_many() {
 }
 
 /// Rules for every port beside rules for single ones: each column holds all of the former.
+/// Refused after 0.15 s at 280 MB.
 #[test]
 fn rules_that_meet_in_too_many_cells_are_refused() {
     let rules = |wide: u32, narrow: u32| {
@@ -135,6 +139,7 @@ fn rules_that_meet_in_too_many_cells_are_refused() {
     compiled(&rules(300, 300)).unwrap();
 }
 
+/// 12 ms, 15 MB.
 #[test]
 fn thousands_of_ports_and_overlapping_prefixes_fit() {
     let compiled = compiled(&world((0..4000).map(|at| {
@@ -146,6 +151,7 @@ fn thousands_of_ports_and_overlapping_prefixes_fit() {
     assert!(compiled.bytes.as_bytes().len() < 64 << 20, "{:?}", compiled.contents);
 }
 
+/// 41 ms, 37 MB, most of it the manifest.
 #[test]
 fn twenty_thousand_rules_on_one_subject_fit() {
     let compiled = compiled(&world(
@@ -157,6 +163,7 @@ fn twenty_thousand_rules_on_one_subject_fit() {
 }
 
 /// Thousands of rules that hold everywhere, and a list that cuts the space up below them.
+/// 10 ms; a set compared at every end of every range took sixty times as long.
 #[test]
 fn a_long_list_under_many_wide_rules_fits() {
     let compiled = compiled(&world((0..3001).map(|at| {
@@ -171,6 +178,7 @@ fn a_long_list_under_many_wide_rules_fits() {
 }
 
 /// As many subjects as rules, and everybody is under all of them.
+/// 14 ms.
 #[test]
 fn many_endpoints_under_many_rules_fit() {
     let mut text = String::new();

@@ -53,8 +53,8 @@ pub enum TableError {
 const MAX_CELLS: usize = 1 << 26;
 /// Clauses of all columns of one table, at most, each counted for every column it covers.
 const MAX_COLUMN_CLAUSES: usize = 1 << 25;
-/// Clauses added to cells of one table, at most: some five seconds.
-const MAX_ADDITIONS: usize = 1 << 31;
+/// Clauses added to cells of one table, at most: some seven seconds.
+const MAX_ADDITIONS: usize = 1 << 30;
 
 /// Builds one table.
 pub(crate) fn build(
