@@ -82,6 +82,8 @@ pub(crate) fn build(
 
     let touched = Touched::new(rules, &columns.clauses, peers);
     let mut codes = vec![Codes::default(); count];
+    // Neighbouring classes mostly differ in a column or two; what a cell was and its code are kept.
+    let mut known: Vec<(Cell, u32)> = base.iter().map(|cell| (cell.clone(), 0)).collect();
     let mut signatures: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
     let mut cells = base.clone();
     let mut cells_of = vec![0u32; count];
@@ -113,8 +115,12 @@ pub(crate) fn build(
         }
         for column in dirty.drain(..) {
             let at = usize::from(column);
-            let outcome = outcomes.of(&cells[at], rules).map_err(TableError::Conflict)?;
-            let code = codes[at].of(outcome, &mut table.dictionaries[at]);
+            if known[at].0 != cells[at] {
+                let outcome = outcomes.of(&cells[at], rules).map_err(TableError::Conflict)?;
+                known[at].0.reset(&cells[at]);
+                known[at].1 = codes[at].of(outcome, &mut table.dictionaries[at]);
+            }
+            let code = known[at].1;
             if code != 0 {
                 table.cells.push((column, code));
             }
