@@ -124,7 +124,8 @@ impl Classes {
 pub(crate) struct Active {
     counts: Vec<i32>,
     words: Vec<u64>,
-    /// Which words have any mark: of tens of thousands of marks a few may be in force.
+    /// Which words have any mark: of tens of thousands of marks a few may be in force. A word that is
+    /// alone always counts.
     summary: Vec<u64>,
     len: usize,
     hash: u64,
@@ -137,7 +138,7 @@ impl Active {
         Active {
             counts: vec![0; marks],
             words: vec![0; marks.div_ceil(64)],
-            summary: vec![0; marks.div_ceil(64 * 64)],
+            summary: vec![u64::from(marks <= 64); marks.div_ceil(64 * 64)],
             len: 0,
             hash: 0,
             by_word: FxHashMap::default(),
@@ -153,8 +154,10 @@ impl Active {
         if before != after {
             let word = at / 64;
             self.words[word] ^= 1 << (at % 64);
-            let any = u64::from(self.words[word] != 0) << (word % 64);
-            self.summary[word / 64] = self.summary[word / 64] & !(1 << (word % 64)) | any;
+            if self.words.len() > 1 {
+                let any = u64::from(self.words[word] != 0) << (word % 64);
+                self.summary[word / 64] = self.summary[word / 64] & !(1 << (word % 64)) | any;
+            }
             if after {
                 self.len += 1;
                 self.hash = self.hash.wrapping_add(mark_hash(mark));

@@ -170,7 +170,7 @@ impl Ways {
         Ways { classes: vec![Self::UNKNOWN], ..Ways::default() }
     }
 
-    fn into(&mut self, way: u32, mark: Mark, by: i32) -> u32 {
+    fn within(&mut self, way: u32, mark: Mark, by: i32) -> u32 {
         let next = u32::try_from(self.classes.len()).unwrap_or(Self::UNKNOWN);
         let number = *self.known.entry((way, mark, by > 0)).or_insert(next);
         if number == next {
@@ -187,10 +187,24 @@ fn ranges<A: Copy + Ord + Default>(
     classes: &mut Classes,
     after: impl Fn(A) -> Option<A>,
 ) -> Vec<Range<A>> {
-    let mut sweeping = Sweeping {
+    // One word of marks is as quick to look up as a way.
+    if marks <= u64::BITS as usize {
+        pass::<A, false>(prefixes, marks, base, classes, after)
+    } else {
+        pass::<A, true>(prefixes, marks, base, classes, after)
+    }
+}
+
+fn pass<A: Copy + Ord + Default, const WAYS: bool>(
+    prefixes: impl ExactSizeIterator<Item = Prefix<A>>,
+    marks: usize,
+    base: &[Mark],
+    classes: &mut Classes,
+    after: impl Fn(A) -> Option<A>,
+) -> Vec<Range<A>> {
+    let mut sweeping = Sweeping::<A, WAYS> {
         active: Active::new(marks),
-        // One word of marks is as quick to look up as a way.
-        ways: (marks > u64::BITS as usize).then(Ways::new),
+        ways: Ways::new(),
         way: Ways::OUTSIDE,
         classes,
         start: A::default(),
@@ -204,13 +218,15 @@ fn ranges<A: Copy + Ord + Default>(
         while let Some((ended, around)) = open.pop_if(|(open, _)| open.last < prefix.first) {
             sweeping.end(&ended, around, &after);
         }
-        sweeping.advance(prefix.first);
+        if prefix.first > sweeping.start {
+            sweeping.advance(prefix.first);
+            if sweeping.classes.is_full() {
+                // There will be no image; the rest would cost time and memory for nothing.
+                return Vec::new();
+            }
+        }
         let around = sweeping.begin(&prefix);
         open.push((prefix, around));
-        if sweeping.classes.is_full() {
-            // There will be no image; the rest would cost time and memory for nothing.
-            return Vec::new();
-        }
     }
     while let Some((ended, around)) = open.pop() {
         if after(ended.last).is_none() {
@@ -224,17 +240,17 @@ fn ranges<A: Copy + Ord + Default>(
     sweeping.ranges
 }
 
-struct Sweeping<'c, A> {
+struct Sweeping<'c, A, const WAYS: bool> {
     active: Active,
-    /// Kept where there are many marks.
-    ways: Option<Ways>,
+    /// Kept if `WAYS`.
+    ways: Ways,
     way: u32,
     classes: &'c mut Classes,
     start: A,
     ranges: Vec<Range<A>>,
 }
 
-impl<A: Copy + Ord> Sweeping<'_, A> {
+impl<A: Copy + Ord, const WAYS: bool> Sweeping<'_, A, WAYS> {
     /// The set of marks changes at `to`.
     fn advance(&mut self, to: A) {
         if to > self.start {
@@ -247,8 +263,8 @@ impl<A: Copy + Ord> Sweeping<'_, A> {
     fn begin(&mut self, prefix: &Prefix<A>) -> u32 {
         self.active.change(prefix.mark, prefix.by);
         let around = self.way;
-        if let Some(ways) = &mut self.ways {
-            self.way = ways.into(around, prefix.mark, prefix.by);
+        if WAYS {
+            self.way = self.ways.within(around, prefix.mark, prefix.by);
         }
         around
     }
@@ -258,11 +274,16 @@ impl<A: Copy + Ord> Sweeping<'_, A> {
             self.advance(next);
         }
         self.active.change(prefix.mark, -prefix.by);
-        self.way = around;
+        if WAYS {
+            self.way = around;
+        }
     }
 
     fn class(&mut self) -> u32 {
-        let Some(ways) = &mut self.ways else { return self.active.class(self.classes) };
+        if !WAYS {
+            return self.active.class(self.classes);
+        }
+        let ways = &mut self.ways;
         let known = &mut ways.classes[self.way as usize];
         if *known == Ways::UNKNOWN {
             *known = self.active.class(self.classes);
