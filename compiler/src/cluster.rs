@@ -4,7 +4,8 @@
 //! hold no addresses. Not here: policies, identities' numbers.
 
 use crate::labels::{
-    CLUSTER, CLUSTER_NAME, Label, Labels, NAMESPACE_LABELS, NAMESPACE_NAME, POD_NAMESPACE, SERVICE_ACCOUNT,
+    CLUSTER, CLUSTER_NAME, DERIVED, Label, Labels, NAMESPACE_LABELS, NAMESPACE_NAME, POD_NAMESPACE,
+    SERVICE_ACCOUNT,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeMap;
@@ -156,7 +157,9 @@ impl Cluster {
         ];
         let of_namespace = self.namespaces.get(namespace).map_or(&[][..], Vec::as_slice);
         labels.extend(k8s_labels(of_namespace));
-        labels.extend(k8s_labels(&pod.meta.labels));
+        // What is derived from other objects cannot be claimed by a label of one's own; Cilium drops
+        // such labels too.
+        labels.extend(k8s_labels(&pod.meta.labels).filter(|label| !label.key.starts_with(DERIVED)));
         Labels::new(labels)
     }
 

@@ -15,7 +15,7 @@ use crate::ir::Direction;
 use crate::requests::{Asked, Matcher};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::OnceCell;
-use weir_abi::{Action, Identity, Image, Outcome, PeerClass, Reason, RequestKind};
+use weir_abi::{Action, Identity, Image, Outcome, PeerClass, Reason, RequestKind, Table};
 
 /// An image and the cluster whose flows it judges.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl<'a> Interpreter<'a> {
         let selected: FxHashSet<String> =
             image.fact(SELECTED_KEYS_FACT).unwrap_or_default().lines().map(str::to_owned).collect();
         let node = |own| {
-            let labels = move |node| cluster.node_labels(node, own).canonical();
+            let labels = move |node| identity::node_text(cluster, node, own);
             cluster.nodes.iter().map(|node| find(&labels(node))).collect()
         };
         Interpreter {
@@ -84,10 +84,10 @@ impl<'a> Interpreter<'a> {
     }
 
     /// The classes of a peer: its own, and for an address outside those of its names.
-    fn classes(&self, peer: Party, home: Option<usize>, flow: &Flow) -> Vec<PeerClass> {
+    /// `None` for a pod or node that the image does not know.
+    fn classes(&self, peer: Party, home: Option<usize>, flow: &Flow) -> Option<Vec<PeerClass>> {
         let Party::Outside(address) = peer else {
-            let endpoint = self.image.endpoint(self.identity(peer, home));
-            return vec![endpoint.map(|endpoint| endpoint.class).unwrap_or_default()];
+            return Some(vec![self.image.endpoint(self.identity(peer, home))?.class]);
         };
         let mut classes = vec![self.image.address_class(address)];
         if peer == flow.destination {
@@ -96,7 +96,7 @@ impl<'a> Interpreter<'a> {
                 classes.extend(selecting.map(|&(_, class)| class));
             }
         }
-        classes
+        Some(classes)
     }
 
     /// The rules of a request set that admit what is asked.
@@ -136,9 +136,7 @@ impl<'a> Interpreter<'a> {
         let free = winners().filter_map(|winner| winner.requests).any(|(kind, set)| {
             self.image.request_set(set).is_some_and(|set| set.wildcard)
                 || outcomes.iter().any(|outcome| match kind {
-                    RequestKind::Http | RequestKind::Tls => {
-                        (outcome.action, outcome.reason) == (Action::Allow, Reason::AllowedByRule)
-                    }
+                    RequestKind::Http | RequestKind::Tls => outcome.plain,
                     RequestKind::Dns => outcome.exact_port,
                 })
         });
@@ -164,9 +162,15 @@ impl Engine for Interpreter<'_> {
             Direction::Egress => endpoint.egress,
         };
         let port = self.image.port_class(flow.protocol, flow.port);
+        if table == Table::NO_POLICY {
+            return Side::NO_POLICY;
+        }
+        // Where policy applies, a peer that the image does not know could be one that it denies.
+        let Some(classes) = self.classes(peer, home, flow) else {
+            return self.combine(&[Outcome::UNKNOWN], flow.asked());
+        };
         let verdicts = self.image.verdicts(table, port);
-        let outcomes: Vec<Outcome> =
-            self.classes(peer, home, flow).into_iter().map(|class| verdicts.of(class)).collect();
+        let outcomes: Vec<Outcome> = classes.into_iter().map(|class| verdicts.of(class)).collect();
         self.combine(&outcomes, flow.asked())
     }
 }

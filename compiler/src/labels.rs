@@ -17,6 +17,8 @@ pub const CLUSTER: &str = "io.cilium.k8s.policy.cluster";
 /// The one cluster there is.
 pub const CLUSTER_NAME: &str = "default";
 
+/// Keys that are derived from a pod's surroundings begin with this.
+pub const DERIVED: &str = "io.cilium.k8s.";
 /// The name of a pod's namespace, as a label of that namespace.
 pub const NAMESPACE_NAME: &str = "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name";
 

@@ -213,8 +213,11 @@ impl Matcher {
     pub fn from_image(rule: &RequestRule<'_>, secrets: &Secrets) -> Option<Self> {
         match (rule.kind()?, rule.dns()) {
             (RequestKind::Http, _) => Some(Matcher::http(&HttpParts::from_image(rule), secrets)),
-            (RequestKind::Dns, Some((text, is_pattern))) => Some(Matcher::dns(text, is_pattern)),
-            (RequestKind::Dns, None) | (RequestKind::Tls, _) => None,
+            (RequestKind::Dns, dns) => {
+                let (text, is_pattern) = dns.unwrap_or_default();
+                Some(Matcher::dns(text, is_pattern))
+            }
+            (RequestKind::Tls, _) => None,
         }
     }
 

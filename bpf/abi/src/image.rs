@@ -3,8 +3,8 @@
 use crate::identity::Identity;
 use crate::layout::{
     Action, ColumnRecord, EXACT_PORT, EndpointRecord, FactRecord, FqdnRecord, Header, HeaderRecord, INDIRECT,
-    IdentityRecord, NO_RULE, OutcomeRecord, PEER_PAGE, PORT_DIRECTORY, PORT_PAGE, PlaceRecord, PolicyRecord,
-    Reason, RequestKind, RequestRuleRecord, RequestSetRecord, RuleRecord, TableRecord,
+    IdentityRecord, NO_RULE, OutcomeRecord, PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, PlaceRecord,
+    PolicyRecord, Reason, RequestKind, RequestRuleRecord, RequestSetRecord, RuleRecord, TableRecord,
 };
 use crate::prefix::{V4Table, V6Table};
 use core::net::IpAddr;
@@ -53,6 +53,8 @@ pub struct Outcome {
     pub requests: Option<(RequestKind, u32)>,
     /// Whether a plain rule for exactly this port admits the traffic.
     pub exact_port: bool,
+    /// Whether any plain rule does.
+    pub plain: bool,
 }
 
 impl Outcome {
@@ -63,6 +65,7 @@ impl Outcome {
         rule: None,
         requests: None,
         exact_port: false,
+        plain: false,
     };
 
     /// What is said of an endpoint or index that the image does not hold: closed.
@@ -72,6 +75,7 @@ impl Outcome {
         rule: None,
         requests: None,
         exact_port: false,
+        plain: false,
     };
 }
 
@@ -209,7 +213,8 @@ impl<'a> Image<'a> {
             }
         };
         let reason = Reason::from_u8(record.reason)?;
-        Some(Outcome { action, reason, rule, requests, exact_port: record.flags & EXACT_PORT != 0 })
+        let (exact_port, plain) = (record.flags & EXACT_PORT != 0, record.flags & PLAIN != 0);
+        Some(Outcome { action, reason, rule, requests, exact_port, plain })
     }
 }
 

@@ -230,7 +230,7 @@ records! {
         reason: u8,
         /// [`RequestKind`] of a redirect, else 0.
         requests: u8,
-        /// [`EXACT_PORT`] or 0.
+        /// [`EXACT_PORT`] and [`PLAIN`].
         flags: u8,
         /// Of a redirect the request set, which names the rule; else the rule that decided, for
         /// default deny the first that isolates, [`NO_RULE`] if none.
@@ -359,6 +359,8 @@ pub const NO_RULE: u32 = u32::MAX;
 /// [`OutcomeRecord::flags`]: a plain rule for exactly this port admits the traffic, which makes it a
 /// wildcard for DNS requests too.
 pub const EXACT_PORT: u8 = 1;
+/// [`OutcomeRecord::flags`]: a plain rule admits the traffic, which makes it a wildcard for HTTP requests.
+pub const PLAIN: u8 = 2;
 
 /// What a packet of a new connection meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

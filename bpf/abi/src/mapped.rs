@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "mapping a file is the one thing here that safe Rust cannot express")]
 
 use crate::image::Image;
+use crate::layout::MAX_IMAGE_BYTES;
 use crate::open::ImageError;
 use memmap2::{Mmap, MmapMut};
 use std::fs::File;
@@ -43,6 +44,9 @@ impl MappedImage {
     pub fn load(path: &Path) -> io::Result<MappedImage> {
         let mut file = File::open(path)?;
         let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if len > MAX_IMAGE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than any image"));
+        }
         let mut bytes = Self::memory(len)?;
         file.read_exact(&mut bytes)?;
         Ok(MappedImage { bytes: Bytes::Copy(bytes) })

@@ -7,9 +7,9 @@
 use crate::ABI_VERSION;
 use crate::image::Image;
 use crate::layout::{
-    Action, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC, MAX_IMAGE_BYTES,
-    MAX_PEER_CLASSES, MAX_PORT_CLASSES, NO_RULE, PEER_PAGE, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind,
-    SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text, V4_NARROW, V4_WIDE, V6_BLOCK,
+    Action, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC, MAX_IMAGE_BYTES,
+    MAX_PEER_CLASSES, MAX_PORT_CLASSES, NO_RULE, PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason,
+    RequestKind, SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text, V4_NARROW, V4_WIDE, V6_BLOCK,
 };
 use crate::prefix::{V4Table, V6Table};
 use core::fmt;
@@ -221,6 +221,29 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
     })
 }
 
+/// Levels of an IPv6 search tree of so many blocks.
+const fn levels(blocks: usize) -> u32 {
+    let (mut start, mut width, mut levels) = (0usize, 1usize, 0);
+    while start < blocks {
+        (start, width, levels) = (start + width, width * (V6_BLOCK + 1), levels + 1);
+    }
+    levels
+}
+
+/// Whether the keys under a block rise in order from `last` on, beginning with 0. As deep as the tree
+/// has levels, which for any image is fewer than twelve.
+fn rising(keys: &[u64], block: usize, last: &mut Option<u64>) -> bool {
+    let Some(own) = keys.get(block * V6_BLOCK..(block + 1) * V6_BLOCK) else { return true };
+    let child = |at| block * (V6_BLOCK + 1) + 1 + at;
+    (0..V6_BLOCK).all(|at| {
+        rising(keys, child(at), last) && {
+            let fits = last.map_or(own[at] == 0, |last| last <= own[at]);
+            *last = Some(own[at]);
+            fits
+        }
+    }) && rising(keys, child(V6_BLOCK), last)
+}
+
 /// Names the first record that fails.
 fn all<T>(section: Section, records: &[T], mut fits: impl FnMut(&T) -> bool) -> Result<(), ImageError> {
     match records.iter().position(|record| !fits(record)) {
@@ -311,16 +334,16 @@ impl Image<'_> {
         let table = &self.v6;
         if table.keys.len() != table.values.len()
             || !table.keys.len().is_multiple_of(V6_BLOCK)
-            || table.levels > 12
+            || table.levels != levels(table.keys.len() / V6_BLOCK)
         {
             return Err(ImageError::Header { field: "v6_levels" });
         }
         if table.low_keys.len() != table.low_values.len() {
             return Err(ImageError::Extent { section: Section::V6LowValues as usize });
         }
-        // The root's first key is the least of all, unless an inner block is deeper to the left;
-        // what matters is that every address finds some key.
-        if table.class(0).is_none() {
+        // In order the keys rise, and the first is 0: then every address finds the range it is in.
+        let mut last = None;
+        if !rising(table.keys, 0, &mut last) || last.is_none() {
             return Err(ImageError::Record { section: Section::V6Keys, index: 0 });
         }
         all(Section::V6Values, table.values, |&value| {
@@ -334,7 +357,10 @@ impl Image<'_> {
             low.len > 0
                 && low.len <= self.header.v6_longest
                 && run(low.start, low.len as usize, table.low_keys.len())
-                && table.low_keys[low.start as usize] == 0
+                && {
+                    let keys = &table.low_keys[low.start as usize..][..low.len as usize];
+                    keys[0] == 0 && keys.is_sorted_by(|a, b| a < b)
+                }
         })?;
         all(Section::V6LowValues, table.low_values, |&value| value < self.header.peer_classes)
     }
@@ -375,6 +401,7 @@ impl Image<'_> {
                 && u32::from(column.shift) + u32::from(column.width) <= 32
                 // Every code that fits the width has an entry, so no row needs a look.
                 && run(column.dictionary, 1 << column.width, self.dictionaries.len())
+                && column.reserved == 0
         })?;
         for (index, table) in self.tables.iter().enumerate().skip(1) {
             let sound = run(table.peer_directory, directory, self.peer_directories.len())
@@ -405,10 +432,12 @@ impl Image<'_> {
         all(Section::Dictionaries, self.dictionaries, |outcome| {
             let value = outcome.rule_or_set;
             Reason::from_u8(outcome.reason).is_some()
+                && outcome.flags & !(EXACT_PORT | PLAIN) == 0
                 && match Action::from_u8(outcome.action) {
                     Some(Action::Redirect) => {
+                        let set = self.request_sets.get(value as usize);
                         RequestKind::from_u8(outcome.requests).is_some()
-                            && (value as usize) < self.request_sets.len()
+                            && set.is_some_and(|set| set.kind == u16::from(outcome.requests))
                     }
                     Some(Action::Allow | Action::Deny) => {
                         value == NO_RULE || (value as usize) < self.rules.len()
@@ -451,6 +480,9 @@ impl Image<'_> {
             return Err(ImageError::Record { section: Section::Policies, index: 0 });
         }
         all(Section::Identities, self.identities, |identity| text(identity.labels))?;
+        if !self.identities.is_sorted_by(|a, b| a.number < b.number) {
+            return Err(ImageError::Record { section: Section::Identities, index: 0 });
+        }
         all(Section::RequestSets, self.request_sets, |set| {
             u8::try_from(set.kind).ok().and_then(RequestKind::from_u8).is_some()
                 && set.wildcard <= 1
@@ -462,7 +494,13 @@ impl Image<'_> {
         })?;
         all(Section::RequestRules, self.request_rules, |rule| {
             (rule.rule as usize) < self.rules.len()
-                && u8::try_from(rule.kind).ok().and_then(RequestKind::from_u8).is_some()
+                && match u8::try_from(rule.kind).ok().and_then(RequestKind::from_u8) {
+                    // A name to ask for that is no name would admit what nobody wrote.
+                    Some(RequestKind::Dns) => rule.dns.len > 0,
+                    Some(RequestKind::Http | RequestKind::Tls) => true,
+                    None => false,
+                }
+                && rule.dns_is_pattern <= 1
                 && [rule.method, rule.path, rule.host, rule.dns].into_iter().all(text)
                 && run(rule.headers, rule.header_count as usize, self.headers.len())
         })?;
@@ -471,7 +509,9 @@ impl Image<'_> {
                 && header.has_value <= 1
                 && [header.name, header.value, header.secret].into_iter().all(text)
         })?;
-        all(Section::Fqdns, self.fqdns, |fqdn| text(fqdn.text) && fqdn.class < self.header.peer_classes)?;
+        all(Section::Fqdns, self.fqdns, |fqdn| {
+            text(fqdn.text) && fqdn.is_pattern <= 1 && fqdn.class < self.header.peer_classes
+        })?;
         all(Section::Facts, self.facts, |fact| text(fact.key) && text(fact.value))
     }
 }

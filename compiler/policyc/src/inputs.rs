@@ -157,7 +157,8 @@ impl Listing {
         for path in paths {
             match fs::metadata(&path) {
                 Ok(meta) if meta.is_dir() => self.folder(&path),
-                Ok(_) if has_ending(&path, ENDINGS) => self.file(&path),
+                // A pipe or device in a folder could be waited for without end.
+                Ok(meta) if meta.is_file() && has_ending(&path, ENDINGS) => self.file(&path),
                 Err(error) if has_ending(&path, ENDINGS) => {
                     self.failures.push(format!("cannot read {}: {error}", path.display()));
                 }

@@ -180,6 +180,9 @@ impl Project {
 /// The addresses that a DNS name or pattern leads to.
 pub(crate) fn addresses_of(lock: Option<&FqdnLock>, text: &str, is_pattern: bool) -> Vec<IpAddr> {
     let Some(lock) = lock else { return Vec::new() };
+    if !is_pattern {
+        return lock.addresses(text).to_vec();
+    }
     let pattern = FqdnPattern::from_text(text, is_pattern);
     let selected = lock.iter().filter(|(name, _)| pattern.matches(name));
     let mut addresses: Vec<IpAddr> = selected.flat_map(|(_, addresses)| addresses.iter().copied()).collect();

@@ -16,7 +16,7 @@ use crate::cluster::{Cluster, Party};
 use crate::labels::Labels;
 use rustc_hash::FxHashSet;
 use weir_abi::Identity;
-use weir_grammar::tree::{ContainerPort, Pod, Protocol};
+use weir_grammar::tree::{ContainerPort, Node, Pod, Protocol};
 
 /// Labels whose values are made up per pod or per rollout.
 pub(crate) const PER_POD: &[&str] = &[
@@ -99,6 +99,11 @@ const ENTITIES: &[(Identity, &[&str])] = &[
 /// The label text that names a pod's identity; also what a lock file keeps.
 pub fn pod_text(cluster: &Cluster, pod: &Pod, selected: &FxHashSet<String>) -> String {
     pod_identity(cluster, pod, selected).2
+}
+
+/// The text that names a node's identity, which is its own whatever its labels are.
+pub fn node_text(cluster: &Cluster, node: &Node, own: bool) -> String {
+    format!("{}\nnode:{}", cluster.node_labels(node, own).canonical(), node.meta.name)
 }
 
 fn pod_identity<'a>(
@@ -192,7 +197,10 @@ impl<'a> Identities<'a> {
                 } else {
                     self.remote_nodes.push(at);
                 }
-                self.push(Identity(first + number), kind, cluster.node_labels(node, own));
+                let text = node_text(cluster, node, own);
+                let labels = cluster.node_labels(node, own);
+                let identity = Identity(first + number);
+                self.entries.push(Entry { identity, kind, labels, text, ports: Vec::new() });
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::cell::{Cell, TableRules};
 use rustc_hash::FxHashMap;
-use weir_abi::layout::{EXACT_PORT, NO_RULE, OutcomeRecord};
+use weir_abi::layout::{EXACT_PORT, NO_RULE, OutcomeRecord, PLAIN};
 use weir_abi::{Action, Reason, RequestKind};
 
 /// Two rules whose requests are of different kinds, on one peer and port.
@@ -59,21 +59,16 @@ impl Outcomes {
             let wildcard = rules.isolated_by.is_none() || plain || cell.own_node || tls;
             let rules = cell.redirects.iter().map(|&(rule, _)| rule).collect();
             let set = self.request_set(RequestSet { kind, wildcard, rules });
-            return Ok(self.number(
-                Action::Redirect,
-                Reason::AllowedByRule,
-                kind as u8,
-                cell.exact_port,
-                set,
-            ));
+            let flags = plain_flags(cell.allow != NO_RULE, cell.exact_port);
+            return Ok(self.number(Action::Redirect, Reason::AllowedByRule, kind as u8, flags, set));
         }
         if cell.allow != NO_RULE {
             return Ok(self.number_of_rule(1 + usize::from(cell.exact_port), cell.allow));
         }
         Ok(match rules.isolated_by {
-            Some(_) if cell.own_node => self.number(Action::Allow, Reason::OwnNode, 0, false, NO_RULE),
-            Some(rule) => self.number(Action::Deny, Reason::DefaultDeny, 0, false, rule),
-            None => self.number(Action::Allow, Reason::DefaultAllow, 0, false, NO_RULE),
+            Some(_) if cell.own_node => self.number(Action::Allow, Reason::OwnNode, 0, 0, NO_RULE),
+            Some(rule) => self.number(Action::Deny, Reason::DefaultDeny, 0, 0, rule),
+            None => self.number(Action::Allow, Reason::DefaultAllow, 0, 0, NO_RULE),
         })
     }
 
@@ -85,8 +80,8 @@ impl Outcomes {
             return number;
         }
         let number = match form {
-            0 => self.number(Action::Deny, Reason::DeniedByRule, 0, false, rule),
-            _ => self.number(Action::Allow, Reason::AllowedByRule, 0, form == 2, rule),
+            0 => self.number(Action::Deny, Reason::DeniedByRule, 0, 0, rule),
+            _ => self.number(Action::Allow, Reason::AllowedByRule, 0, plain_flags(true, form == 2), rule),
         };
         let numbers = &mut self.of_rule[form];
         if numbers.len() <= at {
@@ -96,8 +91,7 @@ impl Outcomes {
         number
     }
 
-    fn number(&mut self, action: Action, reason: Reason, requests: u8, exact: bool, value: u32) -> u32 {
-        let flags = if exact { EXACT_PORT } else { 0 };
+    fn number(&mut self, action: Action, reason: Reason, requests: u8, flags: u8, value: u32) -> u32 {
         let (action, reason) = (action as u8, reason as u8);
         let next = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
         *self.numbers.entry((action, reason, requests, flags, value)).or_insert_with(|| {
@@ -113,6 +107,11 @@ impl Outcomes {
             next
         })
     }
+}
+
+/// The flags that tell of plain rules in a cell.
+fn plain_flags(plain: bool, exact_port: bool) -> u8 {
+    (if plain { PLAIN } else { 0 }) | (if exact_port { EXACT_PORT } else { 0 })
 }
 
 /// The one kind of requests in a cell. TLS goes with either of the others.

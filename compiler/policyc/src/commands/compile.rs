@@ -49,6 +49,8 @@ pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Out
             return Ok(Outcome::Findings);
         }
     };
+    // Nothing on disk is replaced by an image that no reader would take.
+    let image = Image::open(compiled.bytes.as_bytes())?;
     stages.begin("save", 0);
     // The lock goes first: a number that is kept but unused does no harm, the reverse would.
     if let Some(path) = &args.locks.identities
@@ -59,7 +61,6 @@ pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Out
     images::replace(&args.output, compiled.bytes.as_bytes())?;
     stages.finish();
     project.tell(terminal, true);
-    let image = Image::open(compiled.bytes.as_bytes())?;
     let written = project.set.peers.iter().map(|peers| prefixes(peers, &project.cluster)).sum();
     let summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
     match args.format {

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &VerdictArgs, terminal: &Terminal) -> anyhow::Result<Out
     let mut stages = Stages::new();
     let mut project = Project::read(&args.policies, &args.cluster, &mut stages)?;
     let fqdn = project.fqdn_lock(args.locks.fqdn.as_deref())?;
-    let (mut identities, lock_file) = project.identity_lock(args.locks.identities.as_deref(), false)?;
+    let (mut identities, lock_file) = project.identity_lock(args.locks.identities.as_deref(), true)?;
     stages.begin("flows", 0);
     let flows = read_flows(args, &mut project)?;
     if project.has_errors() {
@@ -109,7 +109,16 @@ fn from_image(
     flows: &[Flow],
 ) -> anyhow::Result<()> {
     let interpreter = Interpreter::new(image, cluster, fqdn);
-    let node = interpreter.node().map(|name| cluster.node_named(name).unwrap_or(usize::MAX));
+    let node =
+        match interpreter.node() {
+            Some(name) => {
+                let known = cluster.node_named(name);
+                Some(known.with_context(|| {
+                    format!("the image is for node {name}, which the cluster does not have")
+                })?)
+            }
+            None => None,
+        };
     answer(&OnNode { engine: interpreter, cluster, node }, flows, &image)
 }
 

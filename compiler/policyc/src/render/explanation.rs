@@ -109,8 +109,8 @@ impl<'p> Teller<'p> {
             let lines = if story.request.is_some() { FEW_LINES } else { LINES };
             group = self.rule_excerpt(group, rule, lines, &format!("by {}", self.rule(rule)));
         }
-        if let Some((place, span)) = story.request {
-            let list = story.rule.map_or("", |rule| requests(rule));
+        if let (Some(rule), Some((place, span))) = (story.rule, story.request) {
+            let list = requests(rule);
             group = self.excerpt(group, span, LINES, &format!("rules.{list}[{place}] admits the request"));
         }
         if story.side.reason == Reason::DefaultDeny {
@@ -353,8 +353,8 @@ pub(crate) fn json(explanation: &Explanation<'_>, project: &Project) -> serde_js
         reason: story.side.reason.as_str(),
         request_passes: story.side.passes,
         by: story.rule.map(of_rule),
-        request: story.request.map(|(place, span)| {
-            let list = story.rule.map_or("", |rule| requests(rule));
+        request: story.rule.zip(story.request).map(|(rule, (place, span))| {
+            let list = requests(rule);
             at(span, None, Some(format!("rules.{list}[{place}]")))
         }),
         isolated_by: story.isolated_by.iter().map(|policy| at(policy.span, Some(policy), None)).collect(),
