@@ -44,6 +44,8 @@ pub struct Cluster {
     nodes_by_name: FxHashMap<String, usize>,
     parties: FxHashMap<IpAddr, Party>,
     apiservers: FxHashSet<IpAddr>,
+    /// Places of EndpointSlices by namespace and service.
+    slices_of_service: FxHashMap<(String, String), Vec<usize>>,
 }
 
 /// Sorts objects of one kind by name and reports those defined twice; the first stays.
@@ -134,15 +136,20 @@ impl Cluster {
                 }
             }
         }
-        self.apiservers = self
-            .slices
-            .iter()
-            .filter(|slice| {
-                slice.meta.namespace.as_deref() == Some("default")
-                    && slice.service.as_deref() == Some("kubernetes")
-            })
-            .flat_map(|slice| slice.endpoints.iter().flat_map(|endpoint| endpoint.addresses.iter().copied()))
-            .collect();
+        for (place, slice) in self.slices.iter().enumerate() {
+            if let Some(service) = &slice.service {
+                let namespace = slice.meta.namespace.clone().unwrap_or_default();
+                self.slices_of_service.entry((namespace, service.clone())).or_default().push(place);
+            }
+        }
+        self.apiservers = self.service_addresses("default", "kubernetes").collect();
+    }
+
+    /// The addresses in a service's EndpointSlices.
+    pub fn service_addresses(&self, namespace: &str, service: &str) -> impl Iterator<Item = IpAddr> {
+        let places = self.slices_of_service.get(&(namespace.to_owned(), service.to_owned()));
+        let slices = places.into_iter().flatten().map(|&place| &self.slices[place]);
+        slices.flat_map(|slice| &slice.endpoints).flat_map(|endpoint| endpoint.addresses.iter().copied())
     }
 
     /// Everything that selectors can say about a pod.

@@ -45,8 +45,36 @@ pub(super) struct PeerMarks<'a> {
     index: &'a LabelIndex<'a>,
     meanings: Vec<Meaning>,
     by_peers: FxHashMap<(usize, Option<(PortName, u16)>), Who>,
-    by_places: FxHashMap<Vec<u8>, Mark>,
+    by_content: FxHashMap<Vec<u8>, Mark>,
     named_ports: BTreeMap<PortName, BTreeMap<u16, RoaringBitmap>>,
+}
+
+/// Lists with more blocks written out are taken to be each one of a kind.
+const COMPARED_BLOCKS: usize = 1024;
+
+/// Writes down which addresses peers name, so that equal ones are found: the same groups, services'
+/// addresses, DNS names and short lists. `false` if a list is too long to compare.
+fn write_outside(content: &mut Vec<u8>, peers: &Peers) -> bool {
+    let mut text = String::new();
+    for part in &peers.cidrs {
+        match part {
+            CidrPart::Written(list) if list.blocks.len() > COMPARED_BLOCKS => return false,
+            CidrPart::Written(list) => {
+                for block in &list.blocks {
+                    let except = list.excepts_of(block).iter().map(|placed| placed.net);
+                    text.push_str(&format!("+{}-{:?}", block.cidr.net, except.collect::<Vec<_>>()));
+                }
+            }
+            CidrPart::Group { group, except } => text.push_str(&format!("group {group}-{except:?}")),
+            CidrPart::Addresses(addresses) => text.push_str(&format!("at {addresses:?}")),
+        }
+        text.push('\n');
+    }
+    for fqdn in &peers.fqdns {
+        text.push_str(&format!("name {} {}\n", fqdn.is_pattern, fqdn.text));
+    }
+    content.extend_from_slice(text.as_bytes());
+    true
 }
 
 /// The IP protocol of a container port.
@@ -86,7 +114,7 @@ impl<'a> PeerMarks<'a> {
             index,
             meanings: Vec::new(),
             by_peers: FxHashMap::default(),
-            by_places: FxHashMap::default(),
+            by_content: FxHashMap::default(),
             named_ports: ports,
         }
     }
@@ -147,17 +175,17 @@ impl<'a> PeerMarks<'a> {
 
     fn meaning(&mut self, places: RoaringBitmap, outside: Option<usize>) -> Who {
         let next = Mark::try_from(self.meanings.len()).unwrap_or(Mark::MAX);
-        if outside.is_none() {
-            if places.is_empty() {
-                return Who::Nobody;
-            }
-            let mut bytes = Vec::with_capacity(places.serialized_size());
-            // Writing to a vector does not fail.
-            let _ = places.serialize_into(&mut bytes);
-            if let Some(&mark) = self.by_places.get(&bytes) {
+        if outside.is_none() && places.is_empty() {
+            return Who::Nobody;
+        }
+        let mut content = Vec::with_capacity(places.serialized_size());
+        // Writing to a vector does not fail.
+        let _ = places.serialize_into(&mut content);
+        if outside.is_none_or(|peers| write_outside(&mut content, &self.set.peers[peers])) {
+            if let Some(&mark) = self.by_content.get(&content) {
                 return Who::Marked(mark);
             }
-            self.by_places.insert(bytes, next);
+            self.by_content.insert(content, next);
         }
         self.meanings.push(Meaning { places, outside });
         Who::Marked(next)

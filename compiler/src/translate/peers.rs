@@ -110,14 +110,8 @@ impl Translation<'_> {
                 requirements.push(scope::in_namespace(namespace, span));
                 peers.selectors.push(requirements);
             } else {
-                let slices = self.cluster.slices.iter().filter(|slice| {
-                    slice.meta.namespace.as_deref() == Some(namespace)
-                        && slice.service.as_ref() == Some(&service.meta.name)
-                });
-                let endpoints = slices.flat_map(|slice| &slice.endpoints);
-                let mut addresses: Vec<IpNet> = endpoints
-                    .flat_map(|endpoint| endpoint.addresses.iter().copied().map(IpNet::from))
-                    .collect();
+                let addresses = self.cluster.service_addresses(namespace, &service.meta.name);
+                let mut addresses: Vec<IpNet> = addresses.map(IpNet::from).collect();
                 addresses.sort_unstable();
                 addresses.dedup();
                 peers.cidrs.push(CidrPart::Addresses(addresses.into()));
