@@ -34,14 +34,26 @@ fn inputs(part: &str) -> Vec<(PathBuf, String)> {
     inputs
 }
 
+/// `../invalid-places.tsv` has for every bad input the code and place of its first error, each held
+/// against the corpus's own reason by a reader.
 #[test]
-fn every_bad_input_is_refused_for_its_reason() {
-    let accepted: Vec<String> = inputs("invalid")
-        .into_iter()
-        .filter(|(path, _)| World::load(&[path]).unwrap().errors().is_empty())
-        .map(|(path, why)| format!("{}: {why}", path.display()))
-        .collect();
-    assert!(accepted.is_empty(), "accepted, though:\n{}", accepted.join("\n"));
+fn every_bad_input_is_refused_for_its_reason_in_its_place() {
+    let places = Path::new(env!("CARGO_MANIFEST_DIR")).join("invalid-places.tsv");
+    let places = std::fs::read_to_string(places).unwrap();
+    let mut wrong = Vec::new();
+    let inputs = inputs("invalid");
+    assert_eq!(places.lines().count(), inputs.len(), "every bad input has a place");
+    for ((path, why), line) in inputs.into_iter().zip(places.lines()) {
+        let (file, expected) = line.split_once('\t').unwrap();
+        assert!(path.ends_with(file), "{file} stands where {} should", path.display());
+        let (code, place) = expected.split_once('\t').unwrap();
+        let errors = World::load(&[&path]).unwrap().errors();
+        let fits = |error: &String| error.contains(&format!(":{place}: {code} "));
+        if !errors.first().is_some_and(fits) {
+            wrong.push(format!("{file} ({why}): expected {code} at {place}, got {errors:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub const MAX_IMAGE_BYTES: usize = 512 << 20;
 pub const MAX_PEER_CLASSES: u32 = 1 << 24;
 /// Ports told apart by one image, at most; also columns of one table.
 pub const MAX_PORT_CLASSES: u32 = 1 << 16;
+/// Tables times peer and port classes, at most: what an image is checked for when it is opened.
+pub const MAX_TABLE_ENTRIES: u64 = 1 << 30;
 /// Peer classes per page of [`Section::PeerPages`].
 pub const PEER_PAGE: usize = 32;
 /// Ports per page of [`Section::PortPages`].

@@ -8,8 +8,9 @@ use crate::ABI_VERSION;
 use crate::image::Image;
 use crate::layout::{
     Action, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC, MAX_IMAGE_BYTES,
-    MAX_PEER_CLASSES, MAX_PORT_CLASSES, NO_RULE, PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason,
-    RequestKind, SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text, V4_NARROW, V4_WIDE, V6_BLOCK,
+    MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, PEER_PAGE, PLAIN, PORT_DIRECTORY,
+    PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text, V4_NARROW,
+    V4_WIDE, V6_BLOCK,
 };
 use crate::prefix::{V4Table, V6Table};
 use core::fmt;
@@ -388,6 +389,11 @@ impl Image<'_> {
     fn check_tables(&self) -> Result<(), ImageError> {
         let peer_pages = self.peer_pages.len() / PEER_PAGE;
         let directory = (self.header.peer_classes as usize).div_ceil(PEER_PAGE);
+        let classes = u64::from(self.header.peer_classes) + u64::from(self.header.port_classes);
+        // Tables may share their maps, so a small image could keep its reader busy for long.
+        if (self.tables.len() as u64).saturating_mul(classes) > MAX_TABLE_ENTRIES {
+            return Err(ImageError::Header { field: "peer_classes" });
+        }
         if self.tables.is_empty() {
             return Err(ImageError::Record { section: Section::Tables, index: 0 });
         }

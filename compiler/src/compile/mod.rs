@@ -29,7 +29,9 @@ use roaring::RoaringBitmap;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
 use weir_abi::Identity;
-use weir_abi::layout::{EndpointRecord, MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES};
+use weir_abi::layout::{
+    EndpointRecord, MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES,
+};
 use weir_grammar::source::Sources;
 use weir_grammar::tree::ContainerPort;
 
@@ -190,6 +192,10 @@ pub fn compile(
     check_overlaps("peers", &classes.classes)?;
     check_classes("peers", classes.classes.len(), MAX_PEER_CLASSES as usize)?;
 
+    let entries = (under.rules.len() + 1) * (classes.classes.len() + ports.classes.len());
+    let most = usize::try_from(MAX_TABLE_ENTRIES).unwrap_or(usize::MAX);
+    check_classes("entries of tables (tables times peers and ports)", entries, most)?;
+
     on_stage(Stage::Compact);
     let mut outcomes = Outcomes::default();
     let most = options.max_image_bytes;
@@ -222,7 +228,7 @@ pub fn compile(
     let mut writer = ImageWriter::default();
     user_part::add(&mut parts, &mut writer, input, &identities, &fqdns, &outcomes.request_sets, options);
     let bytes = writer
-        .finish(&parts, options.max_image_bytes)
+        .finish(&parts, options.max_image_bytes.min(MAX_IMAGE_BYTES))
         .map_err(|bytes| CompileError::TooLarge { bytes, most: options.max_image_bytes })?;
     Ok(Compiled { bytes, contents })
 }

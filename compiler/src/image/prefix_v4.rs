@@ -19,7 +19,7 @@ pub struct V4Image {
 }
 
 /// How finely the directory cuts, and the size of a range, by what takes the fewest bytes that
-/// leave chunks of about four ranges.
+/// leave chunks of eight to sixteen ranges.
 fn shape(ranges: usize, classes: usize) -> (u32, u32) {
     let bits = ranges.max(8).ilog2().saturating_sub(3).min(20);
     let wide = (4 << bits) + 8 * ranges;

@@ -49,10 +49,10 @@ impl ImageBytes {
         self.words.as_bytes()
     }
 
-    /// Takes a file's bytes; `None` if memory has no room for them.
+    /// Takes `len` bytes, which `read` writes into a buffer.
     ///
     /// # Errors
-    /// Whatever `read` reports; it gets a buffer of exactly `len` bytes, rounded up to eight.
+    /// Whatever `read` reports.
     pub fn read<E>(len: usize, read: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut words = vec![0u64; len.div_ceil(8)];
         if let Some(bytes) = words.as_mut_bytes().get_mut(..len) {
