@@ -9,7 +9,11 @@ use crate::layout::{
 use crate::prefix::{V4Table, V6Table};
 use core::net::IpAddr;
 
-/// Peers that no rule of the image tells apart. Class 0 is the unknown peer.
+/// Peers that no rule of the image tells apart.
+///
+/// Class 0 is of peers that no rule names; rules for anyone take them in. It is not for a pod or node
+/// that the image does not know ([`Image::endpoint`] gives `None`): such a peer could be one that is
+/// denied, so whoever asks must deny it wherever the subject's table is not [`Table::NO_POLICY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PeerClass(pub u32);
 

@@ -144,7 +144,7 @@ records! {
         kernel_bytes: u32,
         /// [`crate::checksum`] of all bytes but this field.
         checksum: u64,
-        /// Peer classes; class 0 is the peer that the image does not know.
+        /// Peer classes; class 0 is of peers that no rule names.
         peer_classes: u32,
         /// Port classes; class 0 is every port that no rule names.
         port_classes: u32,

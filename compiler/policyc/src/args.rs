@@ -157,7 +157,7 @@ pub(crate) struct CompileArgs {
 /// What is kept from run to run.
 #[derive(Args, Debug)]
 pub(crate) struct LockArgs {
-    /// Identity numbers, kept from compile to compile; a file that is not there yet is made
+    /// Identity numbers, kept from compile to compile; `compile` makes a file that is not there yet
     #[arg(long, value_name = "LOCK")]
     pub(crate) identities: Option<PathBuf>,
 

@@ -198,8 +198,9 @@ pub fn compile(
 
     on_stage(Stage::Compact);
     let mut outcomes = Outcomes::default();
-    let most = options.max_image_bytes;
-    let (encoded, numbers) = compact(&under, &classes.classes, peers.len(), &ports, &mut outcomes, most)?;
+    let most_bytes = options.max_image_bytes.min(MAX_IMAGE_BYTES);
+    let (encoded, numbers) =
+        compact(&under, &classes.classes, peers.len(), &ports, &mut outcomes, most_bytes)?;
 
     on_stage(Stage::Write);
     let mut parts = Parts { ports: port_image::lay_out(&ports), ..Parts::default() };
@@ -228,8 +229,8 @@ pub fn compile(
     let mut writer = ImageWriter::default();
     user_part::add(&mut parts, &mut writer, input, &identities, &fqdns, &outcomes.request_sets, options);
     let bytes = writer
-        .finish(&parts, options.max_image_bytes.min(MAX_IMAGE_BYTES))
-        .map_err(|bytes| CompileError::TooLarge { bytes, most: options.max_image_bytes })?;
+        .finish(&parts, most_bytes)
+        .map_err(|bytes| CompileError::TooLarge { bytes, most: most_bytes })?;
     Ok(Compiled { bytes, contents })
 }
 
