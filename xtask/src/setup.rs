@@ -18,6 +18,24 @@ pub(crate) fn clippy(checkout: &Checkout) -> Result<(), Failure> {
     component(checkout, "clippy", &["clippy", "--version"])
 }
 
+/// clang and the headers that the kernel's programs are built with.
+pub(crate) fn clang(checkout: &Checkout) -> Result<(), Failure> {
+    let there = || {
+        ["clang", "clang-14"].iter().any(|name| works(checkout.command(name).arg("--version")))
+            && std::path::Path::new("/usr/include/bpf/bpf_helpers.h").exists()
+    };
+    if !there() {
+        for package in ["clang", "libbpf-dev", "linux-libc-dev"] {
+            distribution_package(checkout, package);
+        }
+    }
+    if there() {
+        Ok(())
+    } else {
+        Err("clang or libbpf's headers are missing: `apt-get install clang libbpf-dev`".into())
+    }
+}
+
 /// cargo-fuzz, and the C++ compiler that libFuzzer is built with.
 pub(crate) fn fuzzing(checkout: &Checkout) -> Result<(), Failure> {
     let compiler =

@@ -23,6 +23,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
     let mut steps = Steps::new(ci);
     // Tools first: whoever must install something should learn of it in the first minute.
     let (mut rustfmt, mut clippy, mut fuzzing) = (Ok(()), Ok(()), Ok(()));
+    steps.step("clang", || setup::clang(checkout).into());
     steps.step("tools", || {
         rustfmt = setup::rustfmt(checkout);
         clippy = setup::clippy(checkout);

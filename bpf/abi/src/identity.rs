@@ -41,7 +41,7 @@ impl Identity {
     pub const NODES: u32 = 1 << 16;
 
     /// Entities have numbers below this.
-    const ENTITIES: u32 = 16;
+    pub const ENTITIES: u32 = 16;
 
     /// Place in the table of entities and pods, which has no gap between the two.
     pub const fn pod_index(self) -> Option<usize> {

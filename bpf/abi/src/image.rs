@@ -206,17 +206,17 @@ impl<'a> Image<'a> {
 
     #[inline]
     fn outcome(&self, record: &OutcomeRecord) -> Option<Outcome> {
-        let action = Action::from_u8(record.action)?;
+        let action = Action::from_number(record.action)?;
         let (rule, requests) = match action {
             Action::Redirect => {
                 let set = self.request_sets.get(record.rule_or_set as usize)?;
-                (Some(set.rule), Some((RequestKind::from_u8(record.requests)?, record.rule_or_set)))
+                (Some(set.rule), Some((RequestKind::from_number(record.requests)?, record.rule_or_set)))
             }
             Action::Allow | Action::Deny => {
                 ((record.rule_or_set != NO_RULE).then_some(record.rule_or_set), None)
             }
         };
-        let reason = Reason::from_u8(record.reason)?;
+        let reason = Reason::from_number(record.reason)?;
         let (exact_port, plain) = (record.flags & EXACT_PORT != 0, record.flags & PLAIN != 0);
         Some(Outcome { action, reason, rule, requests, exact_port, plain })
     }

@@ -8,7 +8,7 @@
 //! labels of identities, request rules, names. The tables never depend on the source map, so moving
 //! a policy to another file or line changes the user part alone.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use crate::shape::{Numbers, numbered, records};
 
 /// First bytes of every image.
 pub const MAGIC: [u8; 8] = *b"WEIR\0IMG";
@@ -39,72 +39,73 @@ pub const V4_NARROW: u32 = 1;
 /// A wide IPv4 range: offset and class in two words.
 pub const V4_WIDE: u32 = 2;
 
+numbered! {
 /// The parts of an image, by their place in [`Header::sections`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Section {
+Section {
     /// [`EndpointRecord`] by identity number, reserved numbers and pods.
-    Endpoints,
+    Endpoints = 0,
     /// [`EndpointRecord`] of nodes: as remote node, then as host, in pairs.
-    NodeEndpoints,
+    NodeEndpoints = 1,
     /// `u32` by the top bits of an address: where its ranges begin; one entry more at the end.
-    V4Directory,
+    V4Directory = 2,
     /// `u32` words, narrow or wide ranges.
-    V4Ranges,
+    V4Ranges = 3,
     /// `u64` upper halves of IPv6 range starts, in search-tree blocks.
-    V6Keys,
+    V6Keys = 4,
     /// `u32` class, or `INDIRECT | low table`, for each key.
-    V6Values,
+    V6Values = 5,
     /// [`LowTable`]: upper halves that lower halves tell apart further.
-    V6LowTables,
+    V6LowTables = 6,
     /// `u64` lower halves, sorted, the first of each table 0.
-    V6LowKeys,
+    V6LowKeys = 7,
     /// `u32` class for each.
-    V6LowValues,
+    V6LowValues = 8,
     /// 256 × `u32` by IP protocol: `INDIRECT | port class`, or a directory's number.
-    Protocols,
+    Protocols = 9,
     /// `u16` page by port / [`PORT_PAGE`]; [`PORT_DIRECTORY`] entries each.
-    PortDirectories,
+    PortDirectories = 10,
     /// `u16` port class; [`PORT_PAGE`] entries each. ICMP types stand in as ports.
-    PortPages,
+    PortPages = 11,
     /// [`TableRecord`]; number 0 is "no policy".
-    Tables,
+    Tables = 12,
     /// `u32` page by peer class / [`PEER_PAGE`], one run per table.
-    PeerDirectories,
+    PeerDirectories = 13,
     /// `u32` row of the table; [`PEER_PAGE`] entries each.
-    PeerPages,
+    PeerPages = 14,
     /// `u16` column by port class, one run per table.
-    ColumnMaps,
+    ColumnMaps = 15,
     /// [`ColumnRecord`], one run per table.
-    Columns,
+    Columns = 16,
     /// `u16` page by row, for tables whose rows are cut into pages; one run per table.
-    RowDirectories,
+    RowDirectories = 17,
     /// `u32` words, one run of rows or of pages of rows per table.
-    Rows,
+    Rows = 18,
     /// [`OutcomeRecord`] by code, one run per column.
-    Dictionaries,
+    Dictionaries = 19,
     /// [`RuleRecord`] by rule id.
-    Rules,
+    Rules = 20,
     /// [`PolicyRecord`].
-    Policies,
+    Policies = 21,
     /// [`IdentityRecord`], sorted by number.
-    Identities,
+    Identities = 22,
     /// [`RequestSetRecord`].
-    RequestSets,
+    RequestSets = 23,
     /// `u32` request rule, one run per set.
-    RequestMembers,
+    RequestMembers = 24,
     /// [`RequestRuleRecord`].
-    RequestRules,
+    RequestRules = 25,
     /// [`HeaderRecord`], one run per request rule.
-    Headers,
+    Headers = 26,
     /// [`FqdnRecord`].
-    Fqdns,
+    Fqdns = 27,
     /// [`FactRecord`]: what the image was compiled from and for.
-    Facts,
+    Facts = 28,
     /// [`PlaceRecord`] by rule id: the source map's files and lines.
-    Places,
+    Places = 29,
     /// UTF-8 text that [`Text`] points into.
-    Strings,
+    Strings = 30,
+}
 }
 
 /// How many sections there are.
@@ -112,16 +113,10 @@ pub const SECTIONS: usize = Section::Strings as usize + 1;
 /// How many of them, from the first, the kernel reads.
 pub const KERNEL_SECTIONS: usize = Section::Dictionaries as usize + 1;
 
-macro_rules! records {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* })*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-        #[repr(C)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $kind,)* }
-    )*};
-}
-
 records! {
+    /// Every record of the image.
+    SHAPES;
+
     /// A part of the image in bytes from its start.
     Extent {
         /// First byte; a multiple of [`SECTION_ALIGNMENT`].
@@ -364,10 +359,10 @@ pub const EXACT_PORT: u8 = 1;
 /// [`OutcomeRecord::flags`]: a plain rule admits the traffic, which makes it a wildcard for HTTP requests.
 pub const PLAIN: u8 = 2;
 
+numbered! {
 /// What a packet of a new connection meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Action {
+Action {
     /// Passes.
     Allow = 1,
     /// Is handed to the request proxy.
@@ -375,41 +370,12 @@ pub enum Action {
     /// Is dropped.
     Deny = 3,
 }
-
-impl Action {
-    /// From the image; `None` for a foreign number.
-    pub const fn from_u8(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Action::Allow),
-            2 => Some(Action::Redirect),
-            3 => Some(Action::Deny),
-            _ => None,
-        }
-    }
 }
 
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
-        /// Why.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
-        pub enum Reason { $($(#[$doc])* $name = $number,)* }
-
-        impl Reason {
-            /// From the image; `None` for a foreign number.
-            pub const fn from_u8(number: u8) -> Option<Self> {
-                match number { $($number => Some(Reason::$name),)* _ => None }
-            }
-
-            /// As printed.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Reason::$name => $text,)* }
-            }
-        }
-    };
-}
-
-reasons! {
+numbered! {
+/// Why. Those of policy come from an image; those from [`Reason::FIRST_OF_DATAPATH`] on are the datapath's own.
+#[repr(u8)]
+named Reason {
     /// No policy selects the endpoint in this direction.
     NoPolicy = 1, "no-policy";
     /// An allow rule matched.
@@ -422,16 +388,46 @@ reasons! {
     DefaultAllow = 5, "default-allow";
     /// The endpoint's own node may always reach it.
     OwnNode = 6, "own-node";
-    /// The image does not know the endpoint whose traffic it is.
+    /// The image does not know the endpoint whose traffic it is, or its peer.
     UnknownEndpoint = 7, "unknown-endpoint";
     /// The image is for another node, which decides.
     EnforcedElsewhere = 8, "enforced-elsewhere";
+    /// A packet back on a connection that was allowed.
+    Reply = 32, "reply";
+    /// An ICMP error about a connection that was allowed.
+    Related = 33, "related";
+    /// Neighbour discovery on the pod's own link, or ARP.
+    Neighbour = 34, "neighbour-discovery";
+    /// The packet is cut off or contradicts itself.
+    Malformed = 35, "malformed";
+    /// Neither IPv4 nor IPv6 nor ARP.
+    UnsupportedProtocol = 36, "unsupported-protocol";
+    /// A pod sent from an address that is not its own.
+    SpoofedSource = 37, "spoofed-source";
+    /// The interface has no endpoint, because none was registered or the map of interfaces is full.
+    UnknownInterface = 38, "unknown-interface";
+    /// No image is installed yet.
+    NoImage = 39, "no-image";
+    /// A fragment whose first fragment was not seen.
+    UnknownFragment = 40, "unknown-fragment";
+    /// The connection could not be recorded.
+    ConntrackFull = 41, "conntrack-full";
+    /// Policy hands the connection to a request proxy, and none listens.
+    ProxyUnavailable = 42, "proxy-unavailable";
+    /// The image has more tables than the program can address. Never for a checked image.
+    BadImage = 43, "bad-image";
+}
 }
 
+impl Reason {
+    /// Numbers from here on never stand in an image.
+    pub const FIRST_OF_DATAPATH: u8 = 32;
+}
+
+numbered! {
 /// The kind of requests that a redirect is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum RequestKind {
+RequestKind {
     /// HTTP.
     Http = 1,
     /// DNS.
@@ -439,15 +435,7 @@ pub enum RequestKind {
     /// TLS: server names or interception, no request rules.
     Tls = 3,
 }
-
-impl RequestKind {
-    /// From the image; `None` for a foreign number.
-    pub const fn from_u8(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(RequestKind::Http),
-            2 => Some(RequestKind::Dns),
-            3 => Some(RequestKind::Tls),
-            _ => None,
-        }
-    }
 }
+
+/// The enums of the image that C shares.
+pub const NUMBERS: &[Numbers] = &[Section::NUMBERS, Action::NUMBERS, Reason::NUMBERS, RequestKind::NUMBERS];

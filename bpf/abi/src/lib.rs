@@ -37,6 +37,8 @@ mod mapped;
 mod open;
 mod prefix;
 mod rule_path;
+pub mod shape;
+pub mod state;
 mod user;
 
 pub use identity::Identity;

@@ -437,12 +437,13 @@ impl Image<'_> {
         }
         all(Section::Dictionaries, self.dictionaries, |outcome| {
             let value = outcome.rule_or_set;
-            Reason::from_u8(outcome.reason).is_some()
+            outcome.reason < Reason::FIRST_OF_DATAPATH
+                && Reason::from_number(outcome.reason).is_some()
                 && outcome.flags & !(EXACT_PORT | PLAIN) == 0
-                && match Action::from_u8(outcome.action) {
+                && match Action::from_number(outcome.action) {
                     Some(Action::Redirect) => {
                         let set = self.request_sets.get(value as usize);
-                        RequestKind::from_u8(outcome.requests).is_some()
+                        RequestKind::from_number(outcome.requests).is_some()
                             && set.is_some_and(|set| set.kind == u16::from(outcome.requests))
                     }
                     Some(Action::Allow | Action::Deny) => {
@@ -490,7 +491,7 @@ impl Image<'_> {
             return Err(ImageError::Record { section: Section::Identities, index: 0 });
         }
         all(Section::RequestSets, self.request_sets, |set| {
-            u8::try_from(set.kind).ok().and_then(RequestKind::from_u8).is_some()
+            u8::try_from(set.kind).ok().and_then(RequestKind::from_number).is_some()
                 && set.wildcard <= 1
                 && (set.rule as usize) < self.rules.len()
                 && run(set.start, set.len as usize, self.request_members.len())
@@ -500,7 +501,7 @@ impl Image<'_> {
         })?;
         all(Section::RequestRules, self.request_rules, |rule| {
             (rule.rule as usize) < self.rules.len()
-                && match u8::try_from(rule.kind).ok().and_then(RequestKind::from_u8) {
+                && match u8::try_from(rule.kind).ok().and_then(RequestKind::from_number) {
                     // A name to ask for that is no name would admit what nobody wrote.
                     Some(RequestKind::Dns) => rule.dns.len > 0,
                     Some(RequestKind::Http | RequestKind::Tls) => true,

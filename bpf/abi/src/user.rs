@@ -167,7 +167,7 @@ impl<'a> Image<'a> {
         Some(RequestSet {
             image: *self,
             rule: record.rule,
-            kind: RequestKind::from_u8(u8::try_from(record.kind).ok()?)?,
+            kind: RequestKind::from_number(u8::try_from(record.kind).ok()?)?,
             wildcard: record.wildcard == 1,
             members: self.request_members.get(start..start.wrapping_add(record.len as usize))?,
         })
@@ -197,7 +197,7 @@ impl<'a> RequestRule<'a> {
 
     /// HTTP or DNS.
     pub fn kind(&self) -> Option<RequestKind> {
-        RequestKind::from_u8(u8::try_from(self.record.kind).ok()?)
+        RequestKind::from_number(u8::try_from(self.record.kind).ok()?)
     }
 
     /// Method expression, over the whole string.

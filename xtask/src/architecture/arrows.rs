@@ -23,6 +23,8 @@ enum MayUse {
 const ROOMS: &[Room] = &[
     Room { package: "weir-grammar", may_use: MayUse::Only(&[]) },
     Room { package: "weir-abi", may_use: MayUse::Only(&[]) },
+    Room { package: "weir-object", may_use: MayUse::Only(&["weir-abi"]) },
+    Room { package: "weir-runtime", may_use: MayUse::Only(&["weir-compiler", "weir-abi", "weir-object"]) },
     Room { package: "weir-compiler", may_use: MayUse::Only(&["weir-grammar", "weir-abi"]) },
     Room { package: "policyc", may_use: MayUse::Only(&["weir-compiler", "weir-grammar", "weir-abi"]) },
     Room { package: "weir-tests", may_use: MayUse::Anything },

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* An address of either family in sixteen bytes, network byte order; IPv4 as ::ffff:a.b.c.d, so in the last word. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_endian.h>
+#include <linux/types.h>
+
+struct address {
+	union {
+		__u8 bytes[16];
+		__be32 words[4];
+		__be64 halves[2];
+	};
+};
+
+static __always_inline void set_v4(struct address *address, __be32 v4)
+{
+	address->halves[0] = 0;
+	address->words[2] = bpf_htonl(0xFFFF);
+	address->words[3] = v4;
+}
+
+static __always_inline __u64 high_half(const struct address *address)
+{
+	return bpf_be64_to_cpu(address->halves[0]);
+}
+
+static __always_inline __u64 low_half(const struct address *address)
+{
+	return bpf_be64_to_cpu(address->halves[1]);
+}
+
+static __always_inline bool same_address(const struct address *a, const struct address *b)
+{
+	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}

@@ -1,0 +1,96 @@
+//! The C form of `weir_abi`: every record, number and bound that both sides share, printed from the one definition.
+
+use std::fmt::Write;
+use weir_abi::shape::{Field, Shape};
+use weir_abi::{Identity, layout, state};
+
+/// Bounds and bits, by the name that both sides use.
+macro_rules! constants {
+    ($($module:ident :: { $($name:ident),* $(,)? })*) => {
+        &[$($((stringify!($name), $module::$name as u64),)*)*]
+    };
+}
+
+const CONSTANTS: &[(&str, u64)] = constants! {
+    layout::{
+        SECTIONS, PEER_PAGE, PORT_PAGE, PORT_DIRECTORY, V6_BLOCK, INDIRECT, V4_NARROW, V4_WIDE, NO_RULE,
+    }
+    state::{
+        SLOTS, COUNTED_RULES, COUNTED_SETS, SLOT_COUNTERS, LEARNED_CLASSES, REASON_COUNTERS, TICK_SHIFT, COUNTERS,
+        OPENED_INWARD, ANSWERED, POD_FINISHED, PEER_FINISHED, CLOSED,
+        CURRENT_SLOT, PREVIOUS_HOLDS,
+        MARK_MASK, MARK_JUDGED, MARK_SLOT, MARK_PROXY, MARK_SHIFT, MARK_QUESTION,
+    }
+};
+
+/// The ranges of identity numbers.
+const IDENTITIES: &[(&str, u64)] = &[
+    ("IDENTITY_ENTITIES", Identity::ENTITIES as u64),
+    ("IDENTITY_FIRST_POD", Identity::FIRST_POD as u64),
+    ("IDENTITY_END_POD", Identity::END_POD as u64),
+    ("IDENTITY_FIRST_NODE", Identity::FIRST_NODE as u64),
+    ("IDENTITY_FIRST_HOST", Identity::FIRST_HOST as u64),
+    ("IDENTITY_NODES", Identity::NODES as u64),
+];
+
+/// The header.
+pub(crate) fn text() -> String {
+    let mut text = String::from(
+        "/* Made from bpf/abi by bpf/build/c_header.rs. Change it there. */\n#pragma once\n\n#include <linux/types.h>\n",
+    );
+    let mut line = |told: String| _ = writeln!(text, "{told}");
+    line(String::new());
+    for (name, value) in IDENTITIES.iter().chain(CONSTANTS) {
+        line(format!("#define {name} {value}u"));
+    }
+    for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
+        line(format!("\nenum {} {{", snake(numbers.name)));
+        for (variant, number) in numbers.variants {
+            let name = format!("{}_{}", snake(numbers.name), snake(variant)).to_uppercase();
+            line(format!("\t{name} = {number},"));
+        }
+        line("};".to_owned());
+    }
+    let shapes: Vec<&Shape> = layout::SHAPES.iter().chain(state::SHAPES).collect();
+    for shape in &shapes {
+        line(format!("\nstruct {} {{", snake(shape.name)));
+        for field in shape.fields {
+            line(format!("\t{};", declaration(field, &shapes)));
+        }
+        line("};".to_owned());
+        line(format!("_Static_assert(sizeof(struct {}) == {}, \"size\");", snake(shape.name), shape.size));
+    }
+    text
+}
+
+fn declaration(field: &Field, shapes: &[&Shape]) -> String {
+    let array = field.kind.strip_prefix('[').and_then(|kind| kind.split_once(';'));
+    let element = array.map_or(field.kind, |(element, _)| element.trim());
+    let (kind, size) = match element {
+        "u8" => ("__u8".to_owned(), 1),
+        "u16" => ("__u16".to_owned(), 2),
+        "u32" => ("__u32".to_owned(), 4),
+        "u64" => ("__u64".to_owned(), 8),
+        record => {
+            let size =
+                shapes.iter().find(|shape| shape.name == record).map_or(field.size, |shape| shape.size);
+            (format!("struct {}", snake(record)), size)
+        }
+    };
+    match array {
+        Some(_) => format!("{kind} {}[{}]", field.name, field.size / size),
+        None => format!("{kind} {}", field.name),
+    }
+}
+
+/// `ConntrackKeyV4` as `conntrack_key_v4`.
+fn snake(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}

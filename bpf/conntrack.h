@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* Connections that were allowed. One record for both directions, keyed as seen from the pod.
+ *
+ * A record says under what it was judged; under anything else it is judged again before it lets a packet pass. On another
+ * interface than its own it counts for nothing, so a new pod with an old address inherits no connection. */
+#pragma once
+
+#include "abi.h"
+#include "maps.h"
+#include "options.h"
+#include "parse.h"
+
+/* Both keys, so that one function serves both families. */
+struct connection {
+	union {
+		struct conntrack_key_v4 v4;
+		struct conntrack_key_v6 v6;
+	};
+	bool is_v6;
+};
+
+static __always_inline __u32 now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+}
+
+/* The connection that a packet between a pod and a peer belongs to. `outward`: the pod sends it. */
+static __always_inline void connection_of(struct connection *connection, const struct packet *packet, bool outward)
+{
+	const struct address *pod = outward ? &packet->source : &packet->destination;
+	const struct address *peer = outward ? &packet->destination : &packet->source;
+	__u16 pod_port = outward ? packet->source_port : packet->destination_port;
+	__u16 peer_port = outward ? packet->destination_port : packet->source_port;
+
+	if (is_icmp(packet)) {
+		/* An echo's identifier stands for both directions; the type is no part of the key. */
+		pod_port = packet->source_port;
+		peer_port = 0;
+	}
+	connection->is_v6 = packet->is_v6;
+	if (packet->is_v6) {
+		struct conntrack_key_v6 *key = &connection->v6;
+
+		__builtin_memcpy(key->pod, pod, sizeof(key->pod));
+		__builtin_memcpy(key->peer, peer, sizeof(key->peer));
+		key->pod_port = pod_port;
+		key->peer_port = peer_port;
+		key->protocol = packet->protocol;
+		__builtin_memset(key->reserved, 0, sizeof(key->reserved));
+	} else {
+		struct conntrack_key_v4 *key = &connection->v4;
+
+		__builtin_memcpy(key->pod, &pod->words[3], sizeof(key->pod));
+		__builtin_memcpy(key->peer, &peer->words[3], sizeof(key->peer));
+		key->pod_port = pod_port;
+		key->peer_port = peer_port;
+		key->protocol = packet->protocol;
+		__builtin_memset(key->reserved, 0, sizeof(key->reserved));
+	}
+}
+
+/* A record that still holds, or NULL. */
+static __always_inline struct conntrack_record *find_connection(const struct connection *connection, __u32 interface,
+								__u32 tick)
+{
+	struct conntrack_record *record = connection->is_v6 ? bpf_map_lookup_elem(&conntrack_v6, &connection->v6) :
+							      bpf_map_lookup_elem(&conntrack_v4, &connection->v4);
+
+	if (!record || record->interface != interface || (__s32)(record->expires - tick) < 0)
+		return NULL;
+	return record;
+}
+
+static __always_inline bool save_connection(const struct connection *connection, const struct conntrack_record *record)
+{
+	if (connection->is_v6)
+		return bpf_map_update_elem(&conntrack_v6, &connection->v6, record, BPF_ANY) == 0;
+	return bpf_map_update_elem(&conntrack_v4, &connection->v4, record, BPF_ANY) == 0;
+}
+
+static __always_inline void forget_connection(const struct connection *connection)
+{
+	if (connection->is_v6)
+		bpf_map_delete_elem(&conntrack_v6, &connection->v6);
+	else
+		bpf_map_delete_elem(&conntrack_v4, &connection->v4);
+}
+
+/* Whether the packet would open a connection anew although its record is still there. */
+static __always_inline bool reopens(const struct conntrack_record *record, const struct packet *packet)
+{
+	if (!(record->state & CLOSED))
+		return false;
+	if (packet->protocol == IPPROTO_TCP)
+		return (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return true;
+}
+
+static __always_inline __u32 lifetime(const struct packet *packet, __u8 state)
+{
+	if (state & CLOSED)
+		return CLOSED_TICKS;
+	if (packet->protocol == IPPROTO_TCP)
+		return state & ANSWERED ? TCP_TICKS : OPENING_TICKS;
+	if (packet->protocol == IPPROTO_SCTP)
+		return state & ANSWERED ? SCTP_TICKS : OPENING_TICKS;
+	return DATAGRAM_TICKS;
+}
+
+/* Takes a packet into the record. Written only where something changes: most packets only read. */
+static __always_inline void advance(struct conntrack_record *record, const struct packet *packet, bool outward,
+				    bool is_reply, __u32 tick)
+{
+	__u8 state = record->state;
+	__u32 expires;
+
+	if (is_reply)
+		state |= ANSWERED;
+	if (packet->protocol == IPPROTO_TCP) {
+		if (packet->flags & TCP_FIN)
+			state |= outward ? POD_FINISHED : PEER_FINISHED;
+		if (packet->flags & TCP_RST ||
+		    (state & (POD_FINISHED | PEER_FINISHED)) == (POD_FINISHED | PEER_FINISHED))
+			state |= CLOSED;
+	} else if (packet->protocol == IPPROTO_SCTP &&
+		   (packet->flags == SCTP_ABORT || packet->flags == SCTP_SHUTDOWN_COMPLETE)) {
+		state |= CLOSED;
+	}
+	/* What is closed runs out from the moment it closed. */
+	expires = state & record->state & CLOSED ? record->expires : tick + lifetime(packet, state);
+	if (state != record->state)
+		record->state = state;
+	if (expires != record->expires)
+		record->expires = expires;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* An image and its sections. A packet resolves its image once and hands it on.
+ *
+ * Every read is masked into the value. For a checked image the mask changes nothing; it is what the verifier believes. */
+#pragma once
+
+#include "abi.h"
+#include "maps.h"
+#include "options.h"
+
+/* An image in force; `bytes` is a map's value of IMAGE_MASK + 4 bytes. */
+struct image {
+	const void *bytes;
+	__u32 slot;
+};
+
+static __always_inline const struct header *header_of(const struct image *image)
+{
+	return image->bytes;
+}
+
+static __always_inline __u32 section(const struct image *image, enum section section)
+{
+	return header_of(image)->sections[section].offset;
+}
+
+static __always_inline __u64 long_at(const struct image *image, __u32 offset)
+{
+	return *(const __u64 *)(image->bytes + (offset & IMAGE_MASK & ~7u));
+}
+
+static __always_inline __u32 word_at(const struct image *image, __u32 offset)
+{
+	return *(const __u32 *)(image->bytes + (offset & IMAGE_MASK));
+}
+
+static __always_inline __u16 half_at(const struct image *image, __u32 offset)
+{
+	return *(const __u16 *)(image->bytes + (offset & (IMAGE_MASK | 2)));
+}
+
+/* Whether the slot has an image. */
+static __always_inline bool resolve(struct image *image, __u32 slot)
+{
+	__u32 zero = 0;
+	void *map = bpf_map_lookup_elem(&images, &slot);
+
+	if (!map)
+		return false;
+	image->bytes = bpf_map_lookup_elem(map, &zero);
+	image->slot = slot;
+	return image->bytes;
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* Policy at the host's side of a pod's veth: `from_pod` where the host receives, `to_pod` where it sends.
+ *
+ *     packet -> connection known and judged under this image?  -> passes
+ *            -> about a known connection (ICMP error)?         -> passes
+ *            -> judge -> denied, handed to a proxy, or recorded and passed
+ *
+ * One packet sees one image: `from_pod` resolves it and marks the packet with its slot, so that `to_pod` of another pod on
+ * this node judges by the same one. Whatever cannot be read, recorded or judged is dropped. A packet that passes goes on to
+ * whatever program stands next (TCX_NEXT, which older kernels know as TC_ACT_UNSPEC). */
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "conntrack.h"
+#include "counters.h"
+#include "events.h"
+#include "fragments.h"
+#include "image.h"
+#include "parse.h"
+#include "proxy.h"
+#include "verdict.h"
+
+#define PASS TC_ACT_UNSPEC
+#define DROP TC_ACT_SHOT
+
+/* What is known of a packet on its way through a program. It lies in a map rather than on the stack, where the verifier would
+ * tell apart every way that led to a number; one packet at a time passes a CPU here. */
+struct passage {
+	struct packet packet;
+	__u64 judged_under; /* the image's checksum and the epoch, added */
+	__u32 hook; /* enum hook */
+	__u32 tick;
+	__u32 interface;
+	__u32 pod; /* identity, 0 if the interface has none */
+	__u32 peer; /* identity, 0 outside */
+	__u32 is_question;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct passage);
+} passages SEC(".maps");
+
+/* Answers a question in the packet's control block; a test run hands it back. */
+static __always_inline void answer(struct __sk_buff *skb, const struct image *image, ruling outcome)
+{
+	skb->cb[0] = rule_or_set_of(outcome);
+	skb->cb[1] = (__u32)outcome & 0xFFFFFF;
+	skb->cb[2] = image->slot | (image->bytes ? SLOTS : 0);
+}
+
+static __noinline int tell_of(struct __sk_buff *skb, const struct passage *passage, const struct image *image,
+			      enum event_kind kind, ruling outcome)
+{
+	struct telling telling = {
+		.kind = kind & 0xFF,
+		.hook = passage->hook,
+		.outcome = outcome,
+		.image = image->bytes ? header_of(image)->checksum : 0,
+		.pod = passage->pod,
+		.peer = passage->peer,
+		.is_reply = kind >> 8,
+	};
+
+	return tell(skb, &passage->packet, &telling, passage->tick);
+}
+
+static __noinline int drop_for(struct __sk_buff *skb, const struct passage *passage, const struct image *image,
+			       ruling outcome)
+{
+	if (passage->is_question) {
+		answer(skb, image, outcome);
+		return DROP;
+	}
+	count_reason(passage->hook, reason_of(outcome), skb->len);
+	count_rule(image->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
+	tell_of(skb, passage, image, EVENT_KIND_DROP, outcome);
+	return DROP;
+}
+
+static __always_inline int drop(struct __sk_buff *skb, const struct passage *passage, const struct image *image,
+				enum reason reason)
+{
+	return drop_for(skb, passage, image, OUTCOME(ACTION_DENY, reason));
+}
+
+/* Lets a packet pass, with the slot of the image that judged it. */
+static __always_inline int pass(struct __sk_buff *skb, enum hook hook, const struct image *image, __u8 reason)
+{
+	count_reason(hook, reason, skb->len);
+	if (hook == HOOK_FROM_POD)
+		skb->mark = (skb->mark & ~MARK_MASK) | MARK_JUDGED | (image->slot ? MARK_SLOT : 0);
+	else if (skb->mark & MARK_MASK)
+		skb->mark &= ~MARK_MASK;
+	return PASS;
+}
+
+/* Hands a packet to the proxy that reads its requests. Where a packet leaves for a pod it cannot be assigned to a socket, so
+ * it turns round and comes in again, marked; see `from_pod`. */
+static __noinline int redirect(struct __sk_buff *skb, const struct passage *passage, const struct settings *settings,
+			       __u32 requests)
+{
+	__u16 port = settings->proxy_ports[requests & 3];
+
+	if (!port)
+		return DROP;
+	if (passage->hook == HOOK_FROM_POD) {
+		if (!assign_to_proxy(skb, &passage->packet, port))
+			return DROP;
+		count_one(COUNTER_PROXY_PACKETS);
+		return PASS;
+	}
+	if (!proxy_listens(skb, &passage->packet, port))
+		return DROP;
+	count_one(COUNTER_PROXY_PACKETS);
+	skb->mark = (skb->mark & ~MARK_MASK) | MARK_PROXY | (requests & 3) << MARK_SHIFT;
+	return bpf_redirect(passage->interface, BPF_F_INGRESS);
+}
+
+/* The outcome told instead where a redirect finds no proxy: the same rule, another reason. */
+static __always_inline ruling without_proxy(ruling redirected)
+{
+	return (redirected & ~0xFFFFull) | ACTION_REDIRECT | (ruling)REASON_PROXY_UNAVAILABLE << 8;
+}
+
+static __always_inline ruling outcome_of_record(const struct conntrack_record *record)
+{
+	return (ruling)record->action | (ruling)record->reason << 8 | (ruling)record->requests << 16 |
+	       (ruling)record->rule_or_set << 32;
+}
+
+/* Judges a connection by who opened it: a packet back is judged as the one that it answers. */
+static __noinline ruling judge_opening(struct passage *passage, const struct image *image, bool has_names,
+				       enum hook opened_at, __u8 icmp_type)
+{
+	const struct packet *packet = &passage->packet;
+	bool is_reply = passage->hook != opened_at;
+	__u16 port = is_reply ? packet->source_port : packet->destination_port;
+	struct inquiry inquiry = {
+		.hook = opened_at,
+		.pod = passage->pod,
+		.peer = passage->hook == HOOK_FROM_POD ? &packet->destination : &packet->source,
+		.is_v6 = packet->is_v6,
+		.protocol = packet->protocol,
+		.port = is_icmp(packet) ? icmp_type : port,
+	};
+
+	return judge(image, &inquiry, has_names, &passage->peer);
+}
+
+static __always_inline void judged(struct conntrack_record *record, ruling outcome, __u64 judged_under)
+{
+	record->rule_or_set = rule_or_set_of(outcome);
+	record->action = action_of(outcome);
+	record->reason = reason_of(outcome);
+	record->requests = requests_of(outcome);
+	record->judged_under = judged_under;
+}
+
+/* A packet of a connection that is on record. */
+static __always_inline int known(struct __sk_buff *skb, struct passage *passage, const struct image *image,
+				 const struct settings *settings, const struct connection *connection,
+				 struct conntrack_record *record)
+{
+	const struct packet *packet = &passage->packet;
+	enum hook opened_at = record->state & OPENED_INWARD ? HOOK_TO_POD : HOOK_FROM_POD;
+	bool is_reply = passage->hook != opened_at;
+	ruling outcome = outcome_of_record(record);
+
+	if (record->judged_under != passage->judged_under) {
+		outcome = judge_opening(passage, image, settings->learned, opened_at, record->icmp_type);
+		count_one(COUNTER_CONNECTIONS_JUDGED_AGAIN);
+		if (action_of(outcome) == ACTION_DENY) {
+			forget_connection(connection);
+			count_one(COUNTER_CONNECTIONS_CUT);
+			return drop_for(skb, passage, image, outcome);
+		}
+		judged(record, outcome, passage->judged_under);
+	}
+	advance(record, packet, passage->hook == HOOK_FROM_POD, is_reply, passage->tick);
+	count_rule(image->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
+	if (is_due(record, packet, is_reply, passage->tick))
+		tell_of(skb, passage, image, EVENT_KIND_PACKET | is_reply << 8, outcome);
+	if (action_of(outcome) == ACTION_REDIRECT && !is_reply) {
+		int done = redirect(skb, passage, settings, requests_of(outcome));
+
+		if (done == DROP)
+			return drop_for(skb, passage, image, without_proxy(outcome));
+		return done;
+	}
+	return pass(skb, passage->hook, image, is_reply ? REASON_REPLY : reason_of(outcome));
+}
+
+/* Whether an ICMP error is about a connection on record. It goes against the packet that it is about. */
+static __noinline bool is_related(struct __sk_buff *skb, const struct passage *passage)
+{
+	struct connection connection;
+	struct packet inner = {};
+
+	if (!parse_inner(skb, &passage->packet, &inner))
+		return false;
+	connection_of(&connection, &inner, passage->hook == HOOK_TO_POD);
+	return find_connection(&connection, passage->interface, passage->tick);
+}
+
+/* A packet that no record lets pass. */
+static __always_inline int unknown(struct __sk_buff *skb, struct passage *passage, const struct image *image,
+				   const struct settings *settings, const struct connection *connection)
+{
+	const struct packet *packet = &passage->packet;
+	__u8 icmp_type = is_icmp(packet) ? packet->destination_port : 0;
+	ruling outcome = judge_opening(passage, image, settings->learned, passage->hook, icmp_type);
+	int done = PASS;
+
+	if (action_of(outcome) == ACTION_DENY)
+		return drop_for(skb, passage, image, outcome);
+	if (passage->is_question) {
+		answer(skb, image, outcome);
+		return PASS;
+	}
+	if (action_of(outcome) == ACTION_REDIRECT) {
+		done = redirect(skb, passage, settings, requests_of(outcome));
+		if (done == DROP)
+			return drop_for(skb, passage, image, without_proxy(outcome));
+	}
+	/* Of ICMP only an echo is answered on a connection. */
+	if (!is_icmp(packet) || is_echo(packet)) {
+		struct conntrack_record record = {
+			.interface = passage->interface,
+			.reported = passage->tick,
+			.state = passage->hook == HOOK_TO_POD ? OPENED_INWARD : 0,
+			.icmp_type = icmp_type,
+		};
+
+		judged(&record, outcome, passage->judged_under);
+		record.flags[0] = packet->protocol == IPPROTO_TCP ? packet->flags : 0;
+		record.expires = passage->tick;
+		advance(&record, packet, passage->hook == HOOK_FROM_POD, false, passage->tick);
+		if (!save_connection(connection, &record)) {
+			count_one(COUNTER_CONNECTIONS_REFUSED);
+			return drop(skb, passage, image, REASON_CONNTRACK_FULL);
+		}
+		count_one(COUNTER_CONNECTIONS_RECORDED);
+	}
+	count_rule(image->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
+	tell_of(skb, passage, image, EVENT_KIND_CONNECTION, outcome);
+	if (action_of(outcome) == ACTION_REDIRECT)
+		return done;
+	return pass(skb, passage->hook, image, reason_of(outcome));
+}
+
+/* Whether a pod sends from an address of its own. */
+static __always_inline bool is_own_source(const struct interface_record *pod, const struct packet *packet)
+{
+	const __be32 *v4 = (const void *)pod->v4;
+
+	if (packet->is_v6)
+		return same_address((const void *)pod->v6, &packet->source);
+	return packet->source.words[3] && *v4 == packet->source.words[3];
+}
+
+/* The image that this packet is judged by: that of the hook before on this node, else the one in force. */
+static __always_inline bool find_image(struct __sk_buff *skb, const struct passage *passage, struct image *image,
+				       const struct settings *settings)
+{
+	__u64 generation = *(volatile const __u64 *)&settings->generation;
+	__u32 slot = generation & CURRENT_SLOT;
+
+	if (passage->hook == HOOK_TO_POD && skb->mark & MARK_JUDGED && !passage->is_question) {
+		__u32 judged_by = skb->mark & MARK_SLOT ? 1 : 0;
+
+		if (judged_by == slot || generation & PREVIOUS_HOLDS)
+			slot = judged_by;
+		else
+			count_one(COUNTER_SLOTS_GONE);
+	}
+	/* Before the first image there is none in the slot. */
+	return resolve(image, slot) && header_of(image)->version;
+}
+
+/* 0 if the packet can be read, else why it must be dropped. */
+static __noinline int parse(struct __sk_buff *skb, struct packet *packet)
+{
+	bool parsed;
+
+	/* What cannot be read is told as far as it was. */
+	packet->source = packet->destination = (struct address){};
+	packet->source_port = packet->destination_port = 0;
+	packet->protocol = packet->flags = packet->is_v6 = 0;
+	/* A tag hides what the packet is from whoever looks behind the Ethernet header. */
+	if (skb->vlan_present)
+		return REASON_UNSUPPORTED_PROTOCOL;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		parsed = parse_v4(skb, packet, ETH_HLEN);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		parsed = parse_v6(skb, packet, ETH_HLEN);
+	else
+		return REASON_UNSUPPORTED_PROTOCOL;
+	if (parsed && packet->fragment != LATER_FRAGMENT)
+		parsed = parse_transport(skb, packet, packet->transport, true);
+	return parsed ? 0 : REASON_MALFORMED;
+}
+
+static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
+{
+	struct image image = {};
+	struct conntrack_record *record = NULL;
+	const struct interface_record *pod;
+	const struct settings *now_set;
+	struct connection connection;
+	struct passage *passage;
+	struct packet *packet;
+	__u32 zero = 0;
+	int refused;
+
+	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
+		return pass(skb, hook, &image, REASON_NEIGHBOUR);
+	passage = bpf_map_lookup_elem(&passages, &zero);
+	now_set = bpf_map_lookup_elem(&settings, &zero);
+	if (!passage || !now_set)
+		return DROP;
+	passage->hook = hook;
+	passage->tick = now();
+	passage->interface = skb->ifindex;
+	passage->peer = 0;
+	passage->is_question = skb->mark == MARK_QUESTION;
+	packet = &passage->packet;
+	pod = bpf_map_lookup_elem(&interfaces, &passage->interface);
+	passage->pod = pod ? pod->identity : 0;
+	refused = parse(skb, packet);
+	if (refused)
+		return drop(skb, passage, &image, refused);
+	if (!pod)
+		return drop(skb, passage, &image, REASON_UNKNOWN_INTERFACE);
+	if (is_neighbour_discovery(packet))
+		return pass(skb, hook, &image, REASON_NEIGHBOUR);
+	if (hook == HOOK_FROM_POD && !is_own_source(pod, packet))
+		return drop(skb, passage, &image, REASON_SPOOFED_SOURCE);
+	/* The epoch is read before any identity: whoever sees the new one sees the change that it is for. */
+	passage->judged_under = *(volatile const __u64 *)&now_set->epoch;
+	if (!find_image(skb, passage, &image, now_set))
+		return drop(skb, passage, &image, REASON_NO_IMAGE);
+	passage->judged_under += header_of(&image)->checksum;
+	if (packet->fragment != WHOLE && !passage->is_question &&
+	    !join_fragment(packet, passage->interface, passage->tick))
+		return drop(skb, passage, &image, REASON_UNKNOWN_FRAGMENT);
+	connection_of(&connection, packet, hook == HOOK_FROM_POD);
+	if (!passage->is_question && (!is_icmp(packet) || is_echo(packet)))
+		record = find_connection(&connection, passage->interface, passage->tick);
+	if (record && !reopens(record, packet))
+		return known(skb, passage, &image, now_set, &connection, record);
+	if (is_icmp(packet) && is_icmp_error(packet) && packet->fragment == WHOLE && !passage->is_question &&
+	    is_related(skb, passage))
+		return pass(skb, hook, &image, REASON_RELATED);
+	return unknown(skb, passage, &image, now_set, &connection);
+}
+
+/* A packet that `to_pod` turned round to a proxy. Only this host can set the mark: a pod's marks end at its namespace. */
+static __noinline int come_back(struct __sk_buff *skb)
+{
+	__u8 requests = (skb->mark >> MARK_SHIFT) & 3;
+	const struct settings *known_settings;
+	struct packet packet = {};
+	__u32 zero = 0;
+	bool parsed;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		parsed = parse_v4(skb, &packet, ETH_HLEN);
+	else
+		parsed = parse_v6(skb, &packet, ETH_HLEN);
+	known_settings = bpf_map_lookup_elem(&settings, &zero);
+	if (!parsed || !known_settings || !parse_transport(skb, &packet, packet.transport, true) ||
+	    !assign_to_proxy(skb, &packet, known_settings->proxy_ports[requests]))
+		return DROP;
+	return PASS;
+}
+
+SEC("classifier")
+int from_pod(struct __sk_buff *skb)
+{
+	if (skb->mark & MARK_PROXY && skb->mark != MARK_QUESTION)
+		return come_back(skb);
+	return enforce(skb, HOOK_FROM_POD);
+}
+
+SEC("classifier")
+int to_pod(struct __sk_buff *skb)
+{
+	return enforce(skb, HOOK_TO_POD);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* Connections that policy hands to a request proxy on this node (TPROXY).
+ *
+ * The proxy listens on its port with IP_TRANSPARENT; the packet keeps its addresses, is assigned to the proxy's socket, and
+ * a rule on MARK_PROXY routes it to this host. Where nobody listens the packet is dropped: requests that nobody reads must
+ * not pass. Not here: the proxy. */
+#pragma once
+
+#include "maps.h"
+#include "parse.h"
+
+#ifndef BPF_F_CURRENT_NETNS
+#define BPF_F_CURRENT_NETNS (-1L)
+#endif
+
+static __always_inline void tuple_of(struct bpf_sock_tuple *tuple, const struct packet *packet)
+{
+	if (packet->is_v6) {
+		__builtin_memcpy(tuple->ipv6.saddr, &packet->source, 16);
+		__builtin_memcpy(tuple->ipv6.daddr, &packet->destination, 16);
+		tuple->ipv6.sport = bpf_htons(packet->source_port);
+		tuple->ipv6.dport = bpf_htons(packet->destination_port);
+	} else {
+		tuple->ipv4.saddr = packet->source.words[3];
+		tuple->ipv4.daddr = packet->destination.words[3];
+		tuple->ipv4.sport = bpf_htons(packet->source_port);
+		tuple->ipv4.dport = bpf_htons(packet->destination_port);
+	}
+}
+
+static __always_inline __u32 tuple_size(const struct packet *packet)
+{
+	struct bpf_sock_tuple *tuple;
+
+	return packet->is_v6 ? sizeof(tuple->ipv6) : sizeof(tuple->ipv4);
+}
+
+/* The socket that listens on the proxy's port of this host, or the connection that it has accepted. */
+static __always_inline struct bpf_sock *proxy_socket(struct __sk_buff *skb, const struct packet *packet, __u16 port)
+{
+	struct bpf_sock_tuple tuple = {};
+	__u32 size = tuple_size(packet);
+	struct bpf_sock *socket;
+
+	tuple_of(&tuple, packet);
+	if (packet->protocol == IPPROTO_TCP) {
+		socket = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+		if (socket) {
+			if (socket->state != BPF_TCP_LISTEN)
+				return socket;
+			/* Somebody's listener on the port asked for, not the proxy's. */
+			bpf_sk_release(socket);
+		}
+	}
+	if (packet->is_v6) {
+		__builtin_memset(tuple.ipv6.daddr, 0, 16);
+		tuple.ipv6.daddr[3] = bpf_htonl(1);
+		tuple.ipv6.dport = bpf_htons(port);
+	} else {
+		tuple.ipv4.daddr = bpf_htonl(0x7F000001);
+		tuple.ipv4.dport = bpf_htons(port);
+	}
+	if (packet->protocol == IPPROTO_TCP)
+		return bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	return bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+}
+
+/* Assigns the packet to the proxy and marks it for this host. Only where packets come in. */
+static __always_inline bool assign_to_proxy(struct __sk_buff *skb, const struct packet *packet, __u16 port)
+{
+	struct bpf_sock *socket = proxy_socket(skb, packet, port);
+	long refused;
+
+	if (!socket)
+		return false;
+	refused = bpf_sk_assign(skb, socket, 0);
+	bpf_sk_release(socket);
+	if (refused)
+		return false;
+	skb->mark = (skb->mark & ~MARK_MASK) | MARK_PROXY;
+	return true;
+}
+
+/* Whether somebody listens for such requests; for packets that cannot be assigned where they are. */
+static __always_inline bool proxy_listens(struct __sk_buff *skb, const struct packet *packet, __u16 port)
+{
+	struct bpf_sock *socket = proxy_socket(skb, packet, port);
+
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}

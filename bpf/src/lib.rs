@@ -1,0 +1,16 @@
+//! The kernel's programs as bytes: one ELF object each, for a loader.
+//!
+//! The source is in the folder above, in C; `build/main.rs` compiles it. Layouts come from `weir_abi` and nowhere else.
+//! Not here: loading, maps' sizes, attaching.
+
+/// An object, aligned as ELF readers want it.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static POLICY_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/policy.bpf.o")));
+
+/// `policy.bpf.c`: the programs `from_pod` and `to_pod`, and their maps.
+pub static POLICY: &[u8] = &POLICY_OBJECT.0;
+
+/// The C header that the programs are compiled against, made from `weir_abi`.
+pub static C_HEADER: &str = include_str!(concat!(env!("OUT_DIR"), "/abi.h"));

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* (pod, direction, peer, protocol, port) -> what happens, why, by which rule. The same loads as bpf/abi/src/image.rs.
+ *
+ * What the image does not know is denied where policy applies. Not here: connections, packets. */
+#pragma once
+
+#include "address.h"
+#include "image.h"
+#include "prefix.h"
+
+/* A struct outcome_record in one word: action, reason, requests, flags, rule or set, from the lowest byte on. */
+typedef __u64 ruling;
+
+#define OUTCOME(action, reason) ((ruling)(action) | (ruling)(reason) << 8 | (ruling)NO_RULE << 32)
+
+static __always_inline __u8 action_of(ruling outcome) { return outcome; }
+static __always_inline __u8 reason_of(ruling outcome) { return outcome >> 8; }
+static __always_inline __u8 requests_of(ruling outcome) { return outcome >> 16; }
+static __always_inline __u32 rule_or_set_of(ruling outcome) { return outcome >> 32; }
+
+/* Where the record of an identity is; 0 if the image has none. */
+static __always_inline __u32 endpoint_of(const struct image *image, __u32 identity)
+{
+	enum section where = SECTION_ENDPOINTS;
+	__u32 at, offset;
+
+	if (identity < IDENTITY_ENTITIES) {
+		at = identity;
+	} else if (identity >= IDENTITY_FIRST_POD && identity < IDENTITY_END_POD) {
+		at = identity - IDENTITY_FIRST_POD + IDENTITY_ENTITIES;
+	} else {
+		where = SECTION_NODE_ENDPOINTS;
+		if (identity >= IDENTITY_FIRST_HOST && identity < IDENTITY_FIRST_HOST + IDENTITY_NODES)
+			at = (identity - IDENTITY_FIRST_HOST) * 2 + 1;
+		else if (identity >= IDENTITY_FIRST_NODE && identity < IDENTITY_FIRST_NODE + IDENTITY_NODES)
+			at = (identity - IDENTITY_FIRST_NODE) * 2;
+		else
+			return 0;
+	}
+	offset = at * sizeof(struct endpoint_record);
+	if (offset >= header_of(image)->sections[where].len)
+		return 0;
+	offset += section(image, where);
+	return word_at(image, offset + offsetof(struct endpoint_record, known)) ? offset : 0;
+}
+
+/* For ICMP and ICMPv6 the port is the type. */
+static __always_inline __u32 class_of_port(const struct image *image, __u8 protocol, __u16 port)
+{
+	__u32 entry = word_at(image, section(image, SECTION_PROTOCOLS) + protocol * 4);
+	__u32 page;
+
+	if (entry & INDIRECT)
+		return entry & ~INDIRECT;
+	page = half_at(image, section(image, SECTION_PORT_DIRECTORIES) + (entry * PORT_DIRECTORY + port / PORT_PAGE) * 2);
+	return half_at(image, section(image, SECTION_PORT_PAGES) + (page * PORT_PAGE + port % PORT_PAGE) * 2);
+}
+
+/* A table's column for one port class, and the table's peers. */
+struct column {
+	__u32 dictionary;
+	__u32 peers; /* where its run of peer_directories begins */
+	__u32 rows;
+	__u32 row_directory;
+	__u32 row_pages;
+	__u32 page_words;
+	__u16 page;
+	__u16 word;
+	__u8 shift;
+	__u8 width;
+};
+
+static __always_inline void find_column(const struct image *image, struct column *column, __u32 table, __u32 port)
+{
+	__u32 at = section(image, SECTION_TABLES) + table * sizeof(struct table_record);
+	__u32 map = word_at(image, at + offsetof(struct table_record, column_map));
+	__u32 number = half_at(image, section(image, SECTION_COLUMN_MAPS) + (map + port) * 2);
+	__u32 first = word_at(image, at + offsetof(struct table_record, columns));
+	__u32 record = section(image, SECTION_COLUMNS) + (first + number) * sizeof(struct column_record);
+	__u32 place, bits;
+
+	column->peers = word_at(image, at + offsetof(struct table_record, peer_directory));
+	column->rows = word_at(image, at + offsetof(struct table_record, rows));
+	column->row_directory = word_at(image, at + offsetof(struct table_record, row_directory));
+	column->row_pages = word_at(image, at + offsetof(struct table_record, row_pages));
+	column->page_words = word_at(image, at + offsetof(struct table_record, page_words));
+	column->dictionary = word_at(image, record + offsetof(struct column_record, dictionary));
+	place = word_at(image, record + offsetof(struct column_record, page));
+	bits = word_at(image, record + offsetof(struct column_record, shift));
+	column->page = place;
+	column->word = place >> 16;
+	column->shift = bits;
+	column->width = bits >> 8;
+}
+
+static __always_inline ruling outcome_of(const struct image *image, const struct column *column, __u32 peer)
+{
+	__u32 code = 0;
+
+	if (column->width) {
+		__u32 page = word_at(image, section(image, SECTION_PEER_DIRECTORIES) + (column->peers + peer / PEER_PAGE) * 4);
+		__u32 row = word_at(image, section(image, SECTION_PEER_PAGES) + (page * PEER_PAGE + peer % PEER_PAGE) * 4);
+
+		if (column->row_pages != 1)
+			row = half_at(image, section(image, SECTION_ROW_DIRECTORIES) +
+						     (column->row_directory + row * column->row_pages + column->page) * 2);
+		code = word_at(image, section(image, SECTION_ROWS) +
+					      (column->rows + row * column->page_words + column->word) * 4);
+		code = code >> (column->shift & 31) & ((1u << (column->width & 31)) - 1);
+	}
+	return long_at(image, section(image, SECTION_DICTIONARIES) + (column->dictionary + code) * 8);
+}
+
+/* Of outcomes for one address the strongest holds; the order is told in compiler/src/reference.rs. */
+static __always_inline __u32 strength(ruling outcome)
+{
+	if (action_of(outcome) == ACTION_DENY)
+		return reason_of(outcome) == REASON_DENIED_BY_RULE ? 4 : 0;
+	if (action_of(outcome) == ACTION_REDIRECT)
+		return 3;
+	if (reason_of(outcome) == REASON_ALLOWED_BY_RULE)
+		return 2;
+	return reason_of(outcome) == REASON_OWN_NODE;
+}
+
+/* The classes of names besides the address's own; the first rule goes where they decide alike. */
+static __noinline ruling with_names(const struct image *image, const struct column *column, ruling first,
+				     const struct address *address)
+{
+	struct learned_key key = { .slot = image->slot };
+	const struct learned_record *learned_record;
+	ruling best = first;
+
+	__builtin_memcpy(key.address, address, sizeof(key.address));
+	learned_record = bpf_map_lookup_elem(&learned, &key);
+	if (!learned_record)
+		return first;
+	for (__u32 at = 0; at < LEARNED_CLASSES && at < learned_record->count; at++) {
+		ruling other = outcome_of(image, column, learned_record->classes[at]);
+
+		if (strength(other) > strength(best) ||
+		    (strength(other) == strength(best) && rule_or_set_of(other) < rule_or_set_of(best)))
+			best = other;
+	}
+	return best;
+}
+
+/* Who is asked about, and what. */
+struct inquiry {
+	enum hook hook;
+	__u32 pod; /* identity */
+	const struct address *peer;
+	bool is_v6;
+	__u8 protocol;
+	__u16 port;
+};
+
+/* The peer's identity, 0 if it is outside, comes back in `peer`. */
+static __always_inline ruling judge(const struct image *image, const struct inquiry *inquiry, bool has_names,
+				     __u32 *peer)
+{
+	__u32 endpoint = endpoint_of(image, inquiry->pod);
+	const struct address_record *record;
+	struct column column;
+	__u32 table, class;
+	ruling outcome;
+
+	record = inquiry->is_v6 ? bpf_map_lookup_elem(&addresses_v6, inquiry->peer->bytes) :
+				  bpf_map_lookup_elem(&addresses_v4, &inquiry->peer->words[3]);
+	*peer = record ? record->identity : 0;
+	/* A pod that the image knows only as a peer has no policy in it, which is not to have none. */
+	if (!endpoint || word_at(image, endpoint + offsetof(struct endpoint_record, known)) != 2)
+		return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
+	table = word_at(image, endpoint + (inquiry->hook == HOOK_FROM_POD ? offsetof(struct endpoint_record, egress) :
+									    offsetof(struct endpoint_record, ingress)));
+	if (!table)
+		return OUTCOME(ACTION_ALLOW, REASON_NO_POLICY);
+	find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
+	if (record) {
+		endpoint = endpoint_of(image, record->identity);
+		if (!endpoint)
+			return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
+		class = word_at(image, endpoint + offsetof(struct endpoint_record, class));
+		return outcome_of(image, &column, class);
+	}
+	if (inquiry->is_v6)
+		class = class_of_v6(image, high_half(inquiry->peer), low_half(inquiry->peer));
+	else
+		class = class_of_v4(image, bpf_ntohl(inquiry->peer->words[3]));
+	outcome = outcome_of(image, &column, class);
+	/* Names are of those that a pod asks for. */
+	if (has_names && inquiry->hook == HOOK_FROM_POD)
+		return with_names(image, &column, outcome, inquiry->peer);
+	return outcome;
+}

@@ -1,0 +1,200 @@
+//! Programs at interfaces: links pinned by interface and hook, so that they outlive this process and are found by the next.
+//!
+//! A pinned link keeps its program in place; replacing the program is one atomic update of the link. Where the kernel has no
+//! tcx (before 6.6) programs stand in clsact, whose filters live with the interface; a pin of the program marks where.
+
+use super::error::DatapathError;
+use super::load::{Programs, attach_type, make_folder, program_name};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
+use aya::programs::{LinkOrder, SchedClassifier};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use weir_abi::state::Hook;
+
+const HOOKS: [Hook; 2] = [Hook::FromPod, Hook::ToPod];
+/// The place of our filters in clsact.
+const PRIORITY: u16 = 0x57;
+const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+type Source = Box<dyn Error + Send + Sync>;
+
+fn link_folder(pin_root: &Path) -> PathBuf {
+    pin_root.join("links")
+}
+
+fn link_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
+    link_folder(pin_root).join(format!("{interface}-{}", program_name(hook)))
+}
+
+fn filter_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
+    link_folder(pin_root).join(format!("{interface}-{}-clsact", program_name(hook)))
+}
+
+/// Mounts a BPF file system where the folder's is none yet.
+pub(super) fn ensure_file_system(pin_root: &Path) -> Result<(), DatapathError> {
+    let Some(mount_point) = pin_root.ancestors().skip(1).find(|folder| folder.is_dir()) else {
+        let source = io::Error::from(io::ErrorKind::NotFound);
+        return Err(DatapathError::NoFileSystem { path: pin_root.to_owned(), source });
+    };
+    let fail = |error: nix::Error| DatapathError::NoFileSystem {
+        path: mount_point.to_owned(),
+        source: error.into(),
+    };
+    if statfs(mount_point).map_err(fail)?.filesystem_type() != BPF_FS_MAGIC {
+        mount(Some("bpf"), mount_point, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// Puts both programs at an interface, or replaces those that stand there.
+pub(super) fn attach(
+    programs: &mut Programs,
+    pin_root: &Path,
+    interface: u32,
+    by_tcx: bool,
+) -> Result<(), DatapathError> {
+    make_folder(&link_folder(pin_root))?;
+    for hook in HOOKS {
+        let path = link_path(pin_root, interface, hook);
+        if path.exists() || filter_path(pin_root, interface, hook).exists() {
+            replace(programs, pin_root, interface, hook)?;
+            continue;
+        }
+        let fail = |source| DatapathError::Attach { interface, what: "attach a program", source };
+        let Some(program) = programs.program_mut(hook) else { continue };
+        if by_tcx {
+            attach_tcx(program, hook, interface, &path)
+        } else {
+            attach_clsact(program, hook, interface, &filter_path(pin_root, interface, hook))
+        }
+        .map_err(fail)?;
+    }
+    Ok(())
+}
+
+fn name_of(interface: u32) -> Result<String, Source> {
+    let name = nix::net::if_::if_indextoname(interface)?;
+    Ok(name.to_str()?.to_owned())
+}
+
+fn attach_tcx(program: &mut SchedClassifier, hook: Hook, interface: u32, path: &Path) -> Result<(), Source> {
+    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let id = program.attach_with_options(&name_of(interface)?, attach_type(hook), options)?;
+    let link: FdLink = program.take_link(id)?.try_into()?;
+    link.pin(path)?;
+    Ok(())
+}
+
+fn attach_clsact(
+    program: &mut SchedClassifier,
+    hook: Hook,
+    interface: u32,
+    path: &Path,
+) -> Result<(), Source> {
+    let name = name_of(interface)?;
+    // There may be one already, ours or another's.
+    let _ = qdisc_add_clsact(&name);
+    let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+    let id = program.attach_with_options(&name, attach_type(hook), TcAttachOptions::Netlink(options))?;
+    // Dropped, the link would take the filter with it.
+    std::mem::forget(program.take_link(id)?);
+    program.pin(path)?;
+    Ok(())
+}
+
+/// Replaces the program at one hook by the loaded one, in one step.
+fn replace(
+    programs: &mut Programs,
+    pin_root: &Path,
+    interface: u32,
+    hook: Hook,
+) -> Result<(), DatapathError> {
+    let fail = |source| DatapathError::Attach { interface, what: "replace a program", source };
+    let Some(program) = programs.program_mut(hook) else { return Ok(()) };
+    let path = link_path(pin_root, interface, hook);
+    let mut work = || -> Result<(), Source> {
+        if path.exists() {
+            let link = FdLink::from(PinnedLink::from_pin(&path)?);
+            let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+            // The pin holds it on.
+            drop(program.take_link(id)?);
+        } else {
+            let link = SchedClassifierLink::attached(
+                &name_of(interface)?,
+                attach_type(hook),
+                PRIORITY,
+                HANDLE,
+                None,
+            )?;
+            let id = program.attach_to_link(link)?;
+            std::mem::forget(program.take_link(id)?);
+        }
+        Ok(())
+    };
+    work().map_err(fail)
+}
+
+/// Replaces every program that an earlier run or size class attached. Pins of interfaces that are gone are removed.
+pub(super) fn replace_all(programs: &mut Programs, pin_root: &Path) -> Result<(), DatapathError> {
+    for (interface, hook) in attached(pin_root)? {
+        if nix::net::if_::if_indextoname(interface).is_err() {
+            detach_one(pin_root, interface, hook)?;
+        } else {
+            replace(programs, pin_root, interface, hook)?;
+        }
+    }
+    Ok(())
+}
+
+/// Interfaces and hooks that have a pin.
+fn attached(pin_root: &Path) -> Result<Vec<(u32, Hook)>, DatapathError> {
+    let folder = link_folder(pin_root);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(DatapathError::Pin { what: "list", path: folder, source }),
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let parse = |name: String| {
+        let (interface, program) = name.split_once('-')?;
+        let program = program.strip_suffix("-clsact").unwrap_or(program);
+        let hook = HOOKS.into_iter().find(|hook| program_name(*hook) == program)?;
+        Some((interface.parse().ok()?, hook))
+    };
+    Ok(names.filter_map(parse).collect())
+}
+
+fn detach_one(pin_root: &Path, interface: u32, hook: Hook) -> Result<(), DatapathError> {
+    let filter = filter_path(pin_root, interface, hook);
+    if filter.exists()
+        && let Ok(name) = name_of(interface)
+        && let Ok(link) = SchedClassifierLink::attached(&name, attach_type(hook), PRIORITY, HANDLE, None)
+    {
+        // Dropped, it takes the filter away.
+        drop(link);
+    }
+    for path in [link_path(pin_root, interface, hook), filter] {
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(DatapathError::Pin { what: "unpin", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Takes both programs from an interface.
+pub(super) fn detach(pin_root: &Path, interface: u32) -> Result<(), DatapathError> {
+    HOOKS.into_iter().try_for_each(|hook| detach_one(pin_root, interface, hook))
+}
+
+/// Takes all programs from all interfaces.
+pub(super) fn detach_all(pin_root: &Path) -> Result<(), DatapathError> {
+    attached(pin_root)?.into_iter().try_for_each(|(interface, hook)| detach_one(pin_root, interface, hook))
+}

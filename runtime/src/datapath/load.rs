@@ -1,0 +1,150 @@
+//! The programs in the kernel: loaded for one size class, with the maps that an earlier run pinned.
+
+use super::error::DatapathError;
+use super::slots::Slots;
+use super::{Options, map_folder};
+use aya::programs::{SchedClassifier, TcAttachType};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use std::path::Path;
+use weir_abi::state::Hook;
+use weir_object::POLICY;
+
+/// Maps that outlive programs, besides `images`.
+pub(super) const PINNED: &[&str] = &[
+    "settings",
+    "addresses_v4",
+    "addresses_v6",
+    "interfaces",
+    "learned",
+    "conntrack_v4",
+    "conntrack_v6",
+    "fragments",
+    "rule_counters",
+    "reason_counters",
+    "named_counters",
+    "events",
+];
+
+/// The name of a hook's program.
+pub(super) const fn program_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::FromPod => "from_pod",
+        Hook::ToPod => "to_pod",
+    }
+}
+
+/// Where a hook's program stands, as seen from the host's side of the veth.
+pub(super) const fn attach_type(hook: Hook) -> TcAttachType {
+    match hook {
+        Hook::FromPod => TcAttachType::Ingress,
+        Hook::ToPod => TcAttachType::Egress,
+    }
+}
+
+/// The loaded programs.
+pub(super) struct Programs {
+    ebpf: Ebpf,
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Programs")
+    }
+}
+
+impl Programs {
+    /// Loads both for the class of `slots`.
+    pub(super) fn load(options: &Options, slots: &Slots) -> Result<Self, DatapathError> {
+        let folder = map_folder(&options.pin_root);
+        let mask = u32::try_from(slots.class() - 4).unwrap_or(0);
+        let aggregation = options.aggregation as u8;
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("IMAGE_MASK", &mask, true)
+            .override_global("AGGREGATION", &aggregation, true)
+            .override_global("DROPS_PER_TICK", &options.drops_per_second, true)
+            .map_max_entries("conntrack_v4", options.conntrack_v4)
+            .map_max_entries("conntrack_v6", options.conntrack_v6)
+            .map_max_entries("interfaces", options.interfaces)
+            .map_max_entries("addresses_v4", options.addresses)
+            .map_max_entries("addresses_v6", options.addresses)
+            .map_pin_path("images", slots.path().to_owned());
+        for name in PINNED {
+            loader.map_pin_path(name, folder.join(name));
+        }
+        let mut programs =
+            Programs { ebpf: loader.load(POLICY).map_err(|error| refused(&error, error_text(&error)))? };
+        for hook in [Hook::FromPod, Hook::ToPod] {
+            let loaded = programs.program_mut(hook).map(SchedClassifier::load);
+            match loaded {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(refused(&error, useful_line(&format!("{error:?}")))),
+                None => {
+                    return Err(refused(&program_name(hook), "a program is missing in the object".to_owned()));
+                }
+            }
+        }
+        Ok(programs)
+    }
+
+    /// A hook's program.
+    pub(super) fn program(&self, hook: Hook) -> Option<&SchedClassifier> {
+        self.ebpf.program(program_name(hook))?.try_into().ok()
+    }
+
+    /// A hook's program, to attach it.
+    pub(super) fn program_mut(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
+        self.ebpf.program_mut(program_name(hook))?.try_into().ok()
+    }
+}
+
+fn error_text(error: &EbpfError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn refused(error: &impl std::fmt::Debug, told: String) -> DatapathError {
+    DatapathError::Load { told, source: format!("{error:?}").into() }
+}
+
+/// The line of a verifier's log that says why: the last but for its statistics.
+fn useful_line(log: &str) -> String {
+    let is_statistic = |line: &&str| {
+        line.starts_with("processed ")
+            || line.starts_with("verification time")
+            || line.starts_with("stack depth")
+    };
+    let lines = log.split("\\n").flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty());
+    lines.filter(|line| !is_statistic(line)).last().unwrap_or("no reason given").to_owned()
+}
+
+/// Whether the kernel has tcx, which is asked by listing what stands at the loopback interface.
+pub(super) fn has_tcx() -> bool {
+    SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok()
+}
+
+/// A folder below the BPF file system.
+pub(super) fn make_folder(path: &Path) -> Result<(), DatapathError> {
+    std::fs::create_dir_all(path).map_err(|source| DatapathError::Pin {
+        what: "make the folder",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::useful_line;
+
+    #[test]
+    fn the_verifier_is_quoted_where_it_says_why() {
+        let log = "0: R1=ctx()\n12: (61) r0 = *(u32 *)(r1 +900)\ninvalid bpf_context access off=900 size=4\nprocessed 13 insns\n";
+        assert_eq!(useful_line(log), "invalid bpf_context access off=900 size=4");
+        assert_eq!(useful_line(""), "no reason given");
+    }
+}

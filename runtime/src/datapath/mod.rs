@@ -1,0 +1,384 @@
+//! The datapath as a value: programs loaded, images in force, maps that say who is who.
+//!
+//! ```text
+//! Datapath::open ─ pinned maps and links of an earlier run are taken over
+//!   install_image ─ checked, written into the idle slot, one word flipped     (slots.rs)
+//!   set_address, set_endpoint, attach ─ who is who, and where policy stands
+//!   ask ─ one packet through the very programs that are attached              (question.rs)
+//! ```
+//!
+//! Invariants: only this folder speaks to the kernel's BPF; a bad image changes nothing; what ends this process leaves enforcement
+//! as it is. Calls may wait for the kernel (a swap some 20 ms): keep them off an executor.
+//!
+//! Not here: which image, which pods.
+
+mod attach;
+mod error;
+mod load;
+mod mapping;
+mod question;
+mod slots;
+mod syscall;
+mod table;
+
+pub use error::DatapathError;
+pub use question::{Answer, Question};
+
+use aya::programs::{TestRun, TestRunOptions};
+use load::Programs;
+use mapping::Mapping;
+use slots::Slots;
+use std::io;
+use std::mem::offset_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use table::Table;
+use weir_abi::layout::Header;
+use weir_abi::state::{
+    AddressRecord, Aggregation, CounterRecord, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord,
+    SLOT_COUNTERS, STATE_VERSION, Settings,
+};
+use weir_abi::{Identity, Image, PeerClass};
+
+/// How the datapath is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A folder in a BPF file system; it is made, and the file system mounted, if it is not there.
+    pub pin_root: PathBuf,
+    /// How much events tell.
+    pub aggregation: Aggregation,
+    /// Drops told per CPU and second; the rest are counted.
+    pub drops_per_second: u32,
+    /// IPv4 connections.
+    pub conntrack_v4: u32,
+    /// IPv6 connections.
+    pub conntrack_v6: u32,
+    /// Addresses of the cluster, of each family.
+    pub addresses: u32,
+    /// Pods on this node.
+    pub interfaces: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            pin_root: PathBuf::from("/sys/fs/bpf/weir"),
+            aggregation: Aggregation::Flags,
+            drops_per_second: 256,
+            conntrack_v4: 1 << 18,
+            conntrack_v6: 1 << 17,
+            addresses: 1 << 20,
+            interfaces: 4096,
+        }
+    }
+}
+
+/// A pod behind the host's side of its veth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its identity.
+    pub identity: Identity,
+    /// Its IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// How an image came into force.
+#[derive(Clone, Copy, Debug)]
+pub struct Installation {
+    /// Its checksum.
+    pub checksum: u64,
+    /// Bytes of its kernel part.
+    pub bytes: usize,
+    /// Bytes of the value it lies in.
+    pub class: usize,
+    /// Whether programs were replaced for a larger class.
+    pub grown: bool,
+    /// From the call until it was in force.
+    pub in_force: Duration,
+    /// From the call until nothing used the old one any more.
+    pub settled: Duration,
+}
+
+/// The maps that say who is who.
+#[derive(Debug)]
+struct Tables {
+    addresses_v4: Table<[u8; 4], AddressRecord>,
+    addresses_v6: Table<[u8; 16], AddressRecord>,
+    interfaces: Table<u32, InterfaceRecord>,
+    learned: Table<LearnedKey, LearnedRecord>,
+    rule_counters: Table<u32, CounterRecord>,
+}
+
+/// The kernel's programs and maps.
+#[derive(Debug)]
+pub struct Datapath {
+    options: Options,
+    programs: Programs,
+    slots: Slots,
+    settings: Mapping,
+    tables: Tables,
+    has_tcx: bool,
+}
+
+/// Where maps of this version are pinned.
+fn map_folder(pin_root: &Path) -> PathBuf {
+    pin_root.join(format!("state-{STATE_VERSION}"))
+}
+
+/// The smallest class; what a datapath without an image begins with.
+const FIRST_CLASS: usize = 256 << 10;
+
+impl Datapath {
+    /// Loads the programs. Maps that an earlier run pinned are used on, and programs that it attached are replaced.
+    ///
+    /// # Errors
+    /// [`DatapathError`]; what is attached already stays as it is.
+    pub fn open(options: &Options) -> Result<Self, DatapathError> {
+        let folder = map_folder(&options.pin_root);
+        attach::ensure_file_system(&options.pin_root)?;
+        load::make_folder(&folder)?;
+        let slots = match Slots::find(&folder)? {
+            Some(slots) => slots,
+            None => Slots::create(&folder, FIRST_CLASS, 0, &[])?,
+        };
+        let mut programs = Programs::load(options, &slots)?;
+        let settings = settings(&folder)?;
+        slots.settle(&settings)?;
+        slots.forget_others(&folder)?;
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| DatapathError::Map {
+            map: "rule_counters",
+            what: "count CPUs",
+            source,
+        })?;
+        let tables = Tables {
+            addresses_v4: Table::open(&folder, "addresses_v4")?,
+            addresses_v6: Table::open(&folder, "addresses_v6")?,
+            interfaces: Table::open(&folder, "interfaces")?,
+            learned: Table::open(&folder, "learned")?,
+            rule_counters: Table::open_with(&folder, "rule_counters", cpus)?,
+        };
+        attach::replace_all(&mut programs, &options.pin_root)?;
+        let options = options.clone();
+        Ok(Datapath { options, programs, slots, settings, tables, has_tcx: load::has_tcx() })
+    }
+
+    /// Whether the kernel has tcx; programs are attached by clsact where it has not.
+    pub const fn has_tcx(&self) -> bool {
+        self.has_tcx
+    }
+
+    /// The checksum of the image in force; `None` before the first.
+    pub fn image_in_force(&self) -> Option<u64> {
+        self.slots.checksum(&self.settings)
+    }
+
+    /// Checks an image and puts it in force, with the classes that DNS names give to addresses under it. A bad image
+    /// is refused whole, and the one in force stays.
+    ///
+    /// # Errors
+    /// [`DatapathError::Image`] for a bad image; else what the kernel refused.
+    pub fn install_image(
+        &mut self,
+        bytes: &[u8],
+        learned: &[(IpAddr, Vec<PeerClass>)],
+    ) -> Result<Installation, DatapathError> {
+        let began = Instant::now();
+        let image = Image::open(bytes)?;
+        let header: Header = *image.header();
+        let kernel = bytes.get(..header.kernel_bytes as usize).unwrap_or(bytes);
+        let class = slots::class_for(kernel.len())?;
+        let grown = class > self.slots.class();
+        if grown {
+            self.grow(class)?;
+        }
+        self.clear_slot(Slots::idle(&self.settings))?;
+        self.learn(Slots::idle(&self.settings), learned)?;
+        let mut in_force = Duration::ZERO;
+        self.slots.swap(&self.settings, kernel, || in_force = began.elapsed())?;
+        let settled = began.elapsed();
+        let (checksum, class) = (header.checksum, self.slots.class());
+        Ok(Installation { checksum, bytes: kernel.len(), class, grown, in_force, settled })
+    }
+
+    /// Moves to larger values: the image in force is copied, then programs are replaced one by one. Both generations enforce the
+    /// same image until the last is replaced, so no packet meets a mixture.
+    fn grow(&mut self, class: usize) -> Result<(), DatapathError> {
+        let folder = map_folder(&self.options.pin_root);
+        let image = self.slots.image(&self.settings);
+        let slot = 1 - Slots::idle(&self.settings);
+        let slots = Slots::create(&folder, class, slot, &image)?;
+        let mut programs = Programs::load(&self.options, &slots)?;
+        attach::replace_all(&mut programs, &self.options.pin_root)?;
+        slots.wait_for_programs()?;
+        slots.forget_others(&folder)?;
+        (self.slots, self.programs) = (slots, programs);
+        Ok(())
+    }
+
+    /// Zeroes the rule counters of a slot and forgets its learnt addresses. No packet uses the slot.
+    fn clear_slot(&self, slot: usize) -> Result<(), DatapathError> {
+        let slot = u32::try_from(slot).unwrap_or(0);
+        let mut cursor = Vec::new();
+        loop {
+            for (key, values) in self.tables.rule_counters.batch(&mut cursor)? {
+                if key / SLOT_COUNTERS == slot && values.iter().any(|value| value.packets > 0) {
+                    self.tables.rule_counters.clear(&key)?;
+                }
+            }
+            if cursor.is_empty() {
+                break;
+            }
+        }
+        if self.settings.load(offset_of!(Settings, learned)) > 0 {
+            for (key, _) in self.tables.learned.entries()? {
+                if key.slot == slot {
+                    self.tables.learned.remove(&key)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Classes beyond those that a record holds are left out, which only ever denies more: names are in no deny rule.
+    fn learn(&self, slot: usize, learned: &[(IpAddr, Vec<PeerClass>)]) -> Result<(), DatapathError> {
+        for (address, classes) in learned {
+            let key = LearnedKey { address: sixteen(*address), slot: u32::try_from(slot).unwrap_or(0) };
+            let mut record = LearnedRecord::default();
+            for (to, class) in record.classes.iter_mut().zip(classes) {
+                *to = class.0;
+            }
+            record.count = u32::try_from(classes.len().min(LEARNED_CLASSES)).unwrap_or(0);
+            self.tables.learned.set(&key, &record)?;
+        }
+        let count = learned.len() as u64;
+        let known = self.settings.load(offset_of!(Settings, learned));
+        self.settings.store(offset_of!(Settings, learned), known.max(count));
+        Ok(())
+    }
+
+    /// Gives an address outside the classes of names that lead to it, under the image in force.
+    ///
+    /// # Errors
+    /// The map.
+    pub fn learn_now(&mut self, address: IpAddr, classes: &[PeerClass]) -> Result<(), DatapathError> {
+        self.learn(1 - Slots::idle(&self.settings), &[(address, classes.to_vec())])
+    }
+
+    /// Lets an address of the cluster lead to an identity.
+    ///
+    /// # Errors
+    /// The map, if it is full for example.
+    pub fn set_address(&mut self, address: IpAddr, identity: Identity) -> Result<(), DatapathError> {
+        let record = AddressRecord { identity: identity.0 };
+        match address {
+            IpAddr::V4(address) => self.tables.addresses_v4.set(&address.octets(), &record),
+            IpAddr::V6(address) => self.tables.addresses_v6.set(&address.octets(), &record),
+        }
+    }
+
+    /// Lets an address lead nowhere: from then on it is outside.
+    ///
+    /// # Errors
+    /// The map.
+    pub fn remove_address(&mut self, address: IpAddr) -> Result<(), DatapathError> {
+        match address {
+            IpAddr::V4(address) => self.tables.addresses_v4.remove(&address.octets()).map(drop),
+            IpAddr::V6(address) => self.tables.addresses_v6.remove(&address.octets()).map(drop),
+        }
+    }
+
+    /// Has known connections judged again, after an address or interface changed hands.
+    pub fn judge_again(&mut self) {
+        let epoch = self.settings.load(offset_of!(Settings, epoch));
+        self.settings.store(offset_of!(Settings, epoch), epoch.wrapping_add(1));
+    }
+
+    /// Says which pod is behind an interface.
+    ///
+    /// # Errors
+    /// The map, if it is full for example: then the interface lets nothing pass.
+    pub fn set_endpoint(&mut self, interface: u32, endpoint: &Endpoint) -> Result<(), DatapathError> {
+        let record = InterfaceRecord {
+            identity: endpoint.identity.0,
+            v4: endpoint.v4.map_or([0; 4], |address| address.octets()),
+            v6: endpoint.v6.map_or([0; 16], |address| address.octets()),
+        };
+        self.tables.interfaces.set(&interface, &record)
+    }
+
+    /// Forgets an interface: programs that stand there let nothing pass.
+    ///
+    /// # Errors
+    /// The map.
+    pub fn remove_endpoint(&mut self, interface: u32) -> Result<(), DatapathError> {
+        self.tables.interfaces.remove(&interface).map(drop)
+    }
+
+    /// Puts both programs at an interface; they stay there when this process ends.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn attach(&mut self, interface: u32) -> Result<(), DatapathError> {
+        attach::attach(&mut self.programs, &self.options.pin_root, interface, self.has_tcx)
+    }
+
+    /// Takes both programs from an interface.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn detach(&mut self, interface: u32) -> Result<(), DatapathError> {
+        attach::detach(&self.options.pin_root, interface)
+    }
+
+    /// Asks the programs about the first packet of a connection. It leaves no trace.
+    ///
+    /// # Errors
+    /// A question that makes no packet, or a failed test run.
+    pub fn ask(&self, question: &Question) -> Result<Answer, DatapathError> {
+        let packet = question.packet()?;
+        let context = question::context(question.interface);
+        let mut returned = [0; question::CONTEXT];
+        let run = TestRunOptions {
+            data_in: Some(&packet),
+            ctx_in: Some(&context),
+            ctx_out: Some(&mut returned),
+            ..TestRunOptions::default()
+        };
+        let missing = || DatapathError::TestRun("the program is not loaded".into());
+        let program = self.programs.program(question.hook).ok_or_else(missing)?;
+        program.test_run(run).map_err(|error| DatapathError::TestRun(Box::new(error)))?;
+        question::answer(&returned).ok_or_else(|| DatapathError::TestRun("it gave no answer".into()))
+    }
+}
+
+/// The mapping of `settings`.
+fn settings(folder: &Path) -> Result<Mapping, DatapathError> {
+    let fail = |source: io::Error| DatapathError::Map { map: "settings", what: "map it", source };
+    let map = syscall::open(&folder.join("settings")).map_err(fail)?;
+    Mapping::new(map.as_fd(), size_of::<Settings>()).map_err(fail)
+}
+
+/// An address in sixteen bytes.
+fn sixteen(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// Takes everything of a datapath out of the kernel: programs from interfaces, names of maps.
+///
+/// # Errors
+/// A pin that cannot be removed.
+pub fn remove_everything(pin_root: &Path) -> Result<(), DatapathError> {
+    attach::detach_all(pin_root)?;
+    match std::fs::remove_dir_all(pin_root) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(DatapathError::Pin { what: "remove", path: pin_root.to_owned(), source }),
+    }
+}

@@ -1,0 +1,106 @@
+//! A pinned map with typed keys and values.
+
+use super::error::DatapathError;
+use super::syscall::{self, RawMap};
+use std::io;
+use std::marker::PhantomData;
+use std::path::Path;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Entries copied at a time.
+const BATCH: u32 = 4096;
+
+/// What is a map's key or value.
+pub(super) trait Record: FromBytes + IntoBytes + Immutable + Copy {}
+impl<T: FromBytes + IntoBytes + Immutable + Copy> Record for T {}
+
+/// A map from `K` to `V`; with several values an entry, one for each CPU.
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    name: &'static str,
+    raw: RawMap,
+    values: usize,
+    kinds: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: Record, V: Record> Table<K, V> {
+    /// Opens a pinned map with one value an entry.
+    pub(super) fn open(folder: &Path, name: &'static str) -> Result<Self, DatapathError> {
+        Self::open_with(folder, name, 1)
+    }
+
+    /// Opens a pinned map with `values` values an entry.
+    pub(super) fn open_with(folder: &Path, name: &'static str, values: usize) -> Result<Self, DatapathError> {
+        let fail = |source| DatapathError::Map { map: name, what: "open", source };
+        let raw = syscall::open(&folder.join(name)).and_then(|fd| RawMap::new(fd, values)).map_err(fail)?;
+        let (info, expected) = (raw.info(), (size_of::<K>(), size_of::<V>()));
+        if (info.key_size as usize, info.value_size as usize) != expected {
+            return Err(fail(io::Error::other("its keys or values have another size")));
+        }
+        Ok(Table { name, raw, values, kinds: PhantomData })
+    }
+
+    /// How many entries it can hold.
+    pub(super) const fn capacity(&self) -> u32 {
+        self.raw.info().max_entries
+    }
+
+    fn fail(&self, what: &'static str) -> impl Fn(io::Error) -> DatapathError {
+        let (map, capacity) = (self.name, self.capacity());
+        move |source| match source.raw_os_error() {
+            Some(libc::E2BIG) => DatapathError::Full { map, capacity },
+            _ => DatapathError::Map { map, what, source },
+        }
+    }
+
+    /// Sets an entry of one value.
+    pub(super) fn set(&self, key: &K, value: &V) -> Result<(), DatapathError> {
+        self.raw.set(key.as_bytes(), value.as_bytes()).map_err(self.fail("set an entry"))
+    }
+
+    /// Sets all values of an entry to zero.
+    pub(super) fn clear(&self, key: &K) -> Result<(), DatapathError> {
+        let zeros = vec![0u8; size_of::<V>().next_multiple_of(8) * self.values];
+        self.raw.set(key.as_bytes(), &zeros).map_err(self.fail("clear an entry"))
+    }
+
+    /// Removes an entry; false if there was none.
+    pub(super) fn remove(&self, key: &K) -> Result<bool, DatapathError> {
+        self.raw.remove(key.as_bytes()).map_err(self.fail("remove an entry"))
+    }
+
+    /// Entries on from `cursor`, which is empty at the start and again at the end; of several values all, one after the
+    /// other. A map that changes meanwhile may give an entry twice or not at all.
+    pub(super) fn batch(&self, cursor: &mut Vec<u8>) -> Result<Vec<(K, Vec<V>)>, DatapathError> {
+        let mut most = BATCH.min(self.capacity().max(1));
+        let (keys, values) = loop {
+            match self.raw.batch(cursor, most) {
+                // A bucket of a hash map holds more than there was room for.
+                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && most < 1 << 20 => most *= 2,
+                other => break other.map_err(self.fail("list entries"))?,
+            }
+        };
+        let each = if self.values == 1 { size_of::<V>() } else { size_of::<V>().next_multiple_of(8) };
+        let entry = |(key, values): (&[u8], &[u8])| {
+            let key = K::read_from_bytes(key).ok()?;
+            let values = values.chunks_exact(each);
+            let values = values.filter_map(|value| V::read_from_prefix(value).ok()).map(|(value, _)| value);
+            Some((key, values.collect()))
+        };
+        let keys = keys.chunks_exact(size_of::<K>());
+        Ok(keys.zip(values.chunks_exact(each * self.values)).filter_map(entry).collect())
+    }
+
+    /// All entries, at most as many as the map can hold.
+    pub(super) fn entries(&self) -> Result<Vec<(K, V)>, DatapathError> {
+        let mut all = Vec::new();
+        let mut cursor = Vec::new();
+        loop {
+            let some = self.batch(&mut cursor)?;
+            all.extend(some.into_iter().filter_map(|(key, values)| Some((key, *values.first()?))));
+            if cursor.is_empty() || all.len() >= self.capacity() as usize {
+                return Ok(all);
+            }
+        }
+    }
+}
