@@ -80,7 +80,10 @@ impl Programs {
                 Some(Ok(())) => {}
                 Some(Err(error)) => return Err(refused(&error, useful_line(&format!("{error:?}")))),
                 None => {
-                    return Err(refused(&program_name(hook), "a program is missing in the object".to_owned()));
+                    return Err(refused(
+                        &program_name(hook),
+                        "a program is missing in the object".to_owned(),
+                    ));
                 }
             }
         }
