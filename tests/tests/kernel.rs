@@ -8,7 +8,7 @@ use std::path::Path;
 use weir_abi::state::Hook;
 use weir_abi::{Identity, Image, Outcome, Table};
 use weir_compiler::cluster::Party;
-use weir_runtime::datapath::{Datapath, Endpoint, Options, Question, remove_everything};
+use weir_runtime::datapath::{Datapath, DatapathError, Endpoint, Options, Question, remove_everything};
 use weir_tests::case::{Case, folders};
 
 const LOOPBACK: u32 = 1;
@@ -33,7 +33,7 @@ fn the_kernel_agrees_with_every_image_of_the_corpus() {
         let case = Case::load(&root, &folder).unwrap();
         let bytes = case.world.image().unwrap();
         datapath.install_image(bytes.as_bytes(), &[]).unwrap();
-        asked += compare(&mut datapath, &case, &Image::open(bytes.as_bytes()).unwrap());
+        asked += compare(&mut datapath, &case, &Image::open(bytes.as_bytes()).unwrap()).unwrap();
     }
     drop(datapath);
     remove_everything(Path::new(&pin_root)).unwrap();
@@ -41,7 +41,7 @@ fn the_kernel_agrees_with_every_image_of_the_corpus() {
     assert!(asked > 0);
 }
 
-fn compare(datapath: &mut Datapath, case: &Case, image: &Image<'_>) -> usize {
+fn compare(datapath: &mut Datapath, case: &Case, image: &Image<'_>) -> Result<usize, DatapathError> {
     let mut asked = 0;
     let identities: Vec<Identity> = image.identities().map(|entry| entry.identity).collect();
     let outside = case.flows.iter().filter_map(|flow| match flow.destination {
@@ -51,14 +51,14 @@ fn compare(datapath: &mut Datapath, case: &Case, image: &Image<'_>) -> usize {
     let outside: Vec<Ipv4Addr> = outside.collect();
     for &pod in &identities {
         let Some(endpoint) = image.endpoint(pod).filter(|endpoint| endpoint.enforced_here) else { continue };
-        datapath.set_endpoint(LOOPBACK, &Endpoint { identity: pod, v4: Some(POD), v6: None }).unwrap();
+        datapath.set_endpoint(LOOPBACK, &Endpoint { identity: pod, v4: Some(POD), v6: None })?;
         for &peer in &identities {
             let Some(class) = image.endpoint(peer).map(|peer| peer.class) else { continue };
-            datapath.set_address(PEER.into(), peer).unwrap();
+            datapath.set_address(PEER.into(), peer)?;
             for flow in case.flows.iter().take(6) {
                 for (hook, table) in [(Hook::FromPod, endpoint.egress), (Hook::ToPod, endpoint.ingress)] {
                     let expected = judge(image, table, class, flow.protocol, flow.port);
-                    asked += ask(datapath, hook, PEER, flow.protocol, flow.port, expected, &case.name);
+                    asked += ask(datapath, hook, PEER, flow.protocol, flow.port, expected, &case.name)?;
                 }
             }
         }
@@ -67,11 +67,11 @@ fn compare(datapath: &mut Datapath, case: &Case, image: &Image<'_>) -> usize {
             for flow in case.flows.iter().take(6) {
                 let expected = judge(image, endpoint.egress, class, flow.protocol, flow.port);
                 asked +=
-                    ask(datapath, Hook::FromPod, address, flow.protocol, flow.port, expected, &case.name);
+                    ask(datapath, Hook::FromPod, address, flow.protocol, flow.port, expected, &case.name)?;
             }
         }
     }
-    asked
+    Ok(asked)
 }
 
 fn judge(image: &Image<'_>, table: Table, class: weir_abi::PeerClass, protocol: u8, port: u16) -> Outcome {
@@ -86,10 +86,10 @@ fn ask(
     port: u16,
     expected: Outcome,
     case: &str,
-) -> usize {
+) -> Result<usize, DatapathError> {
     // ICMPv6 makes no IPv4 packet.
     if protocol == 58 {
-        return 0;
+        return Ok(0);
     }
     let (source, destination) = if hook == Hook::FromPod { (POD, peer) } else { (peer, POD) };
     let question = Question {
@@ -100,9 +100,9 @@ fn ask(
         protocol,
         port,
     };
-    let answer = datapath.ask(&question).unwrap();
+    let answer = datapath.ask(&question)?;
     let rule_or_set = expected.requests.map_or(expected.rule, |(_, set)| Some(set));
     let told = (answer.action, answer.reason, answer.rule_or_set);
     assert_eq!(told, (expected.action, expected.reason, rule_or_set), "{case}: {question:?}");
-    1
+    Ok(1)
 }
