@@ -5,7 +5,6 @@
 //!
 //! Not here: how it is shown (`render::explanation`).
 
-use crate::project::Project;
 use std::collections::BTreeSet;
 use weir_abi::{Action, Reason};
 use weir_compiler::cluster::Party;
@@ -15,6 +14,7 @@ use weir_compiler::ir::{Direction, Effect, Peers, Policy, PolicySet, Ports, Requ
 use weir_compiler::reference::Reference;
 use weir_compiler::requests::Matcher;
 use weir_grammar::span::Span;
+use weir_project::Project;
 
 /// Rules that come close, at most.
 const CLOSE: usize = 3;

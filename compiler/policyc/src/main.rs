@@ -3,16 +3,15 @@
 //! Results go to stdout, what people are told to stderr. The exit code is decided here and nowhere else:
 //! 0 fine, 1 findings (something is wrong with what was read), 2 the work could not be done.
 //!
-//! Not here: what policies mean (weir-compiler), how they are written (weir-grammar).
+//! Not here: what policies mean (weir-compiler), how they are written (weir-grammar), what is on disk
+//! (weir-project).
 
 mod args;
 mod commands;
 mod explanation;
 mod images;
-mod inputs;
+mod locks;
 mod output;
-mod project;
-mod refusal;
 mod render;
 mod sections;
 mod stages;

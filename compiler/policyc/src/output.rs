@@ -1,13 +1,13 @@
 //! Stdout, stderr and colour.
 //!
 //! A reader that closes the pipe has seen enough: what follows is dropped and nothing fails. Text from
-//! inputs never reaches a terminal with its control characters (see `render::visible`).
+//! inputs never reaches a terminal with its control characters (see `weir_project::visible`).
 
 use crate::args::Color;
-use crate::render::visible::visible;
 use anstream::ColorChoice;
 use anyhow::Context;
 use std::io::{self, BufWriter, ErrorKind, Write};
+use weir_project::visible::visible;
 
 /// How to speak to people.
 #[derive(Clone, Copy, Debug)]
@@ -58,57 +58,21 @@ impl Terminal {
     }
 }
 
-/// What is said if stdout is full.
-pub(crate) const CANNOT_WRITE: &str = "cannot write to stdout";
-
-/// Stdout, buffered, as long as somebody reads it.
-pub(crate) struct Out {
-    inner: BufWriter<io::StdoutLock<'static>>,
-    is_closed: bool,
-}
+/// Stdout, as long as somebody reads it.
+pub(crate) struct Out;
 
 impl Out {
-    /// Takes stdout.
-    pub(crate) fn new() -> Self {
-        Out { inner: BufWriter::with_capacity(1 << 16, io::stdout().lock()), is_closed: false }
-    }
-
-    /// Whether the reader has gone; nothing that follows is seen.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed
-    }
-
     /// Writes a whole result.
     pub(crate) fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
-        let mut out = Out::new();
-        out.write_all(text.as_ref()).and_then(|()| out.flush()).context(CANNOT_WRITE)
+        Out::stream(|out| out.write_all(text.as_ref()))
     }
 
-    fn unless_closed<T>(&mut self, result: io::Result<T>, if_closed: T) -> io::Result<T> {
-        match result {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.is_closed = true;
-                Ok(if_closed)
-            }
-            other => other,
+    /// Writes a result as it comes. `write` need not go on after a failure.
+    pub(crate) fn stream(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+        let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        match write(&mut out).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.context("cannot write to stdout"),
         }
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_closed {
-            return Ok(bytes.len());
-        }
-        let result = self.inner.write(bytes);
-        self.unless_closed(result, bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.is_closed {
-            return Ok(());
-        }
-        let result = self.inner.flush();
-        self.unless_closed(result, ())
     }
 }

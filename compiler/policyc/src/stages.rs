@@ -5,6 +5,8 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
+use weir_compiler::compile::Stage;
+use weir_project::Step;
 
 /// Runs shorter than this show nothing.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -36,6 +38,16 @@ impl Stages {
         if let Some(bar) = &self.bar {
             bar.set_message(name);
         }
+    }
+
+    /// Hears of the steps of reading.
+    pub(crate) fn reading(&mut self) -> impl FnMut(Step) {
+        |step| self.begin(step.as_str(), step.bytes())
+    }
+
+    /// Hears of the steps of compiling.
+    pub(crate) fn compiling(&mut self) -> impl FnMut(Stage) {
+        |stage| self.begin(stage.as_str(), 0)
     }
 
     fn end(&mut self) {

@@ -26,7 +26,11 @@ const ROOMS: &[Room] = &[
     Room { package: "weir-object", may_use: MayUse::Only(&["weir-abi"]) },
     Room { package: "weir-runtime", may_use: MayUse::Only(&["weir-compiler", "weir-abi", "weir-object"]) },
     Room { package: "weir-compiler", may_use: MayUse::Only(&["weir-grammar", "weir-abi"]) },
-    Room { package: "policyc", may_use: MayUse::Only(&["weir-compiler", "weir-grammar", "weir-abi"]) },
+    Room { package: "weir-project", may_use: MayUse::Only(&["weir-compiler", "weir-grammar", "weir-abi"]) },
+    Room {
+        package: "policyc",
+        may_use: MayUse::Only(&["weir-project", "weir-compiler", "weir-grammar", "weir-abi"]),
+    },
     Room { package: "weir-tests", may_use: MayUse::Anything },
     Room { package: "weir-benches", may_use: MayUse::Anything },
     Room { package: "xtask", may_use: MayUse::Anything },
@@ -46,7 +50,7 @@ const KEPT_OUT: &[KeptOut] = &[
         why: "the compiler is pure and builds on stable Rust alone; effects live in runtime",
     },
     KeptOut {
-        packages: &["weir-grammar", "weir-abi", "weir-compiler"],
+        packages: &["weir-grammar", "weir-abi", "weir-compiler", "weir-project"],
         crates: &["clap", "anyhow", "indicatif"],
         why: "argument parsing, progress bars and untyped errors belong to binaries",
     },
@@ -151,6 +155,9 @@ mod tests {
         assert!(may_not("weir-compiler", "policyc"));
         assert!(!may_not("weir-compiler", "weir-abi"));
         assert!(!may_not("policyc", "weir-grammar"));
+        assert!(may_not("weir-compiler", "weir-project"));
+        assert!(may_not("weir-project", "policyc"));
+        assert!(!may_not("policyc", "weir-project"));
         assert!(!may_not("weir-tests", "policyc"));
     }
 

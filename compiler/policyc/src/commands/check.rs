@@ -3,13 +3,12 @@
 use super::Outcome;
 use crate::args::{CheckArgs, CheckFormat, FailOn};
 use crate::output::{Out, Terminal};
-use crate::project::Project;
-use crate::render::place::Places;
 use crate::render::{self, count};
 use crate::stages::Stages;
-use weir_compiler::compile::{self, CompileError};
+use weir_compiler::compile::CompileError;
 use weir_compiler::identity::IdentityLock;
 use weir_grammar::diagnostic::Severity;
+use weir_project::Project;
 
 /// Conflicts of requests that are looked for; each costs one more compilation.
 const CONFLICTS: usize = 8;
@@ -17,15 +16,14 @@ const CONFLICTS: usize = 8;
 /// The command.
 pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let mut stages = Stages::new();
-    let mut project = Project::read(&args.policies, &args.cluster, &mut stages)?;
+    let mut project = Project::read(&args.policies, &args.cluster, &mut stages.reading())?;
     let files = project.sources.iter().count();
     stages.begin("check", 0);
-    project.find_surprises(!args.cluster.is_empty());
+    project.find_surprises();
     if !args.cluster.is_empty() && !project.has_errors() {
         stages.begin("compile", 0);
         find_refusals(&mut project)?;
     }
-    project.sort();
     stages.finish();
     let fail_on = match args.fail_on {
         FailOn::Error => Severity::Error,
@@ -46,9 +44,9 @@ fn tell(
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     let Project { sources, findings, .. } = project;
-    let places = Places::of(findings, sources);
+    let places = project.places();
     match format {
-        CheckFormat::Text => project.tell(terminal, true),
+        CheckFormat::Text => render::text::tell(project, terminal, true),
         CheckFormat::Json => Out::print(render::json::render(findings, &places)?)?,
         CheckFormat::Sarif => Out::print(render::sarif::render(findings, &places)?)?,
         CheckFormat::Junit => Out::print(render::junit::render(findings, sources, &places, fail_on))?,
@@ -74,15 +72,8 @@ fn summary(errors: usize, warnings: usize, files: usize, policies: usize) -> Str
 /// Finds why there would be no image: what only shows when all policies meet.
 fn find_refusals(project: &mut Project) -> anyhow::Result<()> {
     for _ in 0..CONFLICTS {
-        let input = compile::Input {
-            set: &project.set,
-            cluster: &project.cluster,
-            sources: &project.sources,
-            addresses_of: &|_, _| Vec::new(),
-        };
-        let mut lock = IdentityLock::default();
-        let options = compile::Options::default();
-        let Err(error) = compile::compile(&input, &mut lock, &options, &mut |_| ()) else { break };
+        let mut numbers = IdentityLock::default();
+        let Err(error) = project.compile(None, &mut numbers, None, &mut |_| ()) else { break };
         let conflict = match &error {
             CompileError::Conflict(conflict) => Some(*conflict),
             _ => None,

@@ -2,11 +2,9 @@
 
 use super::Outcome;
 use crate::args::{CompileArgs, Format};
-use crate::images;
+use crate::locks;
 use crate::output::{Out, Terminal};
-use crate::project::{Project, addresses_of};
-use crate::render::json;
-use crate::render::visible::visible;
+use crate::render::{json, text};
 use crate::sections::{self, grouped};
 use crate::stages::Stages;
 use serde::Serialize;
@@ -14,53 +12,40 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 use weir_abi::Image;
+use weir_compiler::compile::Contents;
 use weir_compiler::compile::cost::prefixes;
-use weir_compiler::compile::{self, Contents};
+use weir_project::visible::visible;
+use weir_project::{Project, replace};
 
 /// The command.
 pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let mut stages = Stages::new();
     let world = &args.world;
-    let mut project = Project::read(&world.policies, &world.cluster, &mut stages)?;
-    let fqdn = project.fqdn_lock(args.locks.fqdn.as_deref())?;
-    let (mut identities, lock_file) = project.identity_lock(args.locks.identities.as_deref(), true)?;
+    let mut project = Project::read(&world.policies, &world.cluster, &mut stages.reading())?;
+    let (fqdn, mut identities) = locks::read(&args.locks, &mut project)?;
     if project.has_errors() {
         stages.finish();
-        project.tell(terminal, true);
+        text::tell(&project, terminal, true);
         return Ok(Outcome::Findings);
     }
-    let known = identities.clone();
-    let input = compile::Input {
-        set: &project.set,
-        cluster: &project.cluster,
-        sources: &project.sources,
-        addresses_of: &|text, is_pattern| addresses_of(fqdn.as_ref(), text, is_pattern),
-    };
-    let options =
-        compile::Options { node: project.node(args.node.as_deref())?, ..compile::Options::default() };
-    let compiled =
-        compile::compile(&input, &mut identities, &options, &mut |stage| stages.begin(stage.as_str(), 0));
+    let node = project.node(args.node.as_deref())?;
+    let compiled = project.compile(node, &mut identities.lock, fqdn.as_ref(), &mut stages.compiling());
     let compiled = match compiled {
         Ok(compiled) => compiled,
         Err(error) => {
             stages.finish();
-            project.refuse(error, lock_file)?;
-            project.tell(terminal, true);
+            project.refuse(error, identities.file())?;
+            text::tell(&project, terminal, true);
             return Ok(Outcome::Findings);
         }
     };
     // Nothing on disk is replaced by an image that no reader would take.
     let image = Image::open(compiled.bytes.as_bytes())?;
     stages.begin("save", 0);
-    // The lock goes first: a number that is kept but unused does no harm, the reverse would.
-    if let Some(path) = &args.locks.identities
-        && (identities != known || lock_file.is_none())
-    {
-        images::replace(path, identities.to_json().as_bytes())?;
-    }
-    images::replace(&args.output, compiled.bytes.as_bytes())?;
+    identities.save()?;
+    replace(&args.output, compiled.bytes.as_bytes())?;
     stages.finish();
-    project.tell(terminal, true);
+    text::tell(&project, terminal, true);
     let written = project.set.peers.iter().map(|peers| prefixes(peers, &project.cluster)).sum();
     let summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
     match args.format {

@@ -4,7 +4,6 @@ use super::Outcome;
 use crate::args::{ExplainArgs, Format, Sides};
 use crate::explanation;
 use crate::output::{Out, Terminal};
-use crate::project::Project;
 use crate::render;
 use crate::stages::Stages;
 use anyhow::bail;
@@ -12,6 +11,7 @@ use weir_compiler::cluster::{Cluster, Party};
 use weir_compiler::flow::{self, Enforced, Flow};
 use weir_compiler::requests::{DnsRequest, HttpRequest};
 use weir_grammar::span::{FileId, Span};
+use weir_project::Project;
 
 /// Names offered for one that is not there.
 const OFFERED: usize = 8;
@@ -19,11 +19,11 @@ const OFFERED: usize = 8;
 /// The command.
 pub(crate) fn run(args: &ExplainArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let mut stages = Stages::new();
-    let mut project = Project::read(&args.world.policies, &args.world.cluster, &mut stages)?;
+    let mut project = Project::read(&args.world.policies, &args.world.cluster, &mut stages.reading())?;
     let lock = project.fqdn_lock(args.fqdn_lock.as_deref())?;
     if project.has_errors() {
         stages.finish();
-        project.tell(terminal, false);
+        render::text::tell(&project, terminal, false);
         return Ok(Outcome::Findings);
     }
     stages.begin("explain", 0);

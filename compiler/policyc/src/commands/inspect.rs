@@ -5,7 +5,6 @@ use crate::args::{Format, InspectArgs};
 use crate::images;
 use crate::output::{Out, Terminal};
 use crate::render::json;
-use crate::render::visible::visible;
 use crate::sections::{self, grouped};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,6 +12,7 @@ use std::fmt::Write;
 use weir_abi::layout::{Section, TableRecord};
 use weir_abi::{Image, PolicyEntry};
 use weir_compiler::compile::NODE_FACT;
+use weir_project::visible::visible;
 
 /// The command.
 pub(crate) fn run(args: &InspectArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {

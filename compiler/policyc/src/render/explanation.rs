@@ -1,12 +1,9 @@
 //! Why a connection passes or not, for people and as JSON.
 
 use super::json;
-use super::place::Places;
 use super::text::renderer;
-use super::visible::visible;
 use super::window::Block;
 use crate::explanation::{Close, Explanation, SideStory};
-use crate::project::Project;
 use annotate_snippets::{AnnotationKind, Group, Level, Snippet};
 use serde::Serialize;
 use std::fmt::Write;
@@ -15,6 +12,9 @@ use weir_compiler::cluster::Party;
 use weir_compiler::flow::{Flow, Verdict};
 use weir_compiler::ir::{Direction, Policy, PortMatch, Ports, Requests, Rule, protocol};
 use weir_grammar::span::Span;
+use weir_project::Project;
+use weir_project::place::Places;
+use weir_project::visible::visible;
 
 /// Lines of a rule that are shown.
 const LINES: usize = 12;

@@ -1,10 +1,10 @@
 //! Findings as GitHub workflow commands, which become annotations of a pull request.
 
-use super::place::Places;
-use super::severity;
-use super::visible::visible;
 use std::fmt::Write;
 use weir_grammar::diagnostic::Diagnostic;
+use weir_project::finding::severity;
+use weir_project::place::Places;
+use weir_project::visible::visible;
 
 /// One command a line.
 pub(crate) fn render(findings: &[Diagnostic], places: &Places<'_>) -> String {

@@ -1,11 +1,11 @@
 //! Findings as a JSON array. The fields are told in `policyc check --help`, and stay as they are.
 
-use super::place::{Place, Places};
-use super::severity;
-use super::visible::VisibleJson;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use weir_grammar::diagnostic::Diagnostic;
+use weir_project::finding::severity;
+use weir_project::place::{Place, Places};
+use weir_project::visible::VisibleJson;
 
 #[derive(Serialize)]
 struct Finding<'a> {

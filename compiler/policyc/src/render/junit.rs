@@ -1,11 +1,11 @@
 //! Findings as JUnit XML: a suite per file, a case per finding, and a passing case for a file without any.
 
-use super::place::Places;
-use super::severity;
-use super::visible::visible;
 use std::fmt::Write;
 use weir_grammar::diagnostic::{Diagnostic, Severity};
 use weir_grammar::source::Sources;
+use weir_project::finding::severity;
+use weir_project::place::Places;
+use weir_project::visible::visible;
 
 /// The report. Findings of `fail_on` and above are failures, others are told beside a passing case.
 pub(crate) fn render(

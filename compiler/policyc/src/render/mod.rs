@@ -4,21 +4,9 @@ pub(crate) mod explanation;
 pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod junit;
-pub(crate) mod place;
 pub(crate) mod sarif;
 pub(crate) mod text;
-pub(crate) mod visible;
 mod window;
-
-use weir_grammar::diagnostic::{Diagnostic, Severity};
-
-/// A severity as printed.
-pub(crate) const fn severity(finding: &Diagnostic) -> &'static str {
-    match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
-}
 
 /// `1 error`, `2 errors`.
 pub(crate) fn count(number: usize, one: &str) -> String {

@@ -1,10 +1,10 @@
 //! Findings as SARIF 2.1.0, for code scanning.
 
 use super::json;
-use super::place::{Place, Places};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use weir_grammar::diagnostic::{Code, Diagnostic, Severity};
+use weir_project::place::{Place, Places};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 

@@ -1,30 +1,27 @@
 //! Findings as a Rust compiler would tell them.
 
-use super::place::{Place, Places};
-use super::visible::{is_plain, visible};
 use super::window::{self, Line};
 use crate::output::Terminal;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::borrow::Cow;
 use std::ops::Range;
 use weir_grammar::diagnostic::{Code, Diagnostic, Severity};
-use weir_grammar::source::Sources;
 use weir_grammar::span::{FileId, Span};
+use weir_project::Project;
+use weir_project::place::{Place, Places};
+use weir_project::visible::{is_plain, visible};
 
 /// Marks that are so many bytes apart, or less, may be shown together,
 const NEAR_BYTES: usize = 600;
 /// if all lines from the first to the last are no more than these.
 const NEAR_LINES: usize = 8;
 
-/// Tells findings on stderr.
-pub(crate) fn tell<'d>(
-    findings: impl Iterator<Item = &'d Diagnostic> + Clone,
-    sources: &Sources,
-    terminal: &Terminal,
-) {
-    let places = Places::of(findings.clone(), sources);
+/// Tells a project's errors on stderr, and its warnings too if `warnings`.
+pub(crate) fn tell(project: &Project, terminal: &Terminal, warnings: bool) {
+    let told = project.findings.iter().filter(|finding| warnings || finding.severity == Severity::Error);
+    let places = Places::of(told.clone(), &project.sources);
     let renderer = renderer(terminal.colors_stderr());
-    for finding in findings {
+    for finding in told {
         terminal.tell(&render(finding, &places, &renderer));
     }
 }

@@ -3,8 +3,8 @@
 //! A line of a manifest may be a file long. What is far from the offending text is replaced by an
 //! ellipsis, and what would steer a terminal is written out, before anything is underlined.
 
-use super::visible::visible;
 use std::ops::Range;
+use weir_project::visible::visible;
 
 /// Characters kept before and after the offending text of a long line.
 const MARGIN: usize = 60;

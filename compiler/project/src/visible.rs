@@ -1,4 +1,4 @@
-//! Text of inputs made safe for a terminal: what would steer it is written out.
+//! Text of inputs made safe for terminals and logs: what would steer them is written out.
 //!
 //! A policy's text is hostile until shown otherwise. Escape sequences, C1 controls, text-direction marks
 //! and invisible characters become `\u{1b}` and the like; everything else stays.
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io;
 
 /// The text with everything that would steer a terminal, or hide, written out.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_shown) {
         return Cow::Borrowed(text);
     }
@@ -24,7 +24,7 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether the text is shown as it is.
-pub(crate) fn is_plain(text: &str) -> bool {
+pub fn is_plain(text: &str) -> bool {
     text.chars().all(is_shown)
 }
 
@@ -40,8 +40,10 @@ fn is_shown(character: char) -> bool {
     }
 }
 
-/// JSON whose strings keep every character but show no control character to a terminal.
-pub(crate) struct VisibleJson<F>(pub(crate) F);
+/// JSON whose strings keep every character but show no control character to a terminal; the formatter
+/// within lays it out.
+#[derive(Clone, Debug)]
+pub struct VisibleJson<F>(pub F);
 
 impl<F: serde_json::ser::Formatter> serde_json::ser::Formatter for VisibleJson<F> {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {

@@ -5,8 +5,7 @@
 //!
 //! Not here: what the text means.
 
-use crate::stages::Stages;
-use anyhow::{Context, bail};
+use crate::error::{ProjectError, UnreadableFile};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -23,26 +22,56 @@ const STDIN: &str = "-";
 const ENDINGS: &[&str] = &["yaml", "yml", "json", POLICY_LANGUAGE];
 const POLICY_LANGUAGE: &str = "policy";
 
-/// Reads manifests from files, folders and stdin, in the order given; those of a folder by name.
-pub(crate) fn read(paths: &[&PathBuf], stages: &mut Stages) -> anyhow::Result<Reading> {
-    let files = list(paths)?;
-    let sizes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
-    stages.begin("read", sizes.sum());
-    let limits = Limits::default();
-    let mut reading = Reading::default();
-    let mut failures = Vec::new();
-    for file in files {
-        let name = name(&file);
-        if has_ending(&file, &[POLICY_LANGUAGE]) {
-            refuse_policy_language(&mut reading, name);
-            continue;
+/// The manifests that some paths lead to, found and not read yet.
+pub(crate) struct Manifests {
+    files: Vec<PathBuf>,
+}
+
+impl Manifests {
+    /// Finds them: files, folders and stdin in the order given, those of a folder by name.
+    pub(crate) fn find(paths: &[&PathBuf]) -> Result<Self, ProjectError> {
+        let mut listing = Listing::default();
+        for path in paths {
+            if is_stdin(path) {
+                listing.files.push(path.to_path_buf());
+                continue;
+            }
+            match fs::metadata(path) {
+                Ok(meta) if meta.is_dir() => listing.folder(path),
+                Ok(_) => listing.file(path),
+                Err(error) => listing.fail(path, error),
+            }
         }
-        match bytes(&file, limits.file_bytes) {
-            Ok(bytes) => weir_grammar::read(&mut reading, &name, bytes, &limits),
-            Err(error) => failures.push(format!("cannot read {name}: {error}")),
+        if listing.failures.is_empty() {
+            Ok(Manifests { files: listing.files })
+        } else {
+            Err(ProjectError::Unreadable { files: listing.failures })
         }
     }
-    if failures.is_empty() { Ok(reading) } else { bail!(failures.join("\n")) }
+
+    /// Their bytes, as far as they are known before reading.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len()).sum()
+    }
+
+    /// Reads them.
+    pub(crate) fn read(self) -> Result<Reading, ProjectError> {
+        let limits = Limits::default();
+        let mut reading = Reading::default();
+        let mut failures = Vec::new();
+        for file in self.files {
+            let name = name(&file);
+            if has_ending(&file, &[POLICY_LANGUAGE]) {
+                refuse_policy_language(&mut reading, name);
+                continue;
+            }
+            match bytes(&file, limits.file_bytes) {
+                Ok(bytes) => weir_grammar::read(&mut reading, &name, bytes, &limits),
+                Err(source) => failures.push(UnreadableFile { name, source }),
+            }
+        }
+        if failures.is_empty() { Ok(reading) } else { Err(ProjectError::Unreadable { files: failures }) }
+    }
 }
 
 /// Reads a file that is no manifest (flows, a lock) and keeps it among the sources.
@@ -51,10 +80,13 @@ pub(crate) fn read(paths: &[&PathBuf], stages: &mut Stages) -> anyhow::Result<Re
 pub(crate) fn read_text(
     path: &Path,
     sources: &mut Sources,
-) -> anyhow::Result<Result<FileId, Box<Diagnostic>>> {
+) -> Result<Result<FileId, Box<Diagnostic>>, ProjectError> {
     let name = name(path);
     let most = u32::MAX as usize;
-    let bytes = bytes(path, most).with_context(|| format!("cannot read {name}"))?;
+    let bytes = match bytes(path, most) {
+        Ok(bytes) => bytes,
+        Err(error) => return Err(ProjectError::unreadable(name, error)),
+    };
     let file = sources.next_id();
     if bytes.len() > most {
         sources.add(name, "");
@@ -76,10 +108,13 @@ pub(crate) fn read_text(
     }
 }
 
-/// Whether any two of these would both read stdin.
-pub(crate) fn refuse_stdin_twice<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
+/// Refuses paths of which more than one is stdin (`-`).
+///
+/// # Errors
+/// [`ProjectError::StdinTwice`].
+pub fn refuse_stdin_twice<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), ProjectError> {
     let count = paths.into_iter().filter(|path| is_stdin(path)).count();
-    if count > 1 { bail!("`-` is given {count} times, but stdin can be read only once") } else { Ok(()) }
+    if count > 1 { Err(ProjectError::StdinTwice { count }) } else { Ok(()) }
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -87,7 +122,7 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 /// The name shown to people.
-fn name(path: &Path) -> String {
+pub(crate) fn name(path: &Path) -> String {
     if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
@@ -107,31 +142,18 @@ fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// All files that `paths` lead to.
-fn list(paths: &[&PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut listing = Listing::default();
-    for path in paths {
-        if is_stdin(path) {
-            listing.files.push(path.to_path_buf());
-            continue;
-        }
-        match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => listing.folder(path),
-            Ok(_) => listing.file(path),
-            Err(error) => listing.failures.push(format!("cannot read {}: {error}", path.display())),
-        }
-    }
-    if listing.failures.is_empty() { Ok(listing.files) } else { bail!(listing.failures.join("\n")) }
-}
-
 #[derive(Default)]
 struct Listing {
     files: Vec<PathBuf>,
     seen: HashSet<PathBuf>,
-    failures: Vec<String>,
+    failures: Vec<UnreadableFile>,
 }
 
 impl Listing {
+    fn fail(&mut self, path: &Path, source: io::Error) {
+        self.failures.push(UnreadableFile { name: name(path), source });
+    }
+
     fn file(&mut self, path: &Path) {
         // Pipes have no canonical path; each is its own.
         let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -149,7 +171,7 @@ impl Listing {
         let mut paths: Vec<PathBuf> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
             Err(error) => {
-                self.failures.push(format!("cannot read {}: {error}", folder.display()));
+                self.fail(folder, error);
                 return;
             }
         };
@@ -159,9 +181,7 @@ impl Listing {
                 Ok(meta) if meta.is_dir() => self.folder(&path),
                 // A pipe or device in a folder could be waited for without end.
                 Ok(meta) if meta.is_file() && has_ending(&path, ENDINGS) => self.file(&path),
-                Err(error) if has_ending(&path, ENDINGS) => {
-                    self.failures.push(format!("cannot read {}: {error}", path.display()));
-                }
+                Err(error) if has_ending(&path, ENDINGS) => self.fail(&path, error),
                 Ok(_) | Err(_) => {}
             }
         }

@@ -7,23 +7,29 @@ use weir_grammar::span::{FileId, Span};
 
 /// A span in lines and columns, all from 1; columns count characters, the end is one past the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place<'s> {
-    pub(crate) file: &'s str,
-    pub(crate) line: u32,
-    pub(crate) column: u32,
-    pub(crate) end_line: u32,
-    pub(crate) end_column: u32,
+pub struct Place<'s> {
+    /// The file's name.
+    pub file: &'s str,
+    /// Where it begins.
+    pub line: u32,
+    /// Where in that line.
+    pub column: u32,
+    /// Where it ends.
+    pub end_line: u32,
+    /// Where in that line.
+    pub end_column: u32,
 }
 
 /// The files of some findings, indexed by line once.
-pub(crate) struct Places<'s> {
+#[derive(Debug)]
+pub struct Places<'s> {
     sources: &'s Sources,
     indexes: BTreeMap<FileId, LineIndex<'s>>,
 }
 
 impl<'s> Places<'s> {
     /// Of these findings.
-    pub(crate) fn of<'d>(findings: impl IntoIterator<Item = &'d Diagnostic>, sources: &'s Sources) -> Self {
+    pub fn of<'d>(findings: impl IntoIterator<Item = &'d Diagnostic>, sources: &'s Sources) -> Self {
         let mut places = Places { sources, indexes: BTreeMap::new() };
         for finding in findings {
             places.add(finding.span.file);
@@ -35,12 +41,12 @@ impl<'s> Places<'s> {
     }
 
     /// Indexes one more file.
-    pub(crate) fn add(&mut self, file: FileId) {
+    pub fn add(&mut self, file: FileId) {
         self.indexes.entry(file).or_insert_with(|| LineIndex::new(self.sources.text(file)));
     }
 
     /// The place of a span.
-    pub(crate) fn place(&self, span: Span) -> Place<'s> {
+    pub fn place(&self, span: Span) -> Place<'s> {
         let (start, end) = match self.indexes.get(&span.file) {
             Some(index) => (index.locate(span.start), index.locate(span.end.max(span.start))),
             None => {
@@ -58,7 +64,7 @@ impl<'s> Places<'s> {
     }
 
     /// The text of a span's file.
-    pub(crate) fn text(&self, span: Span) -> &'s str {
+    pub fn text(&self, span: Span) -> &'s str {
         self.sources.text(span.file)
     }
 }

@@ -1,0 +1,36 @@
+//! What is on disk: from paths to policies, cluster and locks; and files replaced in one step.
+//!
+//! ```text
+//! paths ─ Project::read ─> Project ─ Project::compile ─> Compiled ─ replace ─> a file
+//!              locks ────────┤  └─ findings, one line each
+//!              flows ────────┴─ answer (with an Engine) ─> JSON lines
+//! ```
+//!
+//! Invariants: what is wrong inside a file is a finding, what cannot be read or written is a
+//! [`ProjectError`]; a file that is replaced is seen old or new, never in part; nothing is printed.
+//!
+//! Not here: command lines, terminals, colours, clocks and threads; what policies mean
+//! (weir-compiler) and how they are written (weir-grammar).
+
+mod error;
+pub mod finding;
+mod flows;
+mod inputs;
+mod locks;
+mod on_node;
+pub mod place;
+mod project;
+mod refusal;
+mod replace;
+pub mod visible;
+
+#[cfg(test)]
+mod shop;
+
+pub use error::{ProjectError, UnreadableFile};
+pub use flows::answer;
+pub use inputs::refuse_stdin_twice;
+pub use locks::IdentityFile;
+pub use on_node::OnNode;
+pub use project::{Project, Step};
+pub use replace::replace;
