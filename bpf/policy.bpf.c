@@ -90,11 +90,11 @@ static __always_inline int drop(struct __sk_buff *skb, const struct passage *pas
 	return drop_for(skb, passage, image, OUTCOME(ACTION_DENY, reason));
 }
 
-/* Lets a packet pass, with the slot of the image that judged it. */
+/* Lets a packet pass, with the slot of the image that judged it, if one did. */
 static __always_inline int pass(struct __sk_buff *skb, enum hook hook, const struct image *image, __u8 reason)
 {
 	count_reason(hook, reason, skb->len);
-	if (hook == HOOK_FROM_POD)
+	if (hook == HOOK_FROM_POD && image->bytes)
 		skb->mark = (skb->mark & ~MARK_MASK) | MARK_JUDGED | (image->slot ? MARK_SLOT : 0);
 	else if (skb->mark & MARK_MASK)
 		skb->mark &= ~MARK_MASK;

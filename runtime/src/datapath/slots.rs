@@ -149,13 +149,17 @@ impl Slots {
 
     /// Puts an image in force. On return its kernel part is what every packet meets, and the other slot is idle.
     ///
-    /// `before` runs when the image is in its slot and not yet in force, `in_force` right after it is.
+    /// `in_force` runs right after the image is in force, before the waiting for what still uses the old one.
     pub(super) fn swap(
         &mut self,
         settings: &Mapping,
         image: &[u8],
         in_force: impl FnOnce(),
     ) -> Result<(), DatapathError> {
+        // A swap that failed while it waited left packets the right to the old image, which lies where this one goes.
+        if settings.load(GENERATION) & PREVIOUS_HOLDS != 0 {
+            self.settle(settings)?;
+        }
         let idle = Self::idle(settings);
         let generation = settings.load(GENERATION);
         let is_first = self.checksum(settings).is_none();
