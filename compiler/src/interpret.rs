@@ -7,15 +7,14 @@
 //! Not here: the policies. What the image does not know is refused, as in the kernel.
 
 use crate::cluster::{Cluster, Party};
-use crate::compile::{NODE_FACT, SELECTED_KEYS_FACT};
+use crate::compile::NODE_FACT;
 use crate::flow::{Engine, Flow, Side};
 use crate::fqdn::{FqdnLock, FqdnPattern};
-use crate::identity;
 use crate::ir::Direction;
+use crate::parties::PartyIdentities;
 use crate::requests::{Asked, Matcher};
-use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::OnceCell;
-use weir_abi::{Action, Identity, Image, Outcome, PeerClass, Reason, RequestKind, Table};
+use weir_abi::{Action, Image, Outcome, PeerClass, Reason, RequestKind, Table};
 
 /// An image and the cluster whose flows it judges.
 #[derive(Debug)]
@@ -23,9 +22,7 @@ pub struct Interpreter<'a> {
     image: Image<'a>,
     cluster: &'a Cluster,
     lock: Option<&'a FqdnLock>,
-    pods: Vec<Identity>,
-    remote_nodes: Vec<Identity>,
-    own_nodes: Vec<Identity>,
+    parties: PartyIdentities,
     fqdns: Vec<(FqdnPattern, PeerClass)>,
     /// Compiled request rules by set.
     requests: Vec<OnceCell<Vec<RuleMatcher>>>,
@@ -40,24 +37,10 @@ const ELSEWHERE: Side = Side { reason: Reason::EnforcedElsewhere, ..Side::NO_POL
 impl<'a> Interpreter<'a> {
     /// Finds the cluster's pods and nodes among the image's identities.
     pub fn new(image: Image<'a>, cluster: &'a Cluster, lock: Option<&'a FqdnLock>) -> Self {
-        let by_labels: FxHashMap<&str, Identity> = image
-            .identities()
-            .filter(|entry| entry.identity.0 >= Identity::FIRST_POD)
-            .map(|entry| (entry.labels, entry.identity))
-            .collect();
-        let find = |labels: &str| by_labels.get(labels).copied().unwrap_or(Identity::UNKNOWN);
-        let selected: FxHashSet<String> =
-            image.fact(SELECTED_KEYS_FACT).unwrap_or_default().lines().map(str::to_owned).collect();
-        let node = |own| {
-            let labels = move |node| identity::node_text(cluster, node, own);
-            cluster.nodes.iter().map(|node| find(&labels(node))).collect()
-        };
         Interpreter {
             cluster,
             lock,
-            pods: cluster.pods.iter().map(|pod| find(&identity::pod_text(cluster, pod, &selected))).collect(),
-            remote_nodes: node(false),
-            own_nodes: node(true),
+            parties: PartyIdentities::new(&image, cluster),
             fqdns: image
                 .fqdns()
                 .map(|entry| (FqdnPattern::from_text(entry.text, entry.is_pattern), entry.class))
@@ -72,22 +55,11 @@ impl<'a> Interpreter<'a> {
         self.image.fact(NODE_FACT)
     }
 
-    /// The identity of a pod or node as a party on `home` sees it.
-    fn identity(&self, party: Party, home: Option<usize>) -> Identity {
-        let found = match party {
-            Party::Pod(place) => self.pods.get(place),
-            Party::Node(place) if home == Some(place) => self.own_nodes.get(place),
-            Party::Node(place) => self.remote_nodes.get(place),
-            Party::Outside(_) => None,
-        };
-        found.copied().unwrap_or(Identity::UNKNOWN)
-    }
-
     /// The classes of a peer: its own, and for an address outside those of its names.
     /// `None` for a pod or node that the image does not know.
     fn classes(&self, peer: Party, home: Option<usize>, flow: &Flow) -> Option<Vec<PeerClass>> {
         let Party::Outside(address) = peer else {
-            return Some(vec![self.image.endpoint(self.identity(peer, home))?.class]);
+            return Some(vec![self.image.endpoint(self.parties.identity(peer, home))?.class]);
         };
         let mut classes = vec![self.image.address_class(address)];
         if peer == flow.destination {
@@ -151,7 +123,7 @@ impl Engine for Interpreter<'_> {
             return Side::NO_POLICY;
         }
         let home = self.cluster.home(subject);
-        let Some(endpoint) = self.image.endpoint(self.identity(subject, home)) else {
+        let Some(endpoint) = self.image.endpoint(self.parties.identity(subject, home)) else {
             return self.combine(&[Outcome::UNKNOWN], flow.asked());
         };
         if !endpoint.enforced_here {

@@ -24,6 +24,7 @@ pub mod interpret;
 pub mod ir;
 mod json;
 pub mod labels;
+pub mod parties;
 pub mod reference;
 pub mod requests;
 pub mod resolve;

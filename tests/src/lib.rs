@@ -5,10 +5,13 @@
 //! manifests ─ World::read ─> World ─ an Engine of ENGINES ─> verdicts ─ Case::failures ─> a report
 //! ```
 //!
-//! Not here: tests of one room (they are beside what they test), and what needs root or a cluster.
+//! [`lab`] is apart: namespaces that play nodes and pods, for tests in a real kernel, which need root.
+//!
+//! Not here: tests of one room (they are beside what they test), and what needs a cluster.
 
 pub mod case;
 pub mod engines;
 pub mod inquiry;
+pub mod lab;
 pub mod random;
 pub mod world;

@@ -1,0 +1,152 @@
+//! A place in the lab: a node, a pod or the outside, its addresses, and running programs there.
+//!
+//! Not here: how places are joined (`wiring.rs`).
+
+use super::namespace::Namespace;
+use super::plan::{NodePlan, PodPlan};
+use std::ffi::OsStr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// How long an interface may take to come up or to go.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A node, a pod or the outside.
+#[derive(Debug)]
+pub struct Place {
+    name: String,
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+    namespace: Namespace,
+}
+
+/// A network interface of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostInterface {
+    /// Its name in the node.
+    pub name: String,
+    /// Its number in the node.
+    pub index: u32,
+}
+
+impl Place {
+    pub(super) fn new(name: &str, v4: Ipv4Addr, v6: Ipv6Addr, namespace: Namespace) -> Place {
+        Place { name: name.to_owned(), v4, v6, namespace }
+    }
+
+    pub(super) fn of_node(node: &NodePlan, namespace: Namespace) -> Place {
+        Place::new(&node.name, node.v4(), node.v6(), namespace)
+    }
+
+    pub(super) fn of_pod(pod: &PodPlan, namespace: Namespace) -> Place {
+        Place::new(&pod.full_name(), pod.v4(), pod.v6(), namespace)
+    }
+
+    /// What the plan calls it: a node's name, a pod's `namespace/name`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its IPv4 address; of the outside, the one that it uses unless told otherwise.
+    pub fn v4(&self) -> IpAddr {
+        self.v4.into()
+    }
+
+    /// Its IPv6 address; of the outside, the one that it uses unless told otherwise.
+    pub fn v6(&self) -> IpAddr {
+        self.v6.into()
+    }
+
+    /// Both addresses.
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        [self.v4(), self.v6()]
+    }
+
+    /// A process that lives as long as the place, for `nsenter` and for `ip link … netns`.
+    pub fn pid(&self) -> u32 {
+        self.namespace.pid()
+    }
+
+    /// The number by which the kernel knows the network namespace, as in `/proc/*/ns/net`.
+    pub fn inode(&self) -> Option<u64> {
+        self.namespace.inode()
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub(super) fn await_ready(&mut self) -> io::Result<()> {
+        self.namespace.await_ready().map_err(|error| io::Error::other(format!("{}: {error}", self.name)))
+    }
+
+    /// A program to run here. It sees the place's network and mounts; its working directory is `/`, so paths are absolute. The
+    /// process that is spawned is the program itself, so killing it kills the program. The lab's end ends it.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.pid().to_string(), "-n", "-m", "--"]).arg(program);
+        command
+    }
+
+    /// A path of this place as one that works from outside of it: a node's sockets in `/run`, its pins.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.pid()))
+    }
+
+    /// Whether an ICMP echo is answered within a second.
+    ///
+    /// # Errors
+    /// `ping` cannot be run.
+    pub fn ping(&self, to: IpAddr) -> io::Result<bool> {
+        let mut ping = self.command("ping");
+        ping.args(["-n", "-q", "-c1", "-W1", &to.to_string()]);
+        Ok(ping.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?.success())
+    }
+
+    /// An interface of this place.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn interface(&self, name: &str) -> io::Result<HostInterface> {
+        let index = self.told_of(name, "ifindex")?;
+        let index =
+            index.parse().map_err(|_| io::Error::other(format!("{name} has the number `{index}`")))?;
+        Ok(HostInterface { name: name.to_owned(), index })
+    }
+
+    fn told_of(&self, interface: &str, what: &str) -> io::Result<String> {
+        let path = self.path(&format!("/sys/class/net/{interface}/{what}"));
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|error| {
+            io::Error::new(error.kind(), format!("{interface} of {}: {error}", self.name))
+        })?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Waits until an interface carries packets: the kernel notices a veth's other end a moment after it came up.
+    pub(super) fn await_up(&self, interface: &str) -> io::Result<()> {
+        let up = || self.told_of(interface, "operstate").is_ok_and(|state| state == "up");
+        self.await_that(up, &format!("{interface} did not come up"))
+    }
+
+    /// Waits until an interface is no more.
+    pub(super) fn await_gone(&self, interface: &str) -> io::Result<()> {
+        let gone = || self.told_of(interface, "ifindex").is_err();
+        self.await_that(gone, &format!("{interface} did not go"))
+    }
+
+    fn await_that(&self, holds: impl Fn() -> bool, otherwise: &str) -> io::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !holds() {
+            if Instant::now() > end {
+                return Err(io::Error::other(format!("{}: {otherwise} in {PATIENCE:?}", self.name)));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}
