@@ -1,0 +1,245 @@
+//! Interfaces from the kernel: listed whole, and listed again when the kernel says that something changed.
+//!
+//! What the kernel says is a hint only; a message that is lost costs no more than the time until the next listing.
+//! Many changes at once are one listing, and a long listing is followed by a longer pause.
+
+use super::{Interfaces, Link};
+use futures_util::stream::{Stream, StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+/// After a change the kernel is given so long to say more of it.
+const QUIET: Duration = Duration::from_millis(20);
+/// The longest pause after a listing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Without any word of the kernel it is asked all the same.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const GROUPS: &[MulticastGroup] = &[
+    MulticastGroup::Link,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+];
+
+/// Why the kernel's interfaces are not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetlinkError {
+    /// No socket.
+    #[error("cannot open a netlink socket: {0}")]
+    Socket(#[from] io::Error),
+    /// The kernel's answer.
+    #[error("cannot list {what}: {source}")]
+    List {
+        /// What was asked for.
+        what: &'static str,
+        /// The answer.
+        source: rtnetlink::Error,
+    },
+    /// The socket is gone.
+    #[error("the netlink socket was closed")]
+    Closed,
+}
+
+/// Tells of the node's interfaces for as long as anybody listens: at once, and after every change.
+///
+/// # Errors
+/// [`NetlinkError`]; it may be called again.
+pub async fn watch(told: &watch::Sender<Option<Interfaces>>) -> Result<(), NetlinkError> {
+    let (connection, handle, mut messages) = new_multicast_connection(GROUPS)?;
+    let _connection = Aborting(tokio::spawn(connection));
+    while !told.is_closed() {
+        let began = Instant::now();
+        let found = list(&handle).await?;
+        told.send_if_modified(|known| {
+            let is_new = known.as_ref() != Some(&found);
+            if is_new {
+                *known = Some(found);
+            }
+            is_new
+        });
+        sleep((began.elapsed() * 5).min(LONGEST_PAUSE)).await;
+        tokio::select! {
+            heard = changes(&mut messages) => heard?,
+            () = told.closed() => {}
+        }
+    }
+    Ok(())
+}
+
+/// A task that ends with whoever began it.
+struct Aborting(tokio::task::JoinHandle<()>);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits for a change that matters, and for what comes right after it.
+async fn changes<S>(messages: &mut S) -> Result<(), NetlinkError>
+where
+    S: Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr)> + Unpin,
+{
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match timeout(until.saturating_duration_since(Instant::now()), messages.next()).await {
+            Ok(Some((message, _))) if matters(&message) => break,
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(NetlinkError::Closed),
+            Err(_) => return Ok(()),
+        }
+    }
+    let until = Instant::now() + QUIET * 10;
+    while Instant::now() < until {
+        match timeout(QUIET, messages.next()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(NetlinkError::Closed),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// A router may learn thousands of routes a second; those to networks say nothing of pods.
+fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    let NetlinkPayload::InnerMessage(inner) = &message.payload else { return true };
+    match inner {
+        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => is_host_route(route),
+        _ => true,
+    }
+}
+
+async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
+    let mut found = Interfaces::default();
+    let fail = |what| move |source| NetlinkError::List { what, source };
+    let mut links = std::pin::pin!(handle.link().get().execute());
+    while let Some(message) = links.try_next().await.map_err(fail("links"))? {
+        found.links.insert(message.header.index, link(&message));
+    }
+    let mut addresses = std::pin::pin!(handle.address().get().execute());
+    while let Some(message) = addresses.try_next().await.map_err(fail("addresses"))? {
+        found.own.extend(own_address(&message));
+    }
+    let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
+    let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
+    for request in [v4, v6] {
+        let mut routes = std::pin::pin!(handle.route().get(request).execute());
+        while let Some(message) = routes.try_next().await.map_err(fail("routes"))? {
+            if let Some((address, interface)) = host_route(&message) {
+                found.add_route(address, interface);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn link(message: &LinkMessage) -> Link {
+    let mut link = Link::default();
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name.clone_from(name),
+            LinkAttribute::LinkInfo(infos) => {
+                link.is_veth = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)));
+            }
+            _ => {}
+        }
+    }
+    link
+}
+
+/// An address that others can reach; what is for this host or link alone is no peer of a pod.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    if message.header.scope != AddressScope::Universe {
+        return None;
+    }
+    // The far end's address is in `Address`, where there is a far end.
+    let local = message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+fn is_host_route(message: &RouteMessage) -> bool {
+    message.header.kind == RouteType::Unicast && matches!(message.header.destination_prefix_length, 32 | 128)
+}
+
+fn host_route(message: &RouteMessage) -> Option<(IpAddr, u32)> {
+    if !is_host_route(message) {
+        return None;
+    }
+    let mut route = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address))
+                if message.header.destination_prefix_length == 32 =>
+            {
+                route.0 = Some(IpAddr::V4(*address));
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(address))
+                if message.header.destination_prefix_length == 128 =>
+            {
+                route.0 = Some(IpAddr::V6(*address));
+            }
+            RouteAttribute::Oif(interface) => route.1 = Some(*interface),
+            _ => {}
+        }
+    }
+    Some((route.0?, route.1?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_routes_to_one_address_count() {
+        let route = |address: Ipv4Addr, bits| {
+            RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(address, bits)
+                .output_interface(7)
+                .build()
+        };
+        let one = route(Ipv4Addr::new(10, 0, 0, 1), 32);
+        assert_eq!(host_route(&one), Some((IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7)));
+        assert_eq!(host_route(&route(Ipv4Addr::new(10, 0, 0, 0), 24)), None);
+        // An IPv6 network of 32 bits is no host.
+        let network = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0), 32)
+            .output_interface(7)
+            .build();
+        assert_eq!(host_route(&network), None);
+        let mut local = one;
+        local.header.kind = RouteType::Local;
+        assert_eq!(host_route(&local), None);
+    }
+
+    #[tokio::test]
+    async fn the_loopback_interface_is_found() {
+        let (told, mut heard) = watch::channel(None);
+        let watching = tokio::spawn(async move { watch(&told).await });
+        heard.changed().await.unwrap();
+        let found = heard.borrow().clone().unwrap();
+        assert!(found.links.values().any(|link| link.name == "lo" && !link.is_veth), "{found:?}");
+        assert!(!found.own.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
+        drop(heard);
+        timeout(Duration::from_secs(5), watching).await.unwrap().unwrap().unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! Installed against wanted -> steps. Pure.
+//!
+//! The order of the steps is what keeps the invariants, whatever step is the last before a crash:
+//! an address leads to an identity only once the image in force knows it (I2); a pod's interface has its
+//! endpoint before the programs stand at it, and loses the programs before the endpoint (I3). What goes away goes
+//! last: until then it leads to an identity that the new image may not know, which is closed.
+//!
+//! Not here: how a step is taken ([`crate::datapath`]), where wishes come from ([`crate::wanted`]).
+
+use crate::datapath::Endpoint;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use weir_abi::Identity;
+
+/// What is, or should be, in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The image in force, by its checksum; `None`: none is.
+    pub image: Option<u64>,
+    /// Whose an address is.
+    pub addresses: BTreeMap<IpAddr, Identity>,
+    /// Pods' interfaces, by index.
+    pub endpoints: BTreeMap<u32, Endpoint>,
+    /// Interfaces that the programs stand at, by index; each has its endpoint.
+    pub attached: BTreeSet<u32>,
+}
+
+/// One thing to do to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Put the wanted image in force.
+    InstallImage,
+    /// Let an address lead to an identity.
+    SetAddress(IpAddr, Identity),
+    /// Let an address lead nowhere.
+    RemoveAddress(IpAddr),
+    /// Have known connections judged again, because an address or interface changed hands.
+    JudgeAgain,
+    /// Say which pod an interface is.
+    SetEndpoint(u32, Endpoint),
+    /// Forget an interface.
+    RemoveEndpoint(u32),
+    /// Put the programs at an interface.
+    Attach(u32),
+    /// Take them away.
+    Detach(u32),
+}
+
+impl Step {
+    /// The interface that it is about.
+    pub const fn interface(&self) -> Option<u32> {
+        match *self {
+            Step::SetEndpoint(interface, _)
+            | Step::RemoveEndpoint(interface)
+            | Step::Attach(interface)
+            | Step::Detach(interface) => Some(interface),
+            Step::InstallImage | Step::SetAddress(..) | Step::RemoveAddress(_) | Step::JudgeAgain => None,
+        }
+    }
+}
+
+/// The steps from one state to another. None if they are the same.
+///
+/// A wanted image of `None` leaves the one in force: the kernel gives none up. Of the wanted interfaces those
+/// without an endpoint are left out.
+pub fn plan(installed: &State, wanted: &State) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if wanted.image.is_some() && wanted.image != installed.image {
+        steps.push(Step::InstallImage);
+    }
+
+    let begun = steps.len();
+    for (&address, &identity) in &wanted.addresses {
+        if installed.addresses.get(&address) != Some(&identity) {
+            steps.push(Step::SetAddress(address, identity));
+        }
+    }
+    for (&interface, &endpoint) in &wanted.endpoints {
+        if installed.endpoints.get(&interface) != Some(&endpoint) {
+            steps.push(Step::SetEndpoint(interface, endpoint));
+        }
+    }
+    if steps.len() > begun {
+        steps.push(Step::JudgeAgain);
+    }
+
+    let stays =
+        |interface: &u32| wanted.attached.contains(interface) && wanted.endpoints.contains_key(interface);
+    let new = wanted.attached.iter().filter(|interface| stays(interface));
+    steps.extend(new.filter(|interface| !installed.attached.contains(interface)).map(|&at| Step::Attach(at)));
+    steps.extend(installed.attached.iter().filter(|interface| !stays(interface)).map(|&at| Step::Detach(at)));
+
+    let gone = installed.endpoints.keys().filter(|interface| !wanted.endpoints.contains_key(interface));
+    steps.extend(gone.map(|&interface| Step::RemoveEndpoint(interface)));
+    let begun = steps.len();
+    let gone = installed.addresses.keys().filter(|address| !wanted.addresses.contains_key(address));
+    steps.extend(gone.map(|&address| Step::RemoveAddress(address)));
+    if steps.len() > begun {
+        steps.push(Step::JudgeAgain);
+    }
+    steps
+}
+
+impl State {
+    /// The state after a step was taken; `image` is the one that [`Step::InstallImage`] stands for.
+    pub fn take(&mut self, step: &Step, image: Option<u64>) {
+        match *step {
+            Step::InstallImage => self.image = image,
+            Step::SetAddress(address, identity) => _ = self.addresses.insert(address, identity),
+            Step::RemoveAddress(address) => _ = self.addresses.remove(&address),
+            Step::JudgeAgain => {}
+            Step::SetEndpoint(interface, endpoint) => _ = self.endpoints.insert(interface, endpoint),
+            Step::RemoveEndpoint(interface) => _ = self.endpoints.remove(&interface),
+            Step::Attach(interface) => _ = self.attached.insert(interface),
+            Step::Detach(interface) => _ = self.attached.remove(&interface),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

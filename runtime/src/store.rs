@@ -1,0 +1,248 @@
+//! What is kept on disk, so that a start can enforce before any source answers: the last good image, the numbers of
+//! identities, and who is who.
+//!
+//! ```text
+//! image.weir        the image            identities.json   the numbers, as `policyc --identities` keeps them
+//! state.json        roster, registrations, and which image they are for
+//! ```
+//!
+//! Each file is replaced in one step. One that is damaged is told and counts as missing; what it held comes back with the
+//! source. One daemon at a time has the folder.
+
+use crate::registrations::Registrations;
+use crate::roster::Roster;
+use crate::snapshot::chain;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use weir_abi::Image;
+use weir_abi::layout::MAX_IMAGE_BYTES;
+use weir_compiler::identity::IdentityLock;
+use weir_project::{ProjectError, replace};
+
+const VERSION: u32 = 1;
+const IMAGE: &str = "image.weir";
+const IDENTITIES: &str = "identities.json";
+const STATE: &str = "state.json";
+const LOCK: &str = "lock";
+/// Names of files that are being written begin with this; see [`replace`].
+const TEMPORARY: &[u8] = b".weir-";
+/// Bytes of a JSON file that are read, at most.
+const MAX_JSON: u64 = 256 << 20;
+
+/// The folder, held by this process.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// It cannot be made or opened.
+    #[error("cannot use {}: {source}", .path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another daemon has it.
+    #[error("{} is in use by another policyd", .path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file cannot be replaced.
+    #[error(transparent)]
+    Replace(#[from] ProjectError),
+    /// The file's content cannot be written as JSON.
+    #[error("cannot write the state as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The last good image, checked.
+    pub image: Option<Arc<[u8]>>,
+    /// Who is who.
+    pub roster: Option<Roster>,
+    /// Which interface a pod has.
+    pub registrations: Registrations,
+}
+
+/// `state.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    version: u32,
+    roster: Option<Roster>,
+    registrations: Registrations,
+}
+
+impl Store {
+    /// Takes hold of a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn open(folder: &Path) -> Result<Store, StoreError> {
+        let fail = |source| StoreError::Folder { path: folder.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let lock = options.open(folder.join(LOCK)).map_err(fail)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                let store = Store { folder: folder.to_owned(), _lock: lock };
+                store.sweep();
+                Ok(store)
+            }
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: folder.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(fail(source)),
+        }
+    }
+
+    /// Removes what a process that died while it wrote has left.
+    fn sweep(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(TEMPORARY)) {
+            // It takes room and does no harm.
+            _ = fs::remove_file(entry.path());
+        }
+    }
+
+    /// Where the numbers of identities are kept.
+    pub fn identities(&self) -> PathBuf {
+        self.folder.join(IDENTITIES)
+    }
+
+    /// Reads what was kept, and says what is wrong with it.
+    pub fn load(&self) -> (Stored, Vec<String>) {
+        let mut stored = Stored::default();
+        let mut findings = Vec::new();
+        let most = u64::try_from(MAX_IMAGE_BYTES).unwrap_or(u64::MAX);
+        match self.read(IMAGE, most) {
+            Ok(Some(bytes)) => match Image::open(&bytes) {
+                Ok(_) => stored.image = Some(bytes.into()),
+                Err(error) => findings.push(self.damaged(IMAGE, &error)),
+            },
+            Ok(None) => {}
+            Err(error) => findings.push(self.damaged(IMAGE, &error)),
+        }
+        match self.read(STATE, MAX_JSON).map(|bytes| bytes.as_deref().map(parse)) {
+            Ok(Some(Ok(state))) => {
+                (stored.roster, stored.registrations) = (state.roster, state.registrations)
+            }
+            Ok(Some(Err(error))) => findings.push(self.damaged(STATE, &error)),
+            Ok(None) => {}
+            Err(error) => findings.push(self.damaged(STATE, &error)),
+        }
+        findings.extend(self.check_identities());
+        (stored, findings)
+    }
+
+    /// Numbers that cannot be read would refuse every image from now on; they are set aside, and given anew.
+    fn check_identities(&self) -> Option<String> {
+        let told = match self.read(IDENTITIES, MAX_JSON) {
+            Ok(None) => return None,
+            Ok(Some(bytes)) => match std::str::from_utf8(&bytes) {
+                Ok(text) => match IdentityLock::parse(text) {
+                    Ok(_) => return None,
+                    Err(error) => self.damaged(IDENTITIES, &error),
+                },
+                Err(error) => self.damaged(IDENTITIES, &error),
+            },
+            Err(error) => self.damaged(IDENTITIES, &error),
+        };
+        let aside = self.folder.join(format!("{IDENTITIES}.damaged"));
+        Some(match fs::rename(self.identities(), &aside) {
+            Ok(()) => format!("{told}; set aside as {}", aside.display()),
+            Err(error) => format!("{told}; cannot set it aside: {error}"),
+        })
+    }
+
+    /// Keeps an image that came into force.
+    ///
+    /// # Errors
+    /// [`StoreError::Replace`]; the old file is as it was.
+    pub fn keep_image(&self, image: &[u8]) -> Result<(), StoreError> {
+        Ok(replace(&self.folder.join(IMAGE), image)?)
+    }
+
+    /// Keeps who is who.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old file is as it was.
+    pub fn keep_state(
+        &self,
+        roster: Option<&Roster>,
+        registrations: &Registrations,
+    ) -> Result<(), StoreError> {
+        let state = State { version: VERSION, roster: roster.cloned(), registrations: registrations.clone() };
+        Ok(replace(&self.folder.join(STATE), &serde_json::to_vec(&state)?)?)
+    }
+
+    /// A file of the folder, at most so many bytes; `None` if it is not there.
+    fn read(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.folder.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn damaged(&self, name: &str, error: &dyn std::error::Error) -> String {
+        format!("{} is damaged and left out: {}", self.folder.join(name).display(), chain(error))
+    }
+
+    /// Removes everything that a daemon keeps in a folder; what others put there stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::InUse`] while a daemon has it.
+    pub fn remove(folder: &Path) -> Result<(), StoreError> {
+        if !folder.exists() {
+            return Ok(());
+        }
+        let store = Store::open(folder)?;
+        let fail = |path: &Path, source| StoreError::Folder { path: path.to_owned(), source };
+        let aside = format!("{IDENTITIES}.damaged");
+        for name in [IMAGE, IDENTITIES, aside.as_str(), STATE, LOCK] {
+            let path = store.folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(&path, error)),
+                _ => {}
+            }
+        }
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(fail(folder, error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<State, serde_json::Error> {
+    use serde::de::Error;
+    let state: State = serde_json::from_slice(bytes)?;
+    match state.version {
+        VERSION => Ok(state),
+        other => Err(serde_json::Error::custom(format!("version {other}, this program writes {VERSION}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! What should be in the kernel: an image, a roster and the node's interfaces to a [`State`], and who is where.
+//!
+//! Pure. A registration says which interface a pod has; where there is none, the route to a pod's address does.
+//! Addresses that the node has besides those its cluster object names are the node as well, such as a bridge's: what
+//! a kubelet sends from there is the host's.
+//!
+//! Not here: how interfaces are found ([`crate::interfaces`]), in what order changes are made ([`crate::plan`]).
+
+use crate::datapath::Endpoint;
+use crate::interfaces::Interfaces;
+use crate::plan::State;
+use crate::registrations::Registrations;
+use crate::roster::{Member, Roster};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use weir_abi::Identity;
+
+/// What is wanted, and who is where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// For the kernel.
+    pub state: State,
+    /// The pod behind each interface, by index.
+    pub placements: BTreeMap<u32, Placement>,
+    /// Pods of this node whose interface is not known.
+    pub unplaced: Vec<String>,
+}
+
+/// A pod behind an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// `namespace/pod`.
+    pub pod: String,
+    /// The interface's name.
+    pub interface: String,
+    /// How this is known.
+    pub by: Because,
+}
+
+/// How a pod's interface is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Because {
+    /// It was registered.
+    Registration,
+    /// A route leads to the pod's address.
+    Route,
+}
+
+/// What should be in the kernel while the image with this checksum is wanted.
+pub fn wanted(image: u64, roster: &Roster, interfaces: &Interfaces, registrations: &Registrations) -> Wanted {
+    let mut wanted = Wanted { state: State { image: Some(image), ..State::default() }, ..Wanted::default() };
+    let own = roster.own_identity();
+    wanted.state.addresses.extend(interfaces.own.iter().map(|&address| (address, own)));
+    for member in &roster.members {
+        let identity = Identity(member.identity);
+        wanted.state.addresses.extend(member.addresses.iter().map(|&address| (address, identity)));
+    }
+
+    let here: BTreeMap<&str, &Member> =
+        roster.pods_here().map(|member| (member.name.as_str(), member)).collect();
+    let by_name: HashMap<&str, u32> =
+        interfaces.links.iter().map(|(&index, link)| (link.name.as_str(), index)).collect();
+    for (pod, interface) in registrations.iter() {
+        if let (Some(member), Some(&index)) = (here.get(pod), by_name.get(interface)) {
+            wanted.place(index, member, interface, Because::Registration);
+        }
+    }
+    let registered: BTreeSet<String> =
+        wanted.placements.values().map(|placement| placement.pod.clone()).collect();
+    let owners: HashMap<IpAddr, &Member> = here
+        .values()
+        .filter(|member| !registered.contains(&member.name))
+        .flat_map(|&member| member.addresses.iter().map(move |&address| (address, member)))
+        .collect();
+    for (&index, link) in interfaces.links.iter().filter(|(_, link)| link.is_veth) {
+        let owner = link.routes.iter().find_map(|address| owners.get(address));
+        if let (Some(owner), false) = (owner, wanted.placements.contains_key(&index)) {
+            wanted.place(index, owner, &link.name, Because::Route);
+        }
+    }
+    let placed: BTreeSet<&str> = wanted.placements.values().map(|placement| placement.pod.as_str()).collect();
+    let unplaced: Vec<String> =
+        here.keys().filter(|pod| !placed.contains(*pod)).map(|&pod| pod.to_owned()).collect();
+    wanted.unplaced = unplaced;
+    wanted
+}
+
+impl Wanted {
+    fn place(&mut self, index: u32, member: &Member, interface: &str, by: Because) {
+        let first = |pick: fn(&IpAddr) -> bool| member.addresses.iter().copied().find(pick);
+        let endpoint = Endpoint {
+            identity: Identity(member.identity),
+            v4: first(IpAddr::is_ipv4).and_then(|address| match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            }),
+            v6: first(IpAddr::is_ipv6).and_then(|address| match address {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            }),
+        };
+        self.state.endpoints.insert(index, endpoint);
+        self.state.attached.insert(index);
+        let placement = Placement { pod: member.name.clone(), interface: interface.to_owned(), by };
+        self.placements.insert(index, placement);
+    }
+}
+
+#[cfg(test)]
+mod tests;
