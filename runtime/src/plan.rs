@@ -46,19 +46,6 @@ pub enum Step {
     Detach(u32),
 }
 
-impl Step {
-    /// The interface that it is about.
-    pub const fn interface(&self) -> Option<u32> {
-        match *self {
-            Step::SetEndpoint(interface, _)
-            | Step::RemoveEndpoint(interface)
-            | Step::Attach(interface)
-            | Step::Detach(interface) => Some(interface),
-            Step::InstallImage | Step::SetAddress(..) | Step::RemoveAddress(_) | Step::JudgeAgain => None,
-        }
-    }
-}
-
 /// The steps from one state to another. None if they are the same.
 ///
 /// A wanted image of `None` leaves the one in force: the kernel gives none up. Of the wanted interfaces those

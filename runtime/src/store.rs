@@ -137,7 +137,7 @@ impl Store {
         }
         match self.read(STATE, MAX_JSON).map(|bytes| bytes.as_deref().map(parse)) {
             Ok(Some(Ok(state))) => {
-                (stored.roster, stored.registrations) = (state.roster, state.registrations)
+                (stored.roster, stored.registrations) = (state.roster, state.registrations);
             }
             Ok(Some(Err(error))) => findings.push(self.damaged(STATE, &error)),
             Ok(None) => {}

@@ -273,16 +273,16 @@ impl Daemon {
     }
 }
 
-/// Takes steps, on the datapath's thread. What depends on a step that failed is left for the next time: everything, if
-/// the image is not in force; else the interface.
+/// Takes steps, on the datapath's thread. If the image is not in force, everything else is left for the next time. A pod that could
+/// not be told of still gets the programs, which then let nothing pass there; an interface where they still stand stays known.
 fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &[Step]) -> Applied {
     let mut applied = Applied { image, ..Applied::default() };
     if steps.contains(&Step::InstallImage) {
         applied.counters = enforcer.counters().ok();
     }
-    let mut failed: BTreeSet<u32> = BTreeSet::new();
+    let mut still_there: BTreeSet<u32> = BTreeSet::new();
     for step in steps {
-        if step.interface().is_some_and(|interface| failed.contains(&interface)) {
+        if matches!(step, Step::RemoveEndpoint(interface) if still_there.contains(interface)) {
             continue;
         }
         match enforcer.take(step, bytes) {
@@ -295,7 +295,10 @@ fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &
                 if *step == Step::InstallImage {
                     break;
                 }
-                failed.extend(step.interface());
+                if let Step::Detach(interface) = step {
+                    still_there.insert(*interface);
+                }
+                continue;
             }
         }
         if let Step::RemoveEndpoint(interface) = step {

@@ -10,6 +10,7 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandl
 use aya::programs::{LinkOrder, SchedClassifier};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::io;
@@ -60,15 +61,14 @@ pub(super) fn attach(
 ) -> Result<(), DatapathError> {
     make_folder(&link_folder(pin_root))?;
     for hook in HOOKS {
-        let path = link_path(pin_root, interface, hook);
-        if path.exists() || filter_path(pin_root, interface, hook).exists() {
-            replace(programs, pin_root, interface, hook)?;
+        let is_pinned = [link_path, filter_path].iter().any(|path| path(pin_root, interface, hook).exists());
+        if is_pinned && replace(programs, pin_root, interface, hook)? {
             continue;
         }
         let fail = |source| DatapathError::Attach { interface, what: "attach a program", source };
         let Some(program) = programs.program_mut(hook) else { continue };
         if by_tcx {
-            attach_tcx(program, hook, interface, &path)
+            attach_tcx(program, hook, interface, &link_path(pin_root, interface, hook))
         } else {
             attach_clsact(program, hook, interface, &filter_path(pin_root, interface, hook))
         }
@@ -107,15 +107,16 @@ fn attach_clsact(
     Ok(())
 }
 
-/// Replaces the program at one hook by the loaded one, in one step.
+/// Replaces the program at one hook by the loaded one, in one step. False, and the pin is gone, if what it stands for is gone: its
+/// interface ended, and perhaps another got its number.
 fn replace(
     programs: &mut Programs,
     pin_root: &Path,
     interface: u32,
     hook: Hook,
-) -> Result<(), DatapathError> {
+) -> Result<bool, DatapathError> {
     let fail = |source| DatapathError::Attach { interface, what: "replace a program", source };
-    let Some(program) = programs.program_mut(hook) else { return Ok(()) };
+    let Some(program) = programs.program_mut(hook) else { return Ok(false) };
     let path = link_path(pin_root, interface, hook);
     let mut work = || -> Result<(), Source> {
         if path.exists() {
@@ -136,7 +137,47 @@ fn replace(
         }
         Ok(())
     };
-    work().map_err(fail)
+    match work() {
+        Ok(()) => Ok(true),
+        Err(error) if has_ended(error.as_ref()) => detach_one(pin_root, interface, hook).map(|()| false),
+        Err(error) => Err(fail(error)),
+    }
+}
+
+/// Whether the kernel said that there is no interface behind a link, or no filter where one was.
+fn has_ended(error: &(dyn Error + 'static)) -> bool {
+    let ended =
+        |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOLINK | libc::ENOENT | libc::ENODEV));
+    let mut error = Some(error);
+    while let Some(this) = error {
+        if this.downcast_ref::<io::Error>().is_some_and(ended) {
+            return true;
+        }
+        error = this.source();
+    }
+    false
+}
+
+/// Interfaces where both loaded programs stand.
+pub(super) fn standing(programs: &Programs, pin_root: &Path) -> Result<BTreeSet<u32>, DatapathError> {
+    let mut hooks: BTreeMap<u32, usize> = BTreeMap::new();
+    for (interface, hook) in attached(pin_root)? {
+        if stands(programs, pin_root, interface, hook) {
+            *hooks.entry(interface).or_default() += 1;
+        }
+    }
+    Ok(hooks.into_iter().filter(|(_, count)| *count == HOOKS.len()).map(|(interface, _)| interface).collect())
+}
+
+/// Whether a program stands where its pin says. Of a filter in clsact only the interface is asked for.
+fn stands(programs: &Programs, pin_root: &Path, interface: u32, hook: Hook) -> bool {
+    let Ok(name) = name_of(interface) else { return false };
+    if !link_path(pin_root, interface, hook).exists() {
+        return true;
+    }
+    let own = programs.program(hook).and_then(|program| program.info().ok()).map(|info| info.id());
+    let there = SchedClassifier::query_tcx(&name, attach_type(hook));
+    there.is_ok_and(|(_, there)| there.iter().any(|info| Some(info.id()) == own))
 }
 
 /// Replaces every program that an earlier run or size class attached. Pins of interfaces that are gone are removed.
@@ -145,6 +186,7 @@ pub(super) fn replace_all(programs: &mut Programs, pin_root: &Path) -> Result<()
         if nix::net::if_::if_indextoname(interface).is_err() {
             detach_one(pin_root, interface, hook)?;
         } else {
+            // A filter that is gone has nothing to replace; its interface is no pod's any more.
             replace(programs, pin_root, interface, hook)?;
         }
     }

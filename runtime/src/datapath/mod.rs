@@ -3,8 +3,10 @@
 //! ```text
 //! Datapath::open ─ pinned maps and links of an earlier run are taken over
 //!   install_image ─ checked, written into the idle slot, one word flipped     (slots.rs)
-//!   set_address, set_endpoint, attach ─ who is who, and where policy stands
+//!   set_address, set_endpoint ─ who is who                                    (parties.rs)
+//!   attach, detach ─ where policy stands                                      (attach.rs)
 //!   ask ─ one packet through the very programs that are attached              (question.rs)
+//!   counters, sweep, events ─ what the programs left for us                   (counting.rs, connections.rs, events.rs)
 //! ```
 //!
 //! Invariants: only this folder speaks to the kernel's BPF; a bad image changes nothing; what ends this process leaves enforcement
@@ -13,9 +15,14 @@
 //! Not here: which image, which pods.
 
 mod attach;
+mod connections;
+mod counting;
+mod enforcing;
 mod error;
+mod events;
 mod load;
 mod mapping;
+mod parties;
 mod question;
 mod slots;
 mod syscall;
@@ -37,8 +44,9 @@ use std::time::{Duration, Instant};
 use table::Table;
 use weir_abi::layout::Header;
 use weir_abi::state::{
-    AddressRecord, Aggregation, CounterRecord, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord,
-    SLOT_COUNTERS, STATE_VERSION, Settings,
+    AddressRecord, Aggregation, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord, FragmentKey,
+    FragmentRecord, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord, SLOT_COUNTERS,
+    STATE_VERSION, Settings,
 };
 use weir_abi::{Identity, Image, PeerClass};
 
@@ -110,7 +118,34 @@ struct Tables {
     addresses_v6: Table<[u8; 16], AddressRecord>,
     interfaces: Table<u32, InterfaceRecord>,
     learned: Table<LearnedKey, LearnedRecord>,
+    conntrack_v4: Table<ConntrackKeyV4, ConntrackRecord>,
+    conntrack_v6: Table<ConntrackKeyV6, ConntrackRecord>,
+    fragments: Table<FragmentKey, FragmentRecord>,
     rule_counters: Table<u32, CounterRecord>,
+    reason_counters: Table<u32, CounterRecord>,
+    named_counters: Table<u32, CounterRecord>,
+}
+
+impl Tables {
+    fn open(folder: &Path) -> Result<Self, DatapathError> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| DatapathError::Map {
+            map: "rule_counters",
+            what: "count CPUs",
+            source,
+        })?;
+        Ok(Tables {
+            addresses_v4: Table::open(folder, "addresses_v4")?,
+            addresses_v6: Table::open(folder, "addresses_v6")?,
+            interfaces: Table::open(folder, "interfaces")?,
+            learned: Table::open(folder, "learned")?,
+            conntrack_v4: Table::open(folder, "conntrack_v4")?,
+            conntrack_v6: Table::open(folder, "conntrack_v6")?,
+            fragments: Table::open(folder, "fragments")?,
+            rule_counters: Table::open_with(folder, "rule_counters", cpus)?,
+            reason_counters: Table::open_with(folder, "reason_counters", cpus)?,
+            named_counters: Table::open_with(folder, "named_counters", cpus)?,
+        })
+    }
 }
 
 /// The kernel's programs and maps.
@@ -121,6 +156,7 @@ pub struct Datapath {
     slots: Slots,
     settings: Mapping,
     tables: Tables,
+    sweeps: connections::Sweeps,
     has_tcx: bool,
 }
 
@@ -149,21 +185,11 @@ impl Datapath {
         let settings = settings(&folder)?;
         slots.settle(&settings)?;
         slots.forget_others(&folder)?;
-        let cpus = aya::util::nr_cpus().map_err(|(_, source)| DatapathError::Map {
-            map: "rule_counters",
-            what: "count CPUs",
-            source,
-        })?;
-        let tables = Tables {
-            addresses_v4: Table::open(&folder, "addresses_v4")?,
-            addresses_v6: Table::open(&folder, "addresses_v6")?,
-            interfaces: Table::open(&folder, "interfaces")?,
-            learned: Table::open(&folder, "learned")?,
-            rule_counters: Table::open_with(&folder, "rule_counters", cpus)?,
-        };
+        let tables = Tables::open(&folder)?;
         attach::replace_all(&mut programs, &options.pin_root)?;
         let options = options.clone();
-        Ok(Datapath { options, programs, slots, settings, tables, has_tcx: load::has_tcx() })
+        let (sweeps, has_tcx) = (connections::Sweeps::default(), load::has_tcx());
+        Ok(Datapath { options, programs, slots, settings, tables, sweeps, has_tcx })
     }
 
     /// Whether the kernel has tcx; programs are attached by clsact where it has not.
@@ -266,56 +292,6 @@ impl Datapath {
     /// The map.
     pub fn learn_now(&mut self, address: IpAddr, classes: &[PeerClass]) -> Result<(), DatapathError> {
         self.learn(1 - Slots::idle(&self.settings), &[(address, classes.to_vec())])
-    }
-
-    /// Lets an address of the cluster lead to an identity.
-    ///
-    /// # Errors
-    /// The map, if it is full for example.
-    pub fn set_address(&mut self, address: IpAddr, identity: Identity) -> Result<(), DatapathError> {
-        let record = AddressRecord { identity: identity.0 };
-        match address {
-            IpAddr::V4(address) => self.tables.addresses_v4.set(&address.octets(), &record),
-            IpAddr::V6(address) => self.tables.addresses_v6.set(&address.octets(), &record),
-        }
-    }
-
-    /// Lets an address lead nowhere: from then on it is outside.
-    ///
-    /// # Errors
-    /// The map.
-    pub fn remove_address(&mut self, address: IpAddr) -> Result<(), DatapathError> {
-        match address {
-            IpAddr::V4(address) => self.tables.addresses_v4.remove(&address.octets()).map(drop),
-            IpAddr::V6(address) => self.tables.addresses_v6.remove(&address.octets()).map(drop),
-        }
-    }
-
-    /// Has known connections judged again, after an address or interface changed hands.
-    pub fn judge_again(&mut self) {
-        let epoch = self.settings.load(offset_of!(Settings, epoch));
-        self.settings.store(offset_of!(Settings, epoch), epoch.wrapping_add(1));
-    }
-
-    /// Says which pod is behind an interface.
-    ///
-    /// # Errors
-    /// The map, if it is full for example: then the interface lets nothing pass.
-    pub fn set_endpoint(&mut self, interface: u32, endpoint: &Endpoint) -> Result<(), DatapathError> {
-        let record = InterfaceRecord {
-            identity: endpoint.identity.0,
-            v4: endpoint.v4.map_or([0; 4], |address| address.octets()),
-            v6: endpoint.v6.map_or([0; 16], |address| address.octets()),
-        };
-        self.tables.interfaces.set(&interface, &record)
-    }
-
-    /// Forgets an interface: programs that stand there let nothing pass.
-    ///
-    /// # Errors
-    /// The map.
-    pub fn remove_endpoint(&mut self, interface: u32) -> Result<(), DatapathError> {
-        self.tables.interfaces.remove(&interface).map(drop)
     }
 
     /// Puts both programs at an interface; they stay there when this process ends.

@@ -40,6 +40,11 @@ impl<K: Record, V: Record> Table<K, V> {
         Ok(Table { name, raw, values, kinds: PhantomData })
     }
 
+    /// Its name.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// How many entries it can hold.
     pub(super) const fn capacity(&self) -> u32 {
         self.raw.info().max_entries
@@ -91,16 +96,30 @@ impl<K: Record, V: Record> Table<K, V> {
         Ok(keys.zip(values.chunks_exact(each * self.values)).filter_map(entry).collect())
     }
 
-    /// All entries, at most as many as the map can hold.
-    pub(super) fn entries(&self) -> Result<Vec<(K, V)>, DatapathError> {
-        let mut all = Vec::new();
-        let mut cursor = Vec::new();
+    /// Shows all entries, about as many as the map can hold at most.
+    pub(super) fn each(&self, mut show: impl FnMut((K, Vec<V>))) -> Result<(), DatapathError> {
+        let (mut cursor, mut shown) = (Vec::new(), 0);
         loop {
             let some = self.batch(&mut cursor)?;
-            all.extend(some.into_iter().filter_map(|(key, values)| Some((key, *values.first()?))));
-            if cursor.is_empty() || all.len() >= self.capacity() as usize {
-                return Ok(all);
+            shown += some.len();
+            some.into_iter().for_each(&mut show);
+            if cursor.is_empty() || shown >= self.capacity() as usize {
+                return Ok(());
             }
         }
+    }
+
+    /// All entries of one value.
+    pub(super) fn entries(&self) -> Result<Vec<(K, V)>, DatapathError> {
+        let mut all = Vec::new();
+        self.each(|(key, values)| all.extend(values.first().map(|value| (key, *value))))?;
+        Ok(all)
+    }
+
+    /// The value of an entry of one.
+    pub(super) fn get(&self, key: &K) -> Result<Option<V>, DatapathError> {
+        let mut value = vec![0u8; size_of::<V>()];
+        let found = self.raw.get(key.as_bytes(), &mut value).map_err(self.fail("look an entry up"))?;
+        Ok(if found { V::read_from_bytes(&value).ok() } else { None })
     }
 }

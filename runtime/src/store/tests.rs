@@ -51,7 +51,8 @@ fn one_daemon_at_a_time_has_it() {
 
 #[test]
 fn a_damaged_file_is_told_and_counts_as_missing() {
-    let damages: [(&str, fn(Vec<u8>) -> Vec<u8>); 5] = [
+    type Damage = fn(Vec<u8>) -> Vec<u8>;
+    let damages: [(&str, Damage); 5] = [
         ("cut off", |bytes| bytes[..bytes.len() / 2].to_vec()),
         ("empty", |_| vec![]),
         ("other bytes", |bytes| bytes.iter().map(|byte| byte ^ 0x5A).collect()),

@@ -24,9 +24,13 @@ const ROOMS: &[Room] = &[
     Room { package: "weir-grammar", may_use: MayUse::Only(&[]) },
     Room { package: "weir-abi", may_use: MayUse::Only(&[]) },
     Room { package: "weir-object", may_use: MayUse::Only(&["weir-abi"]) },
-    Room { package: "weir-runtime", may_use: MayUse::Only(&["weir-compiler", "weir-abi", "weir-object"]) },
+    Room {
+        package: "weir-runtime",
+        may_use: MayUse::Only(&["weir-project", "weir-compiler", "weir-grammar", "weir-abi", "weir-object"]),
+    },
     Room { package: "weir-compiler", may_use: MayUse::Only(&["weir-grammar", "weir-abi"]) },
     Room { package: "weir-project", may_use: MayUse::Only(&["weir-compiler", "weir-grammar", "weir-abi"]) },
+    Room { package: "policyd", may_use: MayUse::Only(&["weir-runtime", "weir-project", "weir-abi"]) },
     Room {
         package: "policyc",
         may_use: MayUse::Only(&["weir-project", "weir-compiler", "weir-grammar", "weir-abi"]),
