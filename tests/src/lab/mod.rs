@@ -32,6 +32,7 @@
 //! Not here: any datapath, services and their addresses, pods on their node's network, SCTP (the kernels that we test on
 //! are built without it).
 
+pub mod daemon;
 mod manifests;
 mod namespace;
 pub mod peer;
@@ -40,6 +41,7 @@ mod plan;
 mod requirements;
 mod wiring;
 
+pub use daemon::{Monitor, Policyd};
 pub use peer::flow::{Counts, Flow, Kind};
 pub use peer::{Call, Connection, Contact, Peer, Running};
 pub use place::{HostInterface, Place};

@@ -1,0 +1,299 @@
+//! `policyd` on a node of the lab: the real binary, in the node's namespaces, watching a folder that the test writes to.
+//!
+//! Every wait ends, and where what is waited for does not come, the daemon's status and log are told. What it put in the kernel stays
+//! when it is killed, and goes with the node.
+
+use super::{Lab, Place};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+use tempfile::TempDir;
+use weir_runtime::control::client::Client;
+use weir_runtime::control::{Request, Response};
+use weir_runtime::event::Event;
+use weir_runtime::status::Status;
+
+/// How long something may take to come true: a 1M-prefix list is read, compiled by an unoptimised build and installed in it.
+const PATIENCE: Duration = Duration::from_secs(90);
+const SOCKET: &str = "/run/weir/policyd.sock";
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Policyd<'a> {
+    place: &'a Place,
+    source: TempDir,
+    arguments: Vec<String>,
+    process: Child,
+}
+
+impl<'a> Policyd<'a> {
+    /// Starts it on a node, with the lab's cluster and these policies, and waits until they are in force at all of the node's pods.
+    ///
+    /// # Errors
+    /// It does not come that far.
+    pub fn start(lab: &'a Lab, node: &str, policies: &str) -> io::Result<Policyd<'a>> {
+        Policyd::start_with(lab, node, policies, "{}")
+    }
+
+    /// The same, with a configuration file.
+    ///
+    /// # Errors
+    /// It does not come that far.
+    pub fn start_with(lab: &'a Lab, node: &str, policies: &str, config: &str) -> io::Result<Policyd<'a>> {
+        let daemon = Policyd::begin(lab, node, policies, config)?;
+        daemon.until("policies in force at every pod", |status| status.problems.is_empty())?;
+        Ok(daemon)
+    }
+
+    /// Starts it and waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn begin(lab: &'a Lab, node: &str, policies: &str, config: &str) -> io::Result<Policyd<'a>> {
+        let source = tempfile::tempdir()?;
+        fs::create_dir(source.path().join("source"))?;
+        write(&source.path().join("source/cluster.yaml"), &lab.cluster_yaml())?;
+        write(&source.path().join("source/policies.yaml"), policies)?;
+        write(&source.path().join("policyd.yaml"), config)?;
+        let directory = source.path().join("source");
+        let config = source.path().join("policyd.yaml");
+        let arguments = [
+            "run".to_owned(),
+            format!("--config={}", config.display()),
+            format!("--source=dir:{}", directory.display()),
+            format!("--node={node}"),
+        ];
+        let place = lab.node(node);
+        let process = spawn(place, &arguments, &source.path().join("log"))?;
+        Ok(Policyd { place, source, arguments: arguments.to_vec(), process })
+    }
+
+    /// Changes the policies, and returns at once.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_policies(&self, policies: &str) -> io::Result<()> {
+        write(&self.source.path().join("source/policies.yaml"), policies)
+    }
+
+    /// Changes the cluster, and returns at once.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_cluster(&self, cluster: &str) -> io::Result<()> {
+        write(&self.source.path().join("source/cluster.yaml"), cluster)
+    }
+
+    /// Changes the policies and waits until another image is in force.
+    ///
+    /// # Errors
+    /// None comes.
+    pub fn change_policies(&self, policies: &str) -> io::Result<Status> {
+        let before = self.image()?;
+        self.write_policies(policies)?;
+        self.until("another image", |status| {
+            let now = status.image.as_ref().map(|image| &image.checksum);
+            now.is_some() && now != before.as_ref() && status.problems.is_empty()
+        })
+    }
+
+    /// The checksum of the image in force.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn image(&self) -> io::Result<Option<String>> {
+        Ok(self.status()?.image.map(|image| image.checksum))
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn status(&self) -> io::Result<Status> {
+        match self.ask(&Request::Status)? {
+            Response::Status(status) => Ok(*status),
+            other => Err(io::Error::other(format!("{other:?}"))),
+        }
+    }
+
+    /// Asks it something.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub fn ask(&self, request: &Request) -> io::Result<Response> {
+        let mut client = Client::connect(&self.place.path(SOCKET)).map_err(io::Error::other)?;
+        client.ask(request).map_err(io::Error::other)
+    }
+
+    /// Waits until its status is as it should be.
+    ///
+    /// # Errors
+    /// That does not come, or the daemon ends.
+    pub fn until(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> io::Result<Status> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if let Some(status) = status.as_ref().ok().filter(|status| is_so(status)) {
+                return Ok(status.clone());
+            }
+            if Instant::now() > end {
+                return Err(io::Error::other(format!("waited for {what}: {status:#?}\n{}", self.log())));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Its events from now on.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn monitor(&self, arguments: &[&str]) -> io::Result<Monitor> {
+        let mut command = self.place.command(program()?);
+        command.arg("monitor").arg("-o").arg("json").args(arguments);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let (tell, events) = channel();
+        if let Some(out) = process.stdout.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(out).lines().map_while(Result::ok) {
+                    let event = serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"));
+                    if tell.send(event).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        // It listens once it is among the daemon's listeners, which only it knows; a moment is enough for a socket.
+        thread::sleep(Duration::from_millis(200));
+        Ok(Monitor { process, events })
+    }
+
+    /// Runs another command of the binary on the node: its exit code, stdout and stderr.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn command(&self, arguments: &[&str], stdin: &str) -> io::Result<(Option<i32>, String, String)> {
+        command(self.place, arguments, stdin)
+    }
+
+    /// Ends it as a crash would.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
+    /// Starts it again after its end, with the same arguments; waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.process = spawn(self.place, &self.arguments, &self.source.path().join("log"))?;
+        Ok(())
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.source.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Policyd<'_> {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Events as a `policyd monitor` prints them.
+#[derive(Debug)]
+pub struct Monitor {
+    process: Child,
+    events: Receiver<Result<Event, String>>,
+}
+
+impl Monitor {
+    /// The next event that is of interest.
+    ///
+    /// # Errors
+    /// None comes in five seconds, or what comes is no event.
+    pub fn await_event(&self, is_it: impl Fn(&Event) -> bool) -> io::Result<Event> {
+        let end = Instant::now() + Duration::from_secs(5);
+        let mut others = Vec::new();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Ok(event)) if is_it(&event) => return Ok(event),
+                Ok(Ok(event)) => others.push(event.to_string()),
+                Ok(Err(error)) => return Err(io::Error::other(error)),
+                Err(_) => return Err(io::Error::other(format!("no such event among {others:#?}"))),
+            }
+        }
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Runs a command of the binary in a place: its exit code, stdout and stderr.
+///
+/// # Errors
+/// It cannot be run.
+pub fn command(place: &Place, arguments: &[&str], stdin: &str) -> io::Result<(Option<i32>, String, String)> {
+    let mut command = place.command(program()?);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn()?;
+    if let Some(mut pipe) = process.stdin.take() {
+        // A command that reads nothing may have ended; then it says why.
+        let _ = pipe.write_all(stdin.as_bytes());
+    }
+    let output = process.wait_with_output()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code(), text(output.stdout), text(output.stderr)))
+}
+
+fn spawn(place: &Place, arguments: &[String], log: &Path) -> io::Result<Child> {
+    let log = File::options().create(true).append(true).open(log)?;
+    place.command(program()?).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
+}
+
+/// Replaces a file in one step, as an editor or `kubectl` would.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let unnamed = path.with_extension("new");
+    fs::write(&unnamed, text)?;
+    fs::rename(unnamed, path)
+}
+
+/// The binary, built with whatever it is made of; Cargo builds no other package's binaries for a test by itself.
+pub fn program() -> io::Result<&'static Path> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = PROGRAM.get_or_init(|| {
+        let test = env::current_exe().map_err(|error| error.to_string())?;
+        let profile = test.ancestors().nth(2).ok_or("a test lies in no target folder")?;
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "policyd"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        let status = build.status().map_err(|error| format!("cargo build: {error}"))?;
+        if !status.success() {
+            return Err("policyd cannot be built".to_owned());
+        }
+        Ok(profile.join("policyd"))
+    });
+    built.as_deref().map_err(|error| io::Error::other(error.clone()))
+}
