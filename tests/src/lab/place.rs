@@ -4,6 +4,7 @@
 
 use super::namespace::Namespace;
 use super::plan::{NodePlan, PodPlan};
+use nix::sched::{CloneFlags, setns, unshare};
 use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -90,6 +91,24 @@ impl Place {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.pid().to_string(), "-n", "-m", "--"]).arg(program);
         command
+    }
+
+    /// Does work here: on a thread of its own, which sees the place's network and mounts, as a program run here would.
+    ///
+    /// # Errors
+    /// The thread cannot get here.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        let of = |kind: &str| fs::File::open(format!("/proc/{}/ns/{kind}", self.pid()));
+        let (network, mounts) = (of("net")?, of("mnt")?);
+        let enter = || -> io::Result<()> {
+            // A thread that shares its root folder with others cannot go where mounts are others.
+            unshare(CloneFlags::CLONE_FS)?;
+            setns(network, CloneFlags::CLONE_NEWNET)?;
+            setns(mounts, CloneFlags::CLONE_NEWNS)?;
+            Ok(())
+        };
+        let done = thread::scope(|scope| scope.spawn(|| enter().map(|()| work())).join());
+        done.map_err(|_| io::Error::other(format!("work in {} panicked", self.name)))?
     }
 
     /// A path of this place as one that works from outside of it: a node's sockets in `/run`, its pins.

@@ -49,8 +49,12 @@ impl Peer {
     /// # Errors
     /// The binary is not built, or cannot be run there.
     pub fn start(place: &Place) -> io::Result<Peer> {
+        // At the lowest priority, so that flows fill whatever the machine has left, and the kernel's own threads, which a test
+        // waits for, are served first.
         let mut process = place
-            .command(program()?)
+            .command("nice")
+            .args(["-n", "19"])
+            .arg(program()?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())

@@ -1,0 +1,259 @@
+//! Swaps under fire: images change while packets pass, and no packet meets a mixture of two.
+//!
+//! The two images agree on what `shared` and `office` may do, and disagree on the numbers of every class, so the class of
+//! the one in the table of the other gives a verdict that neither gives. Between two pods of the node each denies at one side what
+//! the other allows there: a packet judged by one where it leaves and by the other where it arrives would pass.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use weir_abi::{Action, Image};
+use weir_compiler::cluster::Party;
+use weir_compiler::compile::Options as CompileOptions;
+use weir_compiler::identity::IdentityLock;
+use weir_compiler::parties::PartyIdentities;
+use weir_runtime::datapath::{Datapath, Endpoint, Options};
+use weir_tests::lab::{self, Call, Counts, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
+use weir_tests::world::World;
+
+const PORT: u16 = 8080;
+/// Who may reach the server under both images, and who under none.
+const OFFICE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
+/// Messages a second of a steady flow.
+const RATE: u32 = 1000;
+/// Swaps in a row.
+const SWAPS: usize = 1000;
+/// A message that must be echoed gets so long, far beyond what a busy machine adds.
+const WITHIN: Duration = Duration::from_secs(3);
+/// One that must not be, so long.
+const DENIED: Duration = Duration::from_millis(3);
+
+/// One of the two images' policies. `first` shifts classes and tells which side of the crossing pair denies.
+fn policies(first: bool, filler: u32) -> String {
+    let allowed = |pod: &str, direction: &str, peers: &str, other: &str, allows: bool| {
+        let port = if allows { PORT } else { 1 };
+        format!(
+            "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: {pod}, namespace: shop}}\nspec:\n  \
+             endpointSelector: {{matchLabels: {{app: {pod}}}}}\n  {direction}:\n  - {peers}: [{{matchLabels: {{app: {other}}}}}]\n    \
+             toPorts: [{{ports: [{{port: \"{port}\", protocol: UDP}}]}}]\n"
+        )
+    };
+    let mut text = allowed("crossing", "egress", "toEndpoints", "crossed", first);
+    text += &allowed("crossed", "ingress", "fromEndpoints", "crossing", !first);
+    text += "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: server, namespace: shop}\nspec:\n  \
+             endpointSelector: {matchLabels: {app: server}}\n  ingress:\n  - fromEndpoints: [{matchLabels: {app: shared}}]\n";
+    let shift = if first { "203.0.113.1/32, 203.0.113.5/32, " } else { "" };
+    _ = write!(
+        text,
+        "  - fromCIDR: [{shift}203.0.113.20/32]\n    toPorts: [{{ports: [{{port: \"1\", protocol: TCP}}]}}]\n"
+    );
+    _ = write!(
+        text,
+        "  - fromCIDR: [203.0.113.10/32]\n    toPorts: [{{ports: [{{port: \"{PORT}\", protocol: UDP}}, {{port: \"{PORT}\", protocol: TCP}}]}}]\n"
+    );
+    if filler > 0 {
+        text += "  - fromCIDR:\n";
+        for number in 0..filler {
+            _ = writeln!(text, "    - {}/24", Ipv4Addr::from(0x2000_0000 + number * 512));
+        }
+        text += "    toPorts: [{ports: [{port: \"2\", protocol: TCP}]}]\n";
+    }
+    text
+}
+
+/// A lab of one node, the worlds of its images, and who is who.
+struct Scene {
+    lab: Lab,
+    images: Vec<Vec<u8>>,
+    parties: Vec<(IpAddr, weir_abi::Identity)>,
+    endpoints: Vec<(u32, Endpoint)>,
+}
+
+const PODS: [&str; 4] = ["shop/server", "shop/shared", "shop/crossing", "shop/crossed"];
+
+impl Scene {
+    fn new() -> Option<Scene> {
+        if !lab::available() {
+            return None;
+        }
+        let label = |name: &str| name.trim_start_matches("shop/").to_owned();
+        let plan = PODS.iter().fold(Plan::new().node("n1"), |plan, pod| {
+            plan.pod(PodPlan::new(pod, "n1").label("app", &label(pod)))
+        });
+        let lab = plan.build().unwrap();
+        let mut lock = IdentityLock::default();
+        let mut images = Vec::new();
+        let (mut parties, mut endpoints) = (Vec::new(), Vec::new());
+        for (first, filler) in [(true, 0), (false, 0), (true, 60_000)] {
+            let files = [("cluster.yaml", lab.cluster_yaml()), ("policies.yaml", policies(first, filler))];
+            let world = World::read(files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into());
+            assert!(world.errors().is_empty(), "{:?}", world.errors());
+            let compiled = world
+                .compile_with(&mut lock, &CompileOptions { node: Some(0), ..Default::default() })
+                .unwrap();
+            let image = Image::open(compiled.bytes.as_bytes()).unwrap();
+            let identities = PartyIdentities::new(&image, &world.cluster);
+            let known: Vec<_> = world
+                .cluster
+                .addresses()
+                .map(|(address, party)| (address, identities.identity(party, Some(0))))
+                .collect();
+            assert!(parties.is_empty() || parties == known, "identities stay");
+            parties = known;
+            endpoints = PODS
+                .iter()
+                .map(|pod| {
+                    let place = lab.pod(pod);
+                    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (place.v4(), place.v6()) else { panic!("{pod}") };
+                    let party =
+                        world.cluster.addresses().find(|(address, _)| *address == place.v4()).unwrap().1;
+                    assert!(matches!(party, Party::Pod(_)));
+                    let identity = identities.identity(party, Some(0));
+                    (
+                        lab.host_interface(pod).unwrap().index,
+                        Endpoint { identity, v4: Some(v4), v6: Some(v6) },
+                    )
+                })
+                .collect();
+            images.push(compiled.bytes.as_bytes().to_vec());
+        }
+        let scene = Scene { lab, images, parties, endpoints };
+        scene.check_images();
+        Some(scene)
+    }
+
+    /// The images are as the head of this file says.
+    fn check_images(&self) {
+        let [one, two] = [0, 1].map(|at| Image::open(&self.images[at]).unwrap());
+        let server = self.endpoints[0].1.identity;
+        let verdict = |class_of: &Image<'_>, table_of: &Image<'_>, address: Ipv4Addr| {
+            let table = table_of.endpoint(server).unwrap().ingress;
+            table_of
+                .judge(table, class_of.address_class(address.into()), table_of.port_class(17, PORT))
+                .action
+        };
+        for (address, action) in [(OFFICE, Action::Allow), (STRANGER, Action::Deny)] {
+            assert_eq!(verdict(&one, &one, address), action);
+            assert_eq!(verdict(&two, &two, address), action);
+        }
+        let mixed =
+            [OFFICE, STRANGER].map(|address| [verdict(&one, &two, address), verdict(&two, &one, address)]);
+        assert!(mixed[0].contains(&Action::Deny), "a mixture denies the office: {mixed:?}");
+        assert!(mixed[1].contains(&Action::Allow), "a mixture allows the stranger: {mixed:?}");
+    }
+
+    fn options() -> Options {
+        Options { pin_root: "/sys/fs/bpf/weir".into(), ..Options::default() }
+    }
+
+    /// A datapath on the node, with the first image in force at every pod.
+    fn datapath(&self) -> Datapath {
+        let mut datapath = Datapath::open(&Scene::options()).unwrap();
+        datapath.install_image(&self.images[0], &[]).unwrap();
+        for &(address, identity) in &self.parties {
+            datapath.set_address(address, identity).unwrap();
+        }
+        for (interface, endpoint) in &self.endpoints {
+            datapath.set_endpoint(*interface, endpoint).unwrap();
+            datapath.attach(*interface).unwrap();
+        }
+        datapath
+    }
+}
+
+fn listening(place: &Place) -> Peer {
+    let peer = Peer::start(place).unwrap();
+    peer.listen_udp((place.v4(), PORT).into()).unwrap();
+    peer.listen_tcp((place.v4(), PORT).into()).unwrap();
+    peer
+}
+
+/// Runs flows from several namespaces while the node's datapath is changed, and looks at what came of them.
+fn under_fire(scene: &Scene, change: impl FnOnce(&mut Datapath) + Send) {
+    let lab = &scene.lab;
+    let node = lab.node("n1");
+    let mut datapath = node.inside(|| scene.datapath()).unwrap();
+    let [server, shared, crossing, crossed] = PODS.map(|pod| listening(lab.pod(pod)));
+    let outside = Peer::start(lab.outside()).unwrap();
+    let to = |pod: &str| SocketAddr::from((lab.pod(pod).v4(), PORT));
+    let from = |address: Ipv4Addr| SocketAddr::from((address, 0));
+    // The first fills what the machine has left; more like it would leave the kernel no time to answer the swaps.
+    let long = |kind, call: Call| Flow::new(kind, call).lasts(Duration::from_secs(240));
+    let steady = |kind, call: Call| long(kind, call).rate(RATE);
+    let allowed = |call: Call| call.within(WITHIN);
+    let denied = |call: Call| call.within(DENIED);
+    let at_server = Call::to(to("shop/server"));
+    let flows = [
+        ("the office, datagrams", true, outside.flow(long(Kind::Udp, allowed(at_server).from(from(OFFICE))))),
+        (
+            "the office, one connection",
+            true,
+            outside.flow(steady(Kind::Tcp, allowed(at_server).from(from(OFFICE)))),
+        ),
+        ("pod to pod, datagrams", true, shared.flow(steady(Kind::Udp, allowed(at_server)))),
+        ("pod to pod, connections", true, shared.flow(long(Kind::Connections, allowed(at_server)).rate(200))),
+        ("a stranger", false, outside.flow(long(Kind::Udp, denied(at_server).from(from(STRANGER))))),
+        ("the crossing pair", false, crossing.flow(long(Kind::Udp, denied(Call::to(to("shop/crossed")))))),
+    ];
+    let flows = flows.map(|(name, is_allowed, flow)| (name, is_allowed, flow.unwrap()));
+    node.inside(|| change(&mut datapath)).unwrap();
+    for (name, is_allowed, flow) in flows {
+        let counts: Counts = flow.stop().unwrap();
+        println!(
+            "{name}: {} sent, {} echoed, {} lost, longest gap {:?}",
+            counts.sent, counts.echoed, counts.lost, counts.longest_gap
+        );
+        assert!(counts.sent > 50, "{name}: {counts:?}");
+        if is_allowed {
+            assert_eq!(counts.lost, 0, "{name}: {counts:?}");
+        } else {
+            assert_eq!(counts.echoed, 0, "{name}: {counts:?}");
+        }
+    }
+    drop((server, crossed));
+}
+
+#[test]
+fn a_thousand_swaps_lose_nothing_and_mix_nothing() {
+    let Some(scene) = Scene::new() else { return };
+    under_fire(&scene, |datapath| {
+        let began = Instant::now();
+        let mut slowest = Duration::ZERO;
+        for swap in 1..=SWAPS {
+            let installed = datapath.install_image(&scene.images[swap % 2], &[]).unwrap();
+            slowest = slowest.max(installed.in_force);
+        }
+        println!("{SWAPS} swaps in {:?}, the slowest in force after {slowest:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn growth_to_larger_values_loses_nothing_and_mixes_nothing() {
+    let Some(scene) = Scene::new() else { return };
+    under_fire(&scene, |datapath| {
+        for swap in 1..=20 {
+            datapath.install_image(&scene.images[swap % 2], &[]).unwrap();
+        }
+        let grown = datapath.install_image(&scene.images[2], &[]).unwrap();
+        assert!(grown.grown, "{grown:?}");
+        for swap in 1..=20 {
+            assert!(!datapath.install_image(&scene.images[swap % 3], &[]).unwrap().grown);
+        }
+    });
+}
+
+#[test]
+fn an_upgrade_of_the_programs_loses_nothing_and_mixes_nothing() {
+    let Some(scene) = Scene::new() else { return };
+    under_fire(&scene, |datapath| {
+        for round in 1..=20 {
+            // Another process would load them from its own object; what stands at the pods is replaced as it opens.
+            *datapath = Datapath::open(&Scene::options()).unwrap();
+            assert!(datapath.image_in_force().is_some());
+            datapath.install_image(&scene.images[round % 2], &[]).unwrap();
+        }
+    });
+}
