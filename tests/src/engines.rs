@@ -1,5 +1,9 @@
 //! The engines that must agree on every flow.
+//!
+//! The specification, its image read in place, the same for each node, and the kernel, which needs root: where it cannot be asked it is
+//! left out aloud.
 
+use crate::kernel::{self, Kernel};
 use crate::world::World;
 use weir_abi::Image;
 use weir_compiler::cluster::Cluster;
@@ -12,9 +16,30 @@ use weir_compiler::reference::Reference;
 /// Makes an engine for a world, or tells why it cannot.
 pub type MakeEngine = for<'w> fn(&'w World) -> Result<Box<dyn Engine + 'w>, String>;
 
-/// All engines by name, the specification first. Corpus, cases and laws are held against each.
-pub const ENGINES: &[(&str, MakeEngine)] =
+/// An engine's name, and how one is made.
+pub type NamedEngine = (&'static str, MakeEngine);
+
+/// The engines that need no kernel, the specification first.
+pub const PURE: &[NamedEngine] =
     &[("reference", reference), ("image", image), ("images of nodes", node_images)];
+
+/// All engines that there can be here, the specification first. Corpus and cases are held against each; laws, which go over many
+/// worlds, give the kernel a share.
+///
+/// # Panics
+/// The kernel cannot be asked where it must be, or refuses the programs; see [`Kernel::open`].
+pub fn engines() -> Vec<NamedEngine> {
+    PURE.iter().copied().chain(in_kernel()).collect()
+}
+
+/// The kernel, where it can be asked.
+///
+/// # Panics
+/// As [`engines`] does.
+pub fn in_kernel() -> Option<NamedEngine> {
+    // That one can be opened is what is asked; the voice opens its own.
+    Kernel::open().map(|_| ("kernel", kernel::voice as MakeEngine))
+}
 
 /// The reference evaluator.
 ///

@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 use weir_tests::case;
-use weir_tests::engines::ENGINES;
+use weir_tests::engines::engines;
+use weir_tests::kernel::tally;
 use weir_tests::world::World;
 
 fn corpus(part: &str) -> PathBuf {
@@ -13,11 +14,12 @@ fn corpus(part: &str) -> PathBuf {
 
 #[test]
 fn every_verdict_is_right() {
-    for &(name, make) in ENGINES {
+    for (name, make) in engines() {
         let right = case::run(&corpus("cases"), make).unwrap_or_else(|report| panic!("{name}:\n{report}"));
         // A run that found no flows would also be without failures.
         assert_eq!(right, 2666, "{name}");
     }
+    println!("{}", tally());
 }
 
 /// The inputs that `expect.tsv` of a part lists, with the reason it gives.

@@ -7,7 +7,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
 use weir_compiler::flow::{Flow, Judgement, Verdict, judge};
-use weir_tests::engines::{ENGINES, MakeEngine, reference};
+use weir_tests::engines::{MakeEngine, NamedEngine, PURE, in_kernel, reference};
+use weir_tests::kernel::tally;
 use weir_tests::random::{Scenario, config, deny_everything_somewhere, named, plain_allow, scenario};
 use weir_tests::world::World;
 
@@ -25,19 +26,24 @@ fn passes(judgement: &Judgement) -> bool {
     matches!(judgement.verdict, Verdict::Allow | Verdict::RedirectAllow)
 }
 
+fn agree_with_the_specification(scenario: &Scenario, engines: &[NamedEngine]) -> Result<(), TestCaseError> {
+    let (world, flows) = scenario.read();
+    let right = judgements(&world, &flows, reference);
+    for &(name, make) in engines {
+        let given = judgements(&world, &flows, make);
+        for ((flow, right), given) in scenario.flows.iter().zip(&right).zip(&given) {
+            prop_assert_eq!(right, given, "{} on {}", name, flow);
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(400))]
 
     #[test]
     fn engines_agree_with_the_specification(scenario in scenario()) {
-        let (world, flows) = scenario.read();
-        let right = judgements(&world, &flows, reference);
-        for &(name, make) in &ENGINES[1..] {
-            let given = judgements(&world, &flows, make);
-            for ((flow, right), given) in scenario.flows.iter().zip(&right).zip(&given) {
-                prop_assert_eq!(right, given, "{} on {}", name, flow);
-            }
-        }
+        agree_with_the_specification(&scenario, &PURE[1..])?;
     }
 
     #[test]
@@ -75,6 +81,15 @@ proptest! {
         let ((one, _), (two, _)) = (scenario.read(), scenario.read());
         prop_assert_eq!(one.image().unwrap().as_bytes(), two.image().unwrap().as_bytes());
     }
+}
+
+/// A swap of images waits for the kernel, so it is asked about fewer worlds than the other engines.
+#[test]
+fn the_kernel_agrees_with_the_specification() {
+    let Some(kernel) = in_kernel() else { return };
+    let mut runner = TestRunner::new(config(64));
+    runner.run(&scenario(), |scenario| agree_with_the_specification(&scenario, &[kernel])).unwrap();
+    println!("{}", tally());
 }
 
 /// Laws say nothing if nothing happens in the worlds they are held against.
