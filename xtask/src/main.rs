@@ -10,6 +10,7 @@ mod bench;
 mod checkout;
 mod demo;
 mod fuzz;
+mod kernel;
 mod setup;
 mod steps;
 mod test;
@@ -41,6 +42,12 @@ const CHORES: &[Chore] = &[
         takes: "[--seconds N] [TARGET…]",
         does: "fuzzes the targets of tests/fuzz, 300 s each unless told otherwise",
         run: fuzz::run,
+    },
+    Chore {
+        name: "kernel",
+        takes: "[TEST BINARY…]",
+        does: "boots Linux 6.1 under qemu and runs tests in it, the loader's unless told otherwise",
+        run: kernel::run,
     },
     Chore {
         name: "bench",

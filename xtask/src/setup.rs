@@ -6,6 +6,7 @@
 
 use crate::Failure;
 use crate::checkout::{Checkout, run, works};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// `cargo fmt`.
@@ -51,6 +52,22 @@ pub(crate) fn fuzzing(checkout: &Checkout) -> Result<(), Failure> {
     if there() { Ok(()) } else { Err("cargo-fuzz is missing: `cargo install cargo-fuzz --locked`".into()) }
 }
 
+/// The emulator that another kernel is booted in.
+pub(crate) fn emulator(checkout: &Checkout) -> Result<PathBuf, Failure> {
+    installed(checkout, "qemu-system-x86_64", "qemu-system-x86")
+}
+
+/// The programs that tests make networks and namespaces with.
+pub(crate) fn network_tools(checkout: &Checkout) -> Result<Vec<PathBuf>, Failure> {
+    let tools = [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux")];
+    tools.into_iter().map(|(program, package)| installed(checkout, program, package)).collect()
+}
+
+/// Fetches the distribution's package lists anew; the caller looks whether it helped.
+pub(crate) fn package_lists(checkout: &Checkout) {
+    apt_get(checkout, &["update"]);
+}
+
 /// How cargo-fuzz is called here.
 pub(crate) struct Fuzzer {
     /// What stands between `cargo` and `fuzz`.
@@ -93,26 +110,42 @@ fn component(checkout: &Checkout, name: &str, probe: &[&str]) -> Result<(), Fail
     }
 }
 
+/// Where a program stands, its package installed if need be.
+fn installed(checkout: &Checkout, program: &str, package: &str) -> Result<PathBuf, Failure> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let find = || {
+        // Debian keeps programs for administrators out of the path of everyone else.
+        let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+        folders.map(|folder| folder.join(program)).find(|place| place.is_file())
+    };
+    if let Some(place) = find() {
+        return Ok(place);
+    }
+    distribution_package(checkout, package);
+    find().ok_or_else(|| format!("`{program}` is missing: `apt-get install {package}`"))
+}
+
 /// Tries the distribution's package; the caller looks whether it helped.
 fn distribution_package(checkout: &Checkout, name: &str) {
     if !works(checkout.command("apt-get").arg("--version")) {
         return;
     }
-    let root = crate::checkout::first_line(checkout.command("id").arg("-u")).is_some_and(|id| id == "0");
-    let as_root = |arguments: &[&str]| {
-        let mut command = if root {
-            checkout.command("apt-get")
-        } else {
-            let mut command = checkout.command("sudo");
-            command.args(["-n", "apt-get"]);
-            command
-        };
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-        attempt(&mut command)
-    };
+    let install = || apt_get(checkout, &["install", "-y", "--no-install-recommends", name]);
     // A fresh machine has no package lists yet.
-    let _ = as_root(&["install", "-y", "--no-install-recommends", name])
-        || (as_root(&["update"]) && as_root(&["install", "-y", "--no-install-recommends", name]));
+    let _ = install() || (apt_get(checkout, &["update"]) && install());
+}
+
+/// Runs apt-get with the rights it needs; whether it succeeded.
+fn apt_get(checkout: &Checkout, arguments: &[&str]) -> bool {
+    let root = crate::checkout::first_line(checkout.command("id").arg("-u")).is_some_and(|id| id == "0");
+    let mut command = if root {
+        checkout.command("apt-get")
+    } else {
+        let mut command = checkout.command("sudo");
+        command.args(["-n", "apt-get"]);
+        command
+    };
+    attempt(command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
 }
 
 /// Runs an installation; a failure is printed, and judged by the caller's second look.
