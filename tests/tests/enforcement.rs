@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use weir_runtime::control::{Answered, Request, Response};
 use weir_runtime::event::Fate;
-use weir_tests::lab::{self, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Policyd};
+use weir_tests::lab::{self, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
 
 /// Where peers listen, and where policy lets them be reached.
 const PORT: u16 = 8080;
@@ -102,7 +104,7 @@ fn policy_is_enforced_in_both_directions_on_two_nodes_and_told() {
         assert!(is_dropped(outside_peer, at(web, PORT)));
         assert!(is_dropped(db_peer, at(web, PORT)));
         // But for one address.
-        let seven: std::net::IpAddr = ["203.0.113.7", "2001:db8::7"][family].parse().unwrap();
+        let seven: IpAddr = ["203.0.113.7", "2001:db8::7"][family].parse().unwrap();
         let call = Call::to(at(web, PORT)).from((seven, 0).into()).within(PATIENCE);
         assert!(outside_peer.tcp(call).unwrap().is_made());
     }
@@ -124,4 +126,225 @@ fn policy_is_enforced_in_both_directions_on_two_nodes_and_told() {
         assert_eq!((by.policy.as_str(), by.kind.as_str()), (policy, "CiliumNetworkPolicy"));
         assert!(by.file.ends_with("policies.yaml") && by.line > 1, "{by:?}");
     }
+}
+
+#[test]
+fn errors_and_fragments_of_a_connection_pass_and_others_do_not() {
+    let Some(lab) = shop() else { return };
+    let silent = SHOP.replace(
+        "{port: \"8080\", protocol: UDP}",
+        "{port: \"8080\", protocol: UDP}, {port: \"7000\", protocol: UDP}",
+    );
+    let _daemons = ["n1", "n2"].map(|node| Policyd::start(&lab, node, &silent).unwrap());
+    let [web, cache, db] = [lab.pod("shop/web"), lab.pod("shop/cache"), lab.pod("shop/db")];
+    let [web_peer, cache_peer, _db_peer] = [web, cache, db].map(listening);
+    for family in 0..2 {
+        let at = |place: &Place, port| SocketAddr::from((place.addresses()[family], port));
+        // Nobody listens there, which an ICMP error tells; no rule lets ICMP in.
+        let told = web_peer.udp(Call::to(at(db, 7000)).within(PATIENCE), 10).unwrap();
+        assert_eq!(told, Contact::Refused);
+        assert!(!cache.ping(web.addresses()[family]).unwrap());
+        assert!(cache.ping(lab.outside().addresses()[family]).unwrap());
+        // More than one packet each way, across the wire.
+        assert!(web_peer.udp(Call::to(at(db, PORT)).within(PATIENCE), 4000).unwrap().is_made());
+        let denied = Call::to(at(db, PORT)).within(Duration::from_millis(300));
+        assert_eq!(cache_peer.udp(denied, 4000).unwrap(), Contact::TimedOut);
+    }
+}
+
+#[test]
+fn a_connection_is_judged_again_when_policy_changes() {
+    let Some(lab) = shop() else { return };
+    let daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let (web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    let to = SocketAddr::from((lab.pod("shop/web").v4(), PORT));
+    let connection = cache_peer.open(Call::to(to).within(Duration::from_secs(1))).unwrap().unwrap();
+    assert!(connection.say(10).unwrap().is_made());
+    daemon.change_policies(&SHOP.replace("app: cache", "app: nobody")).unwrap();
+    assert_eq!(connection.say(10).unwrap(), Contact::TimedOut);
+    assert!(is_dropped(&cache_peer, to));
+    daemon.change_policies(SHOP).unwrap();
+    assert!(reaches(&cache_peer, to));
+    drop(web_peer);
+}
+
+#[test]
+fn what_is_wrong_with_a_policy_changes_nothing_and_is_told() {
+    let Some(lab) = shop() else { return };
+    let daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let before = daemon.image().unwrap();
+    let (_web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
+    daemon.write_policies(&SHOP.replace("endpointSelector", "endpointSelektor")).unwrap();
+    let status = daemon.until("the refusal", |status| !status.source.is_good).unwrap();
+    assert!(status.problems.iter().any(|problem| problem.contains("policies.yaml:5:3")), "{status:#?}");
+    assert_eq!(status.image.map(|image| image.checksum), before);
+    assert!(reaches(&cache_peer, at(PORT)) && is_dropped(&cache_peer, at(OTHER_PORT)));
+    let (code, told, _) = daemon.command(&["status"], "").unwrap();
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("trouble") && told.contains("endpointSelektor"), "{told}");
+    daemon.write_policies(SHOP).unwrap();
+    daemon.until("the mended policies", |status| status.problems.is_empty()).unwrap();
+}
+
+#[test]
+fn a_crash_and_a_restart_lose_no_packet_and_open_no_door() {
+    let Some(lab) = shop() else { return };
+    let mut daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let (_web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
+    let flow = |kind, port, within| {
+        let call = Call::to(at(port)).within(within);
+        cache_peer.flow(Flow::new(kind, call).rate(500).lasts(Duration::from_secs(60))).unwrap()
+    };
+    let allowed = [Kind::Udp, Kind::Tcp, Kind::Connections].map(|kind| flow(kind, PORT, PATIENCE));
+    let denied = flow(Kind::Udp, OTHER_PORT, Duration::from_millis(3));
+    for _ in 0..5 {
+        daemon.kill().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        daemon.restart().unwrap();
+        daemon.until("the daemon back", |status| status.problems.is_empty()).unwrap();
+    }
+    for flow in allowed {
+        let counts = flow.stop().unwrap();
+        assert!(counts.sent > 100 && counts.lost == 0, "{counts:?}");
+    }
+    let counts = denied.stop().unwrap();
+    assert!(counts.sent > 100 && counts.echoed == 0, "{counts:?}");
+}
+
+#[test]
+fn the_last_good_image_comes_from_disk_before_any_source_answers() {
+    let Some(lab) = shop() else { return };
+    let mut daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let image = daemon.image().unwrap();
+    let (_web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
+    // Not while it runs.
+    let (code, _, told) = daemon.command(&["cleanup"], "").unwrap();
+    assert_eq!(code, Some(2), "{told}");
+    daemon.kill().unwrap();
+    assert!(is_dropped(&cache_peer, at(OTHER_PORT)));
+    // What a reboot does to a kernel.
+    let (code, _, told) = lab::daemon::command(lab.node("n1"), &["cleanup"], "").unwrap();
+    assert_eq!(code, Some(0), "{told}");
+    assert!(reaches(&cache_peer, at(OTHER_PORT)));
+    daemon.write_policies("spec: [").unwrap();
+    daemon.restart().unwrap();
+    let status = daemon
+        .until("the image from disk", |status| {
+            status.image.is_some()
+                && status.endpoints.iter().filter(|endpoint| endpoint.attached).count() == 2
+        })
+        .unwrap();
+    let restored = status.image.unwrap();
+    assert!(Some(restored.checksum) == image && restored.is_restored);
+    assert!(reaches(&cache_peer, at(PORT)) && is_dropped(&cache_peer, at(OTHER_PORT)));
+}
+
+#[test]
+fn full_maps_open_no_door_and_are_told() {
+    let Some(lab) = shop() else { return };
+    let config = "maps: {interfaces: 1, conntrackV4: 16}";
+    let daemon = Policyd::begin(&lab, "n1", SHOP, config).unwrap();
+    let status = daemon
+        .until("two pods and one place", |status| {
+            status.problems.iter().any(|problem| problem.contains("map interfaces is full"))
+                && status.endpoints.iter().all(|endpoint| endpoint.attached)
+        })
+        .unwrap();
+    assert_eq!(status.endpoints.len(), 2);
+    let (web, cache, outside) = (lab.pod("shop/web"), lab.pod("shop/cache"), lab.outside());
+    let [web_peer, cache_peer, outside_peer] = [web, cache, outside].map(listening);
+    // One of the two found no place: nothing leaves it and nothing reaches it, whatever policy says.
+    let to_outside = SocketAddr::from((outside.v4(), PORT));
+    let web_stands = daemon.ask(&Request::Ask { flows: vec![flow("shop/web", "shop/db", PORT)] }).unwrap();
+    let Response::Answers(answers) = web_stands else { panic!("{web_stands:?}") };
+    let web_is_known = matches!(&answers[0], Answered::Line(line) if line.contains("\"verdict\":\"allow\""));
+    if web_is_known {
+        assert!(is_dropped(&cache_peer, to_outside));
+        assert!(is_dropped(&outside_peer, (cache.v4(), PORT).into()));
+    } else {
+        assert!(is_dropped(&web_peer, (lab.pod("shop/db").v4(), PORT).into()));
+        assert!(is_dropped(&cache_peer, (web.v4(), PORT).into()));
+        // Connections beyond the room for them: the oldest is judged anew when it speaks, and none is let through unjudged.
+        for _ in 0..200 {
+            assert!(reaches(&cache_peer, to_outside));
+        }
+        daemon
+            .until("the report", |status| {
+                status.problems.iter().any(|problem| problem.contains("conntrack_v4"))
+            })
+            .unwrap();
+    }
+}
+
+/// A flow as `policyc verdict` reads it.
+fn flow(source: &str, destination: &str, port: u16) -> String {
+    format!(
+        "{{\"id\":\"f\",\"src\":\"{source}\",\"dst\":\"{destination}\",\"proto\":\"TCP\",\"dport\":{port},\"direction\":\"both\"}}"
+    )
+}
+
+#[test]
+fn verdicts_are_asked_of_the_attached_programs() {
+    let Some(lab) = shop() else { return };
+    let daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let flows = [
+        (flow("shop/cache", "shop/web", PORT), "allow", "allowed-by-rule"),
+        (flow("shop/cache", "shop/web", OTHER_PORT), "deny", "default-deny"),
+        (flow("shop/web", "203.0.113.9", PORT), "deny", "default-deny"),
+        (flow("203.0.113.7", "shop/web", PORT), "allow", "allowed-by-rule"),
+        (flow("2001:db8::7", "shop/web", PORT), "allow", "allowed-by-rule"),
+        (flow("shop/cache", "203.0.113.9", PORT), "allow", "no-policy"),
+    ];
+    let lines: Vec<&str> = flows.iter().map(|(flow, _, _)| flow.as_str()).collect();
+    let (code, answers, told) = daemon.command(&["verdict", "--flows", "-"], &lines.join("\n")).unwrap();
+    assert_eq!(code, Some(0), "{told}");
+    for ((flow, verdict, reason), answer) in flows.iter().zip(answers.lines()) {
+        let expected = [format!("\"verdict\":\"{verdict}\""), format!("\"reason\":\"{reason}\"")];
+        assert!(expected.iter().all(|part| answer.contains(part)), "{flow}: {answer}");
+    }
+    assert_eq!(answers.lines().count(), flows.len());
+    let (code, answers, told) = daemon.command(&["verdict", "--flows", "-"], "{\"id\": 1}\n").unwrap();
+    assert_eq!((code, answers.as_str()), (Some(1), ""), "{told}");
+    assert!(told.starts_with("-:1:1: error: "), "{told}");
+}
+
+#[test]
+fn a_million_prefixes_are_enforced() {
+    let Some(lab) = shop() else { return };
+    // Every other /28 of 32.0.0.0/4 and beyond, and one of the outside's own.
+    let mut policies = String::from(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: list, namespace: shop}\nspec:\n  \
+         endpointSelector: {matchLabels: {app: cache}}\n  egress:\n  - toCIDR:\n    - 203.0.113.32/28\n    - 2001:db8:0:0:32::/80\n",
+    );
+    for number in 0..1_000_000u32 {
+        _ = writeln!(policies, "    - {}/28", Ipv4Addr::from(0x2000_0000 + number * 32));
+    }
+    let daemon = Policyd::start(&lab, "n1", &policies).unwrap();
+    let (outside, cache) = (lab.outside(), Peer::start(lab.pod("shop/cache")).unwrap());
+    let servers = Peer::start(outside).unwrap();
+    for (address, is_in) in [
+        ("203.0.113.33", true),
+        ("203.0.113.48", false),
+        ("203.0.113.31", false),
+        ("2001:db8:0:0:32::1", true),
+        ("2001:db8:0:0:33::1", false),
+    ] {
+        let at = SocketAddr::from((address.parse::<IpAddr>().unwrap(), PORT));
+        servers.listen_tcp(at).unwrap();
+        assert!(if is_in { reaches(&cache, at) } else { is_dropped(&cache, at) }, "{address}");
+    }
+    // In the list and beside it, asked of the programs.
+    let flows = ["32.0.0.1", "32.0.0.17", "33.232.71.225", "33.232.71.241"];
+    let flows = flows.map(|address| flow("shop/cache", address, PORT)).to_vec();
+    let Response::Answers(answers) = daemon.ask(&Request::Ask { flows }).unwrap() else {
+        panic!("no answers")
+    };
+    let verdicts: Vec<bool> = answers
+        .iter()
+        .map(|answer| matches!(answer, Answered::Line(line) if line.contains("\"allow\"")))
+        .collect();
+    assert_eq!(verdicts, [true, false, true, false], "{answers:?}");
 }
