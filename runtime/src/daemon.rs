@@ -306,6 +306,7 @@ impl Daemon {
     ) -> Result<(), DaemonError> {
         self.restore();
         self.compare(true);
+        self.sweep();
         let mut ticks = [RECONCILE, SWEEP, HARVEST].map(|period| {
             let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

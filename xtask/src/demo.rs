@@ -1,10 +1,11 @@
-//! `cargo xtask demo`: the main job on the manifests of examples/shop, each command shown before its output.
+//! `cargo xtask demo`: the main job on the manifests of examples/shop, each command shown before its output; then the same policies
+//! in the kernel, between real processes (tests/src/bin/lab_demo.rs).
 //!
 //! The demonstration is a test as well: a command that leaves with another code than the one told here fails it, and so does
 //! a flow whose verdict is not the one written beside it.
 
 use crate::checkout::{Checkout, forget, line, run as run_command};
-use crate::{Failure, takes_nothing};
+use crate::{Failure, setup, takes_nothing};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -78,7 +79,16 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         }
     }
     let mut command = checkout.command(&policyc);
-    verdicts(checkout, command.arg("verdict").args(SHOP).args(["--flows", FLOWS]))
+    verdicts(checkout, command.arg("verdict").args(SHOP).args(["--flows", FLOWS]))?;
+    enforcement(checkout)
+}
+
+/// Shows the policies enforced in network namespaces, or judged by the image where there can be none.
+fn enforcement(checkout: &Checkout) -> Result<(), Failure> {
+    setup::clang(checkout)?;
+    println!("\n# The same policies, enforced by policyd between processes");
+    std::io::stdout().flush().map_err(|error| error.to_string())?;
+    run_command(&mut checkout.cargo(&["run", "--quiet", "--package", "weir-tests", "--bin", "lab_demo"]))
 }
 
 /// Shows the verdicts of all recorded flows and compares them with those expected.

@@ -55,10 +55,25 @@ impl<'a> Policyd<'a> {
     /// # Errors
     /// It cannot be run.
     pub fn begin(lab: &'a Lab, node: &str, policies: &str, config: &str) -> io::Result<Policyd<'a>> {
+        Policyd::begin_with_files(lab, node, &[("policies.yaml", policies)], config)
+    }
+
+    /// The same with policies in several files, and whatever else the cluster has.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn begin_with_files(
+        lab: &'a Lab,
+        node: &str,
+        files: &[(&str, &str)],
+        config: &str,
+    ) -> io::Result<Policyd<'a>> {
         let source = tempfile::tempdir()?;
         fs::create_dir(source.path().join("source"))?;
         write(&source.path().join("source/cluster.yaml"), &lab.cluster_yaml())?;
-        write(&source.path().join("source/policies.yaml"), policies)?;
+        for (name, text) in files {
+            write(&source.path().join("source").join(name), text)?;
+        }
         write(&source.path().join("policyd.yaml"), config)?;
         let directory = source.path().join("source");
         let config = source.path().join("policyd.yaml");
@@ -78,15 +93,20 @@ impl<'a> Policyd<'a> {
     /// # Errors
     /// The file cannot be written.
     pub fn write_policies(&self, policies: &str) -> io::Result<()> {
-        write(&self.source.path().join("source/policies.yaml"), policies)
+        self.write_file("policies.yaml", policies)
     }
 
-    /// Changes the cluster, and returns at once.
+    /// Changes a file, and returns at once.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write_cluster(&self, cluster: &str) -> io::Result<()> {
-        write(&self.source.path().join("source/cluster.yaml"), cluster)
+    pub fn write_file(&self, name: &str, text: &str) -> io::Result<()> {
+        write(&self.source().join(name), text)
+    }
+
+    /// The folder that it watches.
+    pub fn source(&self) -> PathBuf {
+        self.source.path().join("source")
     }
 
     /// Changes the policies and waits until another image is in force.
@@ -239,6 +259,15 @@ impl Monitor {
     }
 }
 
+impl Monitor {
+    /// All events of interest up to now; those of the others are forgotten.
+    pub fn gather(&self, is_it: impl Fn(&Event) -> bool) -> Vec<Event> {
+        // The daemon reads the kernel's events every few milliseconds.
+        thread::sleep(Duration::from_millis(150));
+        self.events.try_iter().filter_map(Result::ok).filter(is_it).collect()
+    }
+}
+
 impl Drop for Monitor {
     fn drop(&mut self) {
         // It may have ended already.
@@ -281,7 +310,9 @@ pub fn program() -> io::Result<&'static Path> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = PROGRAM.get_or_init(|| {
         let test = env::current_exe().map_err(|error| error.to_string())?;
-        let profile = test.ancestors().nth(2).ok_or("a test lies in no target folder")?;
+        let beside = test.parent().ok_or("a program lies in no folder")?;
+        // Tests lie one deeper than binaries.
+        let profile = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--package", "policyd"]);

@@ -3,7 +3,7 @@
 //! Invariant: addresses follow from a node's number and a pod's number on it, both counted from 1, and no number is given
 //! twice at a time. Not here: anything that runs.
 
-use super::Lab;
+use super::{Lab, manifests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -80,6 +80,12 @@ impl Plan {
     pub fn pod(mut self, pod: PodPlan) -> Plan {
         self.pods.push(pod);
         self
+    }
+
+    /// The plan as Kubernetes manifests, for one who cannot build it.
+    pub fn cluster_yaml(mut self) -> String {
+        self.settle();
+        manifests::render(&self)
     }
 
     /// Builds the lab.
