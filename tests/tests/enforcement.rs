@@ -1,6 +1,6 @@
 //! The product as a whole, in the lab: `policyd` on nodes, real sockets in pods, and what it tells of them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
+#![expect(clippy::unwrap_used, reason = "a lab in which something fails has failed")]
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
