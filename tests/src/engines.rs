@@ -3,7 +3,7 @@
 //! The specification, its image read in place, the same for each node, and the kernel, which needs root: where it cannot be asked it is
 //! left out aloud.
 
-use crate::kernel::{self, Kernel};
+use crate::kernel;
 use crate::world::World;
 use weir_abi::Image;
 use weir_compiler::cluster::Cluster;
@@ -27,7 +27,7 @@ pub const PURE: &[NamedEngine] =
 /// worlds, give the kernel a share.
 ///
 /// # Panics
-/// The kernel cannot be asked where it must be, or refuses the programs; see [`Kernel::open`].
+/// The kernel cannot be asked where it must be, or refuses the programs; see [`kernel::Kernel::open`].
 pub fn engines() -> Vec<NamedEngine> {
     PURE.iter().copied().chain(in_kernel()).collect()
 }
@@ -37,8 +37,7 @@ pub fn engines() -> Vec<NamedEngine> {
 /// # Panics
 /// As [`engines`] does.
 pub fn in_kernel() -> Option<NamedEngine> {
-    // That one can be opened is what is asked; the voice opens its own.
-    Kernel::open().map(|_| ("kernel", kernel::voice as MakeEngine))
+    kernel::available().then_some(("kernel", kernel::voice))
 }
 
 /// The reference evaluator.

@@ -1,7 +1,7 @@
 //! What every flow of the corpus does not ask of the kernel: images that outgrow their values, and a datapath that lacks something.
 //!
 //! Needs root; elsewhere it is skipped aloud, and with CI=true that is a failure. Not here: verdicts (the corpus, on every engine),
-//! packets that open no connection (`packets.rs`), images that nobody should install (`refused_images.rs`).
+//! packets that open no connection (`packets`), images that nobody should install (`refused_images.rs`).
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -5,7 +5,7 @@
 //!   install_image ─ checked, written into the idle slot, one word flipped     (slots.rs)
 //!   set_address, set_endpoint ─ who is who                                    (parties.rs)
 //!   attach, detach ─ where policy stands                                      (attach.rs)
-//!   ask ─ one packet through the very programs that are attached              (question.rs)
+//!   ask, send ─ one packet through the very programs that are attached        (question.rs)
 //!   counters, sweep, events ─ what the programs left for us                   (counting.rs, connections.rs, events.rs)
 //! ```
 //!
@@ -29,7 +29,7 @@ mod syscall;
 mod table;
 
 pub use error::DatapathError;
-pub use question::{Answer, Question};
+pub use question::{Answer, Arrival, Departure, Fate, Question};
 
 use aya::programs::{TestRun, TestRunOptions};
 use load::Programs;
@@ -45,7 +45,7 @@ use table::Table;
 use weir_abi::layout::Header;
 use weir_abi::state::{
     AddressRecord, Aggregation, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord, FragmentKey,
-    FragmentRecord, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord, SLOT_COUNTERS,
+    FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord, MARK_QUESTION, SLOT_COUNTERS,
     STATE_VERSION, Settings,
 };
 use weir_abi::{Identity, Image, PeerClass};
@@ -316,18 +316,41 @@ impl Datapath {
     /// A question that makes no packet, or a failed test run.
     pub fn ask(&self, question: &Question) -> Result<Answer, DatapathError> {
         let packet = question.packet()?;
-        let context = question::context(question.interface);
+        let (_, context) = self.test_run(question.hook, question.interface, MARK_QUESTION, &packet)?;
+        question::answer(&context).ok_or_else(|| DatapathError::TestRun("it gave no answer".into()))
+    }
+
+    /// Sends a packet through a program as if it had come to an interface. Nobody receives it, but connections, counters and events
+    /// are those of a packet that came.
+    ///
+    /// # Errors
+    /// A failed test run, which is also what a packet without an Ethernet header gets.
+    pub fn send(&self, arrival: &Arrival<'_>) -> Result<Departure, DatapathError> {
+        let Arrival { hook, interface, mark, frame } = *arrival;
+        let (returned, context) = self.test_run(hook, interface, mark, frame)?;
+        let unknown = || DatapathError::TestRun(format!("it returned {returned}").into());
+        question::departure(returned, &context).ok_or_else(unknown)
+    }
+
+    fn test_run(
+        &self,
+        hook: Hook,
+        interface: u32,
+        mark: u32,
+        packet: &[u8],
+    ) -> Result<(u32, [u8; question::CONTEXT]), DatapathError> {
+        let context = question::context(interface, mark);
         let mut returned = [0; question::CONTEXT];
         let run = TestRunOptions {
-            data_in: Some(&packet),
+            data_in: Some(packet),
             ctx_in: Some(&context),
             ctx_out: Some(&mut returned),
             ..TestRunOptions::default()
         };
         let missing = || DatapathError::TestRun("the program is not loaded".into());
-        let program = self.programs.program(question.hook).ok_or_else(missing)?;
-        program.test_run(run).map_err(|error| DatapathError::TestRun(Box::new(error)))?;
-        question::answer(&returned).ok_or_else(|| DatapathError::TestRun("it gave no answer".into()))
+        let program = self.programs.program(hook).ok_or_else(missing)?;
+        let result = program.test_run(run).map_err(|error| DatapathError::TestRun(Box::new(error)))?;
+        Ok((result.return_value, returned))
     }
 }
 

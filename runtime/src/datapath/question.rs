@@ -2,12 +2,13 @@
 //! pods' interfaces.
 //!
 //! A question travels as a real packet through `BPF_PROG_TEST_RUN`. Its mark says that it is one, so it leaves no connection, counter or
-//! event. Not here: what the rule in an answer is called (the image knows).
+//! event. An [`Arrival`] is any packet at all, and leaves what it would leave. Not here: what the rule in an answer is called (the image
+//! knows).
 
 use super::error::DatapathError;
 use std::net::IpAddr;
 use weir_abi::layout::NO_RULE;
-use weir_abi::state::{Hook, MARK_QUESTION, answer};
+use weir_abi::state::{Hook, answer};
 use weir_abi::{Action, Reason, RequestKind};
 
 /// The first packet of a connection, at one side's interface.
@@ -38,6 +39,39 @@ pub struct Answer {
     pub rule_or_set: Option<u32>,
     /// What a redirect is about.
     pub requests: Option<RequestKind>,
+}
+
+/// A packet as if it had come to a pod's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival<'a> {
+    /// Which program it meets.
+    pub hook: Hook,
+    /// The pod's interface.
+    pub interface: u32,
+    /// Its mark.
+    pub mark: u32,
+    /// All of it, from the Ethernet header on.
+    pub frame: &'a [u8],
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Goes on to whatever stands next.
+    Passed,
+    /// Is dropped.
+    Dropped,
+    /// Comes in again at its interface, for a request proxy.
+    TurnedRound,
+}
+
+/// A packet that a program is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departure {
+    /// What becomes of it.
+    pub fate: Fate,
+    /// Its mark.
+    pub mark: u32,
 }
 
 const TCP: u8 = 6;
@@ -101,26 +135,44 @@ impl Question {
     }
 }
 
+/// What programs return: `TCX_NEXT`, `TC_ACT_SHOT`, `TC_ACT_REDIRECT`.
+const NEXT: i32 = -1;
+const SHOT: i32 = 2;
+const REDIRECT: i32 = 7;
+
 /// Bytes of `struct __sk_buff` that a test run takes and gives.
 pub(super) const CONTEXT: usize = 192;
 const CONTEXT_MARK: usize = 8;
 const CONTEXT_IFINDEX: usize = 40;
 const CONTEXT_CB: usize = 48;
 
-/// The context of a question at an interface.
-pub(super) fn context(interface: u32) -> [u8; CONTEXT] {
+/// The context of a packet at an interface.
+pub(super) fn context(interface: u32, mark: u32) -> [u8; CONTEXT] {
     let mut context = [0; CONTEXT];
-    context[CONTEXT_MARK..][..4].copy_from_slice(&MARK_QUESTION.to_ne_bytes());
+    context[CONTEXT_MARK..][..4].copy_from_slice(&mark.to_ne_bytes());
     context[CONTEXT_IFINDEX..][..4].copy_from_slice(&interface.to_ne_bytes());
     context
 }
 
+fn word(context: &[u8; CONTEXT], at: usize) -> Option<u32> {
+    let bytes = context.get(at..)?.get(..4)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+/// What a program's return value and the context that came back say; `None` for a value that no program of ours returns.
+pub(super) fn departure(returned: u32, context: &[u8; CONTEXT]) -> Option<Departure> {
+    let fate = match returned.cast_signed() {
+        NEXT => Fate::Passed,
+        SHOT => Fate::Dropped,
+        REDIRECT => Fate::TurnedRound,
+        _ => return None,
+    };
+    Some(Departure { fate, mark: word(context, CONTEXT_MARK)? })
+}
+
 /// The answer in a context that came back; `None` if there is none in it.
 pub(super) fn answer(context: &[u8; CONTEXT]) -> Option<Answer> {
-    let word = |place: usize| {
-        let bytes = context.get(CONTEXT_CB + place * 4..)?.get(..4)?;
-        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
-    };
+    let word = |place: usize| word(context, CONTEXT_CB + place * 4);
     let [action, reason, requests, _] = word(answer::OUTCOME)?.to_le_bytes();
     let rule_or_set = word(answer::RULE_OR_SET)?;
     Some(Answer {

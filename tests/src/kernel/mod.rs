@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! Kernel::open ─> a Datapath, its pins gone with the value       voice ─> an Engine for the list of engines
+//! packet ─> bytes to send through it                             traces ─> what they left behind
 //! ```
 //!
 //! Invariant: a test that needs the kernel and cannot have it says so, and with CI set it fails instead. What the kernel refuses to one who
 //! may ask is a failure anywhere. Not here: interfaces and wires ([`crate::lab`]).
 
+pub mod packet;
+mod traces;
 mod voice;
 
-pub use voice::{Tally, tally, voice};
+pub use traces::Traces;
+pub use voice::{Tally, available, tally, voice};
 
 use std::env;
 use std::io::ErrorKind;

@@ -98,6 +98,19 @@ struct Voice<'w> {
     views: Vec<View<'w>>,
 }
 
+/// Whether this thread can ask the kernel; otherwise that is said aloud.
+///
+/// # Panics
+/// As [`Kernel::open`] does.
+pub fn available() -> bool {
+    STANDS.with_borrow_mut(|stands| {
+        if stands.is_empty() {
+            stands.extend(Kernel::open().map(Stand::new));
+        }
+        !stands.is_empty()
+    })
+}
+
 /// The kernel, for a world.
 ///
 /// # Errors
@@ -159,9 +172,7 @@ impl<'w> View<'w> {
 }
 
 impl Stand {
-    #[expect(clippy::panic, reason = "whoever uses the voice has seen that the kernel can be asked")]
-    fn new() -> Stand {
-        let Some(kernel) = Kernel::open() else { panic!("the kernel cannot be asked any more") };
+    const fn new(kernel: Kernel) -> Stand {
         Stand { kernel, voice: 0, addresses: BTreeSet::new() }
     }
 
@@ -274,7 +285,8 @@ impl Engine for Voice<'_> {
         let view = &self.views[place];
         let answers = STANDS.with_borrow_mut(|stands| {
             while stands.len() <= place {
-                stands.push(Stand::new());
+                let kernel = Kernel::open().unwrap_or_else(|| panic!("the kernel cannot be asked"));
+                stands.push(Stand::new(kernel));
             }
             let stand = &mut stands[place];
             if stand.voice != self.number {
