@@ -37,3 +37,20 @@ static __always_inline bool same_address(const struct address *a, const struct a
 {
 	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
 }
+
+static __always_inline bool is_unspecified(const struct address *address)
+{
+	return !address->halves[0] && !address->halves[1];
+}
+
+/* fe80::/10, which no router forwards. */
+static __always_inline bool is_link_local(const struct address *address)
+{
+	return address->bytes[0] == 0xFE && (address->bytes[1] & 0xC0) == 0x80;
+}
+
+/* ff02::/16, the multicast groups of a link. */
+static __always_inline bool is_link_multicast(const struct address *address)
+{
+	return address->bytes[0] == 0xFF && address->bytes[1] == 0x02;
+}

@@ -37,8 +37,9 @@
 #define ICMPV6_PARAMPROB 4
 #define ICMPV6_ECHO_REQUEST 128
 #define ICMPV6_ECHO_REPLY 129
-#define ICMPV6_NEIGHBOUR_FIRST 133
-#define ICMPV6_NEIGHBOUR_LAST 137
+#define ICMPV6_ROUTER_SOLICITATION 133
+#define ICMPV6_ROUTER_ADVERTISEMENT 134
+#define ICMPV6_REDIRECT 137
 
 #define SCTP_ABORT 6
 #define SCTP_SHUTDOWN_COMPLETE 14
@@ -104,12 +105,12 @@ static __always_inline bool is_icmp_error(const struct packet *packet)
 	return type == ICMP_DEST_UNREACH || type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
 }
 
+/* Of a kind that neighbours send each other, and from no farther than they are: a router never forwards with this hop limit
+ * left (RFC 4861, 6.1 and 7.1). A sender may write it on anything, so it says nothing about where the packet goes. */
 static __always_inline bool is_neighbour_discovery(const struct packet *packet)
 {
-	/* A router never forwards with this hop limit left, so it comes from the link (RFC 4861, 6.1 and 7.1). */
-	return packet->is_v6 && packet->protocol == IPPROTO_ICMPV6 && packet->hops == 255 &&
-	       packet->destination_port >= ICMPV6_NEIGHBOUR_FIRST &&
-	       packet->destination_port <= ICMPV6_NEIGHBOUR_LAST;
+	return packet->is_v6 && packet->protocol == IPPROTO_ICMPV6 && packet->hops == 255 && packet->fragment == WHOLE &&
+	       packet->destination_port >= ICMPV6_ROUTER_SOLICITATION && packet->destination_port <= ICMPV6_REDIRECT;
 }
 
 /* Ports, ICMP type and identifier, TCP flags, from a transport header at `offset`. `whole` asks for all of a TCP header;

@@ -265,6 +265,34 @@ static __always_inline bool is_own_source(const struct interface_record *pod, co
 	return packet->source.words[3] && *v4 == packet->source.words[3];
 }
 
+/* Whether an address is the node's own. */
+static __always_inline bool is_own_node(const struct address *address)
+{
+	const struct address_record *record = bpf_map_lookup_elem(&addresses_v6, address->bytes);
+
+	return record && (record->identity == IDENTITY_HOST || (record->identity >= IDENTITY_FIRST_HOST &&
+							       record->identity < IDENTITY_FIRST_HOST + IDENTITY_NODES));
+}
+
+/* Whether a packet is neighbour discovery that ends on the pod's link. What a pod sends goes to the link's addresses or to the
+ * node, and comes from an address that a pod has there; a pod is no router, so it neither advertises one nor redirects. */
+static __always_inline bool is_among_neighbours(const struct passage *passage, const struct interface_record *pod)
+{
+	const struct packet *packet = &passage->packet;
+	__u16 type = packet->destination_port;
+
+	if (!is_neighbour_discovery(packet))
+		return false;
+	if (passage->hook == HOOK_TO_POD)
+		return true;
+	if (type == ICMPV6_ROUTER_ADVERTISEMENT || type == ICMPV6_REDIRECT)
+		return false;
+	if (!is_unspecified(&packet->source) && !is_link_local(&packet->source) && !is_own_source(pod, packet))
+		return false;
+	return is_link_local(&packet->destination) || is_link_multicast(&packet->destination) ||
+	       is_own_node(&packet->destination);
+}
+
 /* The image that this packet is judged by: that of the hook before on this node, else the one in force. */
 static __always_inline bool find_image(struct __sk_buff *skb, const struct passage *passage, struct image *image,
 				       const struct settings *settings)
@@ -338,7 +366,7 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 		return drop(skb, passage, &image, refused);
 	if (!pod)
 		return drop(skb, passage, &image, REASON_UNKNOWN_INTERFACE);
-	if (is_neighbour_discovery(packet))
+	if (is_among_neighbours(passage, pod))
 		return pass(skb, hook, &image, REASON_NEIGHBOUR);
 	if (hook == HOOK_FROM_POD && !is_own_source(pod, packet))
 		return drop(skb, passage, &image, REASON_SPOOFED_SOURCE);

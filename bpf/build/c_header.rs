@@ -23,8 +23,9 @@ const CONSTANTS: &[(&str, u64)] = constants! {
     }
 };
 
-/// The ranges of identity numbers.
+/// The node's own identity number, and the ranges of numbers.
 const IDENTITIES: &[(&str, u64)] = &[
+    ("IDENTITY_HOST", Identity::HOST.0 as u64),
     ("IDENTITY_ENTITIES", Identity::ENTITIES as u64),
     ("IDENTITY_FIRST_POD", Identity::FIRST_POD as u64),
     ("IDENTITY_END_POD", Identity::END_POD as u64),

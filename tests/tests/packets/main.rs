@@ -14,4 +14,5 @@ mod connections;
 mod errors;
 mod fragments;
 mod malformed;
+mod neighbours;
 mod wire;
