@@ -197,13 +197,14 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 	return pass(skb, passage->hook, image, is_reply ? REASON_REPLY : reason_of(outcome));
 }
 
-/* Whether an ICMP error is about a connection on record. It goes against the packet that it is about. */
+/* Whether an ICMP error is about a connection on record. It goes to the source of the packet that it is about, and nowhere else:
+ * who knows of a connection could else reach anybody by telling of it. */
 static __noinline bool is_related(struct __sk_buff *skb, const struct passage *passage)
 {
 	struct connection connection;
 	struct packet inner = {};
 
-	if (!parse_inner(skb, &passage->packet, &inner))
+	if (!parse_inner(skb, &passage->packet, &inner) || !same_address(&inner.source, &passage->packet.destination))
 		return false;
 	connection_of(&connection, &inner, passage->hook == HOOK_TO_POD);
 	return find_connection(&connection, passage->interface, passage->tick);

@@ -80,3 +80,25 @@ fn an_error_about_a_packet_that_cannot_be_read_is_not_related() {
         assert_eq!(wire.pass(&ends, router, pod, &too_big(&later)), DENIED);
     }
 }
+
+/// An error goes to the source of the packet that it is about.
+#[test]
+fn an_error_about_a_connection_reaches_nobody_else() {
+    let Some(wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, client, database, stranger, outside, .. } = ends;
+        assert_eq!(wire.pass(&ends, client, pod, &tcp(SOURCE, 80, SYN)), ALLOWED);
+        assert_eq!(wire.pass(&ends, pod, database, &tcp(SOURCE, 5432, SYN)), ALLOWED);
+        for to in [stranger, outside, database] {
+            let got = about(client, pod, &tcp(SOURCE, 80, ACK));
+            assert_eq!(
+                wire.pass(&ends, pod, to, &got),
+                DENIED,
+                "what the pod says of its client, told to {to}"
+            );
+        }
+        // Broadcast to the pod's interface, it is about another's packet.
+        let own = about(pod, database, &tcp(SOURCE, 5432, SYN));
+        assert_eq!(wire.inward(&Ip::new(database, stranger).carrying(&own)), DENIED);
+    }
+}
