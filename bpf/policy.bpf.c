@@ -198,16 +198,19 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 }
 
 /* Whether an ICMP error is about a connection on record. It goes to the source of the packet that it is about, and nowhere else:
- * who knows of a connection could else reach anybody by telling of it. */
+ * who knows of a connection could else reach anybody by telling of it. A connection that was judged under another image counts
+ * once a packet of its own has been judged under this one. */
 static __noinline bool is_related(struct __sk_buff *skb, const struct passage *passage)
 {
+	const struct conntrack_record *record;
 	struct connection connection;
 	struct packet inner = {};
 
 	if (!parse_inner(skb, &passage->packet, &inner) || !same_address(&inner.source, &passage->packet.destination))
 		return false;
 	connection_of(&connection, &inner, passage->hook == HOOK_TO_POD);
-	return find_connection(&connection, passage->interface, passage->tick);
+	record = find_connection(&connection, passage->interface, passage->tick);
+	return record && record->judged_under == passage->judged_under;
 }
 
 /* A packet that no record lets pass. */

@@ -1,7 +1,8 @@
 //! ICMP errors: one about a connection of the pod's passes to whoever the connection's packet came from, and nobody else's does.
 
-use crate::wire::{ALLOWED, DENIED, Ends, FAMILIES, RELATED, REPLY, SOURCE, Wire};
+use crate::wire::{ALLOWED, DENIED, Ends, FAMILIES, Policy, RELATED, REPLY, SOURCE, Wire};
 use std::net::IpAddr;
+use weir_abi::state::Counter;
 use weir_tests::kernel::packet::flags::{ACK, SYN};
 use weir_tests::kernel::packet::{Fragment, Ip, Transport, echo, tcp, too_big, udp};
 
@@ -100,5 +101,25 @@ fn an_error_about_a_connection_reaches_nobody_else() {
         // Broadcast to the pod's interface, it is about another's packet.
         let own = about(pod, database, &tcp(SOURCE, 5432, SYN));
         assert_eq!(wire.inward(&Ip::new(database, stranger).carrying(&own)), DENIED);
+    }
+}
+
+#[test]
+fn an_error_about_a_connection_that_policy_no_longer_allows_is_denied() {
+    let Some(mut wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, database, outside, router, .. } = ends;
+        wire.traces.forget_all().unwrap();
+        wire.enforce(Policy::Open);
+        assert_eq!(wire.pass(&ends, pod, database, &tcp(SOURCE, 5432, SYN)), ALLOWED);
+        assert_eq!(wire.pass(&ends, pod, outside, &tcp(SOURCE, 443, SYN)), ALLOWED);
+        wire.enforce(Policy::Narrowed);
+        let error = about(pod, database, &tcp(SOURCE, 5432, SYN));
+        assert_eq!(wire.pass(&ends, router, pod, &error), DENIED);
+        let cut = wire.counted(Counter::ConnectionsCut);
+        // A connection that is still allowed has been judged again by the packet that the error is about.
+        assert_eq!(wire.pass(&ends, pod, outside, &tcp(SOURCE, 443, ACK)), ALLOWED);
+        assert_eq!(wire.pass(&ends, router, pod, &about(pod, outside, &tcp(SOURCE, 443, ACK))), RELATED);
+        assert_eq!(wire.counted(Counter::ConnectionsCut), cut);
     }
 }
