@@ -1,13 +1,14 @@
 //! Programs at interfaces: links pinned by interface and hook, so that they outlive this process and are found by the next.
 //!
 //! A pinned link keeps its program in place; replacing the program is one atomic update of the link. Where the kernel has no
-//! tcx (before 6.6) programs stand in clsact, whose filters live with the interface; a pin of the program marks where.
+//! tcx (before 6.6) programs stand in clsact, whose filters live with the interface and hold their program themselves; an empty
+//! folder marks where. It is made before the filter and removed after it, so no filter of ours is ever forgotten.
 
 use super::error::DatapathError;
 use super::load::{Programs, attach_type, make_folder, program_name};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
-use aya::programs::{LinkOrder, SchedClassifier};
+use aya::programs::{Link, LinkOrder, ProgramError, SchedClassifier};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ fn link_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
     link_folder(pin_root).join(format!("{interface}-{}", program_name(hook)))
 }
 
-fn filter_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
+fn mark_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
     link_folder(pin_root).join(format!("{interface}-{}-clsact", program_name(hook)))
 }
 
@@ -61,18 +62,22 @@ pub(super) fn attach(
 ) -> Result<(), DatapathError> {
     make_folder(&link_folder(pin_root))?;
     for hook in HOOKS {
-        let is_pinned = [link_path, filter_path].iter().any(|path| path(pin_root, interface, hook).exists());
-        if is_pinned && replace(programs, pin_root, interface, hook)? {
+        let (path, mark) = (link_path(pin_root, interface, hook), mark_path(pin_root, interface, hook));
+        if (path.exists() || mark.exists()) && replace(programs, pin_root, interface, hook)? {
             continue;
         }
         let fail = |source| DatapathError::Attach { interface, what: "attach a program", source };
         let Some(program) = programs.program_mut(hook) else { continue };
         if by_tcx {
-            attach_tcx(program, hook, interface, &link_path(pin_root, interface, hook))
+            attach_tcx(program, hook, interface, &path).map_err(fail)?;
         } else {
-            attach_clsact(program, hook, interface, &filter_path(pin_root, interface, hook))
+            make_folder(&mark)?;
+            if let Err(source) = put_filter(program, hook, interface) {
+                // A mark would have the next run try again what this one reports as failed.
+                let _ = fs::remove_dir(&mark);
+                return Err(fail(source));
+            }
         }
-        .map_err(fail)?;
     }
     Ok(())
 }
@@ -90,21 +95,40 @@ fn attach_tcx(program: &mut SchedClassifier, hook: Hook, interface: u32, path: &
     Ok(())
 }
 
-fn attach_clsact(
-    program: &mut SchedClassifier,
-    hook: Hook,
-    interface: u32,
-    path: &Path,
-) -> Result<(), Source> {
-    let name = name_of(interface)?;
-    // There may be one already, ours or another's.
-    let _ = qdisc_add_clsact(&name);
-    let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-    let id = program.attach_with_options(&name, attach_type(hook), TcAttachOptions::Netlink(options))?;
+/// Our filter at an interface, whether it stands there or not.
+fn filter(hook: Hook, interface: u32) -> Result<SchedClassifierLink, Source> {
+    Ok(SchedClassifierLink::attached(&name_of(interface)?, attach_type(hook), PRIORITY, HANDLE, None)?)
+}
+
+/// Makes our filter at an interface lead to the program: in one step where it stands there already.
+fn put_filter(program: &mut SchedClassifier, hook: Hook, interface: u32) -> Result<(), Source> {
+    let id = match program.attach_to_link(filter(hook, interface)?) {
+        Ok(id) => id,
+        // There is none yet, or somebody removed it together with its clsact.
+        Err(_) => {
+            let name = name_of(interface)?;
+            // There may be one already, ours or another's.
+            let _ = qdisc_add_clsact(&name);
+            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            program.attach_with_options(&name, attach_type(hook), TcAttachOptions::Netlink(options))?
+        }
+    };
     // Dropped, the link would take the filter with it.
     std::mem::forget(program.take_link(id)?);
-    program.pin(path)?;
     Ok(())
+}
+
+/// Takes our filter from an interface. That it is not there, or the whole interface, is as good.
+fn take_filter(hook: Hook, interface: u32) -> Result<(), Source> {
+    let Ok(filter) = filter(hook, interface) else { return Ok(()) };
+    match filter.detach() {
+        Err(ProgramError::NetlinkError(error))
+            if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) =>
+        {
+            Ok(())
+        }
+        result => Ok(result?),
+    }
 }
 
 /// Replaces the program at one hook by the loaded one, in one step. False, and the pin is gone, if what it stands for is gone: its
@@ -124,18 +148,10 @@ fn replace(
             let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
             // The pin holds it on.
             drop(program.take_link(id)?);
+            Ok(())
         } else {
-            let link = SchedClassifierLink::attached(
-                &name_of(interface)?,
-                attach_type(hook),
-                PRIORITY,
-                HANDLE,
-                None,
-            )?;
-            let id = program.attach_to_link(link)?;
-            std::mem::forget(program.take_link(id)?);
+            put_filter(program, hook, interface)
         }
-        Ok(())
     };
     match work() {
         Ok(()) => Ok(true),
@@ -193,7 +209,7 @@ pub(super) fn replace_all(programs: &mut Programs, pin_root: &Path) -> Result<()
     Ok(())
 }
 
-/// Interfaces and hooks that have a pin.
+/// Interfaces and hooks that have a pin or a mark.
 fn attached(pin_root: &Path) -> Result<Vec<(u32, Hook)>, DatapathError> {
     let folder = link_folder(pin_root);
     let entries = match fs::read_dir(&folder) {
@@ -212,18 +228,15 @@ fn attached(pin_root: &Path) -> Result<Vec<(u32, Hook)>, DatapathError> {
 }
 
 fn detach_one(pin_root: &Path, interface: u32, hook: Hook) -> Result<(), DatapathError> {
-    let filter = filter_path(pin_root, interface, hook);
-    if filter.exists()
-        && let Ok(name) = name_of(interface)
-        && let Ok(link) = SchedClassifierLink::attached(&name, attach_type(hook), PRIORITY, HANDLE, None)
-    {
-        // Dropped, it takes the filter away.
-        drop(link);
+    let (path, mark) = (link_path(pin_root, interface, hook), mark_path(pin_root, interface, hook));
+    if mark.exists() {
+        let fail = |source| DatapathError::Attach { interface, what: "detach a program", source };
+        take_filter(hook, interface).map_err(fail)?;
     }
-    for path in [link_path(pin_root, interface, hook), filter] {
-        match fs::remove_file(&path) {
+    for (path, removed) in [(&path, fs::remove_file(&path)), (&mark, fs::remove_dir(&mark))] {
+        match removed {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(DatapathError::Pin { what: "unpin", path, source });
+                return Err(DatapathError::Pin { what: "unpin", path: path.clone(), source });
             }
             _ => {}
         }
