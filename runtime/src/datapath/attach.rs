@@ -82,8 +82,13 @@ pub(super) fn attach(
     Ok(())
 }
 
+/// The name of an interface; an error if there is none.
 fn name_of(interface: u32) -> Result<String, Source> {
     let name = nix::net::if_::if_indextoname(interface)?;
+    // nix does not notice that there is none, and gives an empty name.
+    if name.is_empty() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV).into());
+    }
     Ok(name.to_str()?.to_owned())
 }
 
@@ -199,11 +204,10 @@ fn stands(programs: &Programs, pin_root: &Path, interface: u32, hook: Hook) -> b
 /// Replaces every program that an earlier run or size class attached. Pins of interfaces that are gone are removed.
 pub(super) fn replace_all(programs: &mut Programs, pin_root: &Path) -> Result<(), DatapathError> {
     for (interface, hook) in attached(pin_root)? {
-        if nix::net::if_::if_indextoname(interface).is_err() {
-            detach_one(pin_root, interface, hook)?;
-        } else {
-            // A filter that is gone has nothing to replace; its interface is no pod's any more.
-            replace(programs, pin_root, interface, hook)?;
+        match replace(programs, pin_root, interface, hook) {
+            Err(_) if name_of(interface).is_err() => detach_one(pin_root, interface, hook)?,
+            // What had ended has nothing to replace; its interface is no pod's any more.
+            replaced => drop(replaced?),
         }
     }
     Ok(())
