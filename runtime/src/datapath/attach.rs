@@ -2,10 +2,12 @@
 //!
 //! A pinned link keeps its program in place; replacing the program is one atomic update of the link. Where the kernel has no
 //! tcx (before 6.6) programs stand in clsact, whose filters live with the interface and hold their program themselves; an empty
-//! folder marks where. It is made before the filter and removed after it, so no filter of ours is ever forgotten.
+//! folder marks where. It is made before the filter and removed after it, so no filter of ours is ever forgotten. Either way a
+//! program that was detached judges no packet that comes after the call.
 
 use super::error::DatapathError;
 use super::load::{Programs, attach_type, make_folder, program_name};
+use super::syscall;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
 use aya::programs::{Link, LinkOrder, ProgramError, SchedClassifier};
@@ -15,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use weir_abi::state::Hook;
 
@@ -233,8 +236,12 @@ fn attached(pin_root: &Path) -> Result<Vec<(u32, Hook)>, DatapathError> {
 
 fn detach_one(pin_root: &Path, interface: u32, hook: Hook) -> Result<(), DatapathError> {
     let (path, mark) = (link_path(pin_root, interface, hook), mark_path(pin_root, interface, hook));
+    let fail = |source| DatapathError::Attach { interface, what: "detach a program", source };
+    if path.exists() {
+        let detached = syscall::open(&path).and_then(|link| syscall::detach_link(link.as_fd()));
+        detached.map_err(|error| fail(error.into()))?;
+    }
     if mark.exists() {
-        let fail = |source| DatapathError::Attach { interface, what: "detach a program", source };
         take_filter(hook, interface).map_err(fail)?;
     }
     for (path, removed) in [(&path, fs::remove_file(&path)), (&mark, fs::remove_dir(&mark))] {

@@ -20,6 +20,7 @@ const OBJ_GET: libc::c_long = 7;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
+const LINK_DETACH: libc::c_long = 34;
 
 /// `BPF_MAP_TYPE_ARRAY`.
 pub(super) const ARRAY: u32 = 2;
@@ -79,6 +80,13 @@ struct InfoAttr {
     fd: u32,
     len: u32,
     info: u64,
+}
+
+/// For `BPF_LINK_DETACH`.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkAttr {
+    link_fd: u32,
 }
 
 /// For batches.
@@ -200,6 +208,11 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = pathname(path)?;
     let attr = PinAttr { path: address(path.as_bytes_with_nul()), ..PinAttr::default() };
     owned(call(OBJ_GET, &attr)?)
+}
+
+/// Takes a link's program from where it stands. Done when this returns, which the end of a link's last name is not.
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    call(LINK_DETACH, &LinkAttr { link_fd: number(link) }).map(drop)
 }
 
 /// A map whose keys and values have one size each, as bytes.
