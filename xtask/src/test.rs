@@ -6,7 +6,7 @@
 use crate::checkout::{Checkout, line, run as run_command};
 use crate::setup::has_target;
 use crate::steps::{Counts, Outcome, Steps};
-use crate::{Failure, architecture, fuzz, setup, takes_nothing};
+use crate::{Failure, architecture, fuzz, kernel, setup, takes_nothing};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -40,6 +40,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         needs(clippy, || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     });
     steps.step("build", || cargo(&["build", "--workspace", "--all-targets"]));
+    steps.step("Linux 6.1", || kernel::loader(checkout).into());
     steps.step("documentation", || {
         let mut command = checkout.cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
         run_command(command.env("RUSTDOCFLAGS", "-D warnings")).into()
