@@ -45,8 +45,8 @@ use table::Table;
 use weir_abi::layout::Header;
 use weir_abi::state::{
     AddressRecord, Aggregation, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord, FragmentKey,
-    FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord, MARK_QUESTION, SLOT_COUNTERS,
-    STATE_VERSION, Settings,
+    FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord, MARK_QUESTION,
+    SLOT_COUNTERS, STATE_VERSION, Settings,
 };
 use weir_abi::{Identity, Image, PeerClass};
 
