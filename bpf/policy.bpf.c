@@ -136,8 +136,8 @@ static __always_inline ruling outcome_of_record(const struct conntrack_record *r
 }
 
 /* Judges a connection by who opened it: a packet back is judged as the one that it answers. */
-static __noinline ruling judge_opening(struct passage *passage, const struct image *image, bool has_names,
-				       enum hook opened_at, __u8 icmp_type)
+static __noinline ruling judge_opening(struct passage *passage, const struct image *image,
+				       const struct settings *settings, enum hook opened_at, __u8 icmp_type)
 {
 	const struct packet *packet = &passage->packet;
 	bool is_reply = passage->hook != opened_at;
@@ -151,7 +151,7 @@ static __noinline ruling judge_opening(struct passage *passage, const struct ima
 		.port = is_icmp(packet) ? icmp_type : port,
 	};
 
-	return judge(image, &inquiry, has_names, &passage->peer);
+	return judge(image, &inquiry, settings, &passage->peer);
 }
 
 static __always_inline void judged(struct conntrack_record *record, ruling outcome, __u64 judged_under)
@@ -174,7 +174,7 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 	ruling outcome = outcome_of_record(record);
 
 	if (record->judged_under != passage->judged_under) {
-		outcome = judge_opening(passage, image, settings->learned, opened_at, record->icmp_type);
+		outcome = judge_opening(passage, image, settings, opened_at, record->icmp_type);
 		count_one(COUNTER_CONNECTIONS_JUDGED_AGAIN);
 		if (action_of(outcome) == ACTION_DENY) {
 			forget_connection(connection);
@@ -219,7 +219,7 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 {
 	const struct packet *packet = &passage->packet;
 	__u8 icmp_type = is_icmp(packet) ? packet->destination_port : 0;
-	ruling outcome = judge_opening(passage, image, settings->learned, passage->hook, icmp_type);
+	ruling outcome = judge_opening(passage, image, settings, passage->hook, icmp_type);
 	int done = PASS;
 
 	if (action_of(outcome) == ACTION_DENY)
@@ -274,8 +274,11 @@ static __always_inline bool is_own_node(const struct address *address)
 {
 	const struct address_record *record = bpf_map_lookup_elem(&addresses_v6, address->bytes);
 
-	return record && (record->identity == IDENTITY_HOST || (record->identity >= IDENTITY_FIRST_HOST &&
-							       record->identity < IDENTITY_FIRST_HOST + IDENTITY_NODES));
+	__u32 identity = record ? record->identities[0] : 0;
+
+	/* A node's identity is by its place, the same in every image. */
+	return identity == IDENTITY_HOST ||
+	       (identity >= IDENTITY_FIRST_HOST && identity < IDENTITY_FIRST_HOST + IDENTITY_NODES);
 }
 
 /* Whether a packet is neighbour discovery that ends on the pod's link. What a pod sends goes to the link's addresses or to the
@@ -364,7 +367,7 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 	passage->is_question = skb->mark == MARK_QUESTION;
 	packet = &passage->packet;
 	pod = bpf_map_lookup_elem(&interfaces, &passage->interface);
-	passage->pod = pod ? pod->identity : 0;
+	passage->pod = pod ? pod->identities[0] : 0;
 	refused = parse(skb, packet);
 	if (refused)
 		return drop(skb, passage, &image, refused);
@@ -378,6 +381,7 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 	passage->judged_under = *(volatile const __u64 *)&now_set->epoch;
 	if (!find_image(skb, passage, &image, now_set))
 		return drop(skb, passage, &image, REASON_NO_IMAGE);
+	passage->pod = pod->identities[image.slot & 1];
 	passage->judged_under += header_of(&image)->checksum;
 	if (packet->fragment != WHOLE && !passage->is_question &&
 	    !join_fragment(packet, passage->interface, passage->tick))

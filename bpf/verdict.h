@@ -156,8 +156,8 @@ struct inquiry {
 };
 
 /* The peer's identity, 0 if it is outside, comes back in `peer`. */
-static __always_inline ruling judge(const struct image *image, const struct inquiry *inquiry, bool has_names,
-				     __u32 *peer)
+static __always_inline ruling judge(const struct image *image, const struct inquiry *inquiry,
+				     const struct settings *settings, __u32 *peer)
 {
 	__u32 endpoint = endpoint_of(image, inquiry->pod);
 	const struct address_record *record;
@@ -167,7 +167,7 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 
 	record = inquiry->is_v6 ? bpf_map_lookup_elem(&addresses_v6, inquiry->peer->bytes) :
 				  bpf_map_lookup_elem(&addresses_v4, &inquiry->peer->words[3]);
-	*peer = record ? record->identity : 0;
+	*peer = record ? record->identities[image->slot & 1] : 0;
 	/* A pod that the image knows only as a peer has no policy in it, which is not to have none. */
 	if (!endpoint || word_at(image, endpoint + offsetof(struct endpoint_record, known)) != 2)
 		return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
@@ -176,8 +176,8 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 	if (!table)
 		return OUTCOME(ACTION_ALLOW, REASON_NO_POLICY);
 	find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
-	if (record) {
-		endpoint = endpoint_of(image, record->identity);
+	if (record || settings->addresses_missing) {
+		endpoint = endpoint_of(image, *peer);
 		if (!endpoint)
 			return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
 		class = word_at(image, endpoint + offsetof(struct endpoint_record, class));
@@ -189,7 +189,7 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 		class = class_of_v4(image, bpf_ntohl(inquiry->peer->words[3]));
 	outcome = outcome_of(image, &column, class);
 	/* Names are of those that a pod asks for. */
-	if (has_names && inquiry->hook == HOOK_FROM_POD)
+	if (settings->learned && inquiry->hook == HOOK_FROM_POD)
 		return with_names(image, &column, outcome, inquiry->peer);
 	return outcome;
 }

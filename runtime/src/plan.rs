@@ -1,7 +1,8 @@
 //! Installed against wanted -> steps. Pure.
 //!
-//! The order of the steps is what keeps the invariants, whatever step is the last before a crash:
-//! an address leads to an identity only once the image in force knows it (I2); a pod's interface has its
+//! The order of the steps is what keeps the invariants, whatever step is the last before a crash: who is known already and is
+//! another under the new image becomes so in one step with it; a new address leads to an identity only once the image in force knows it
+//! (I2); a pod's interface has its
 //! endpoint before the programs stand at it, and loses the programs before the endpoint (I3). What goes away goes
 //! last: until then it leads to an identity that the new image may not know, which is closed.
 //!
@@ -25,11 +26,20 @@ pub struct State {
     pub attached: BTreeSet<u32>,
 }
 
+/// Whose identity changes together with the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renaming {
+    /// Addresses that lead to another identity.
+    pub addresses: BTreeMap<IpAddr, Identity>,
+    /// Interfaces whose pod has another identity, and the same addresses.
+    pub endpoints: BTreeMap<u32, Identity>,
+}
+
 /// One thing to do to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Put the wanted image in force.
-    InstallImage,
+    InstallImage(Renaming),
     /// Let an address lead to an identity.
     SetAddress(IpAddr, Identity),
     /// Let an address lead nowhere.
@@ -52,8 +62,11 @@ pub enum Step {
 /// without an endpoint are left out.
 pub fn plan(installed: &State, wanted: &State) -> Vec<Step> {
     let mut steps = Vec::new();
+    let mut installed = installed.clone();
     if wanted.image.is_some() && wanted.image != installed.image {
-        steps.push(Step::InstallImage);
+        let step = Step::InstallImage(renaming(&installed, wanted));
+        installed.take(&step, wanted.image);
+        steps.push(step);
     }
 
     let begun = steps.len();
@@ -88,11 +101,36 @@ pub fn plan(installed: &State, wanted: &State) -> Vec<Step> {
     steps
 }
 
+/// Who is known, stays, and is another.
+fn renaming(installed: &State, wanted: &State) -> Renaming {
+    let addresses = wanted.addresses.iter().filter(|(address, identity)| {
+        installed.addresses.get(address).is_some_and(|known| known != *identity)
+    });
+    let endpoints = wanted.endpoints.iter().filter(|(interface, endpoint)| {
+        let known = installed.endpoints.get(interface);
+        known.is_some_and(|known| {
+            known.identity != endpoint.identity && (known.v4, known.v6) == (endpoint.v4, endpoint.v6)
+        })
+    });
+    Renaming {
+        addresses: addresses.map(|(&address, &identity)| (address, identity)).collect(),
+        endpoints: endpoints.map(|(&interface, endpoint)| (interface, endpoint.identity)).collect(),
+    }
+}
+
 impl State {
     /// The state after a step was taken; `image` is the one that [`Step::InstallImage`] stands for.
     pub fn take(&mut self, step: &Step, image: Option<u64>) {
         match *step {
-            Step::InstallImage => self.image = image,
+            Step::InstallImage(ref renaming) => {
+                self.image = image;
+                self.addresses.extend(&renaming.addresses);
+                for (interface, &identity) in &renaming.endpoints {
+                    if let Some(endpoint) = self.endpoints.get_mut(interface) {
+                        endpoint.identity = identity;
+                    }
+                }
+            }
             Step::SetAddress(address, identity) => _ = self.addresses.insert(address, identity),
             Step::RemoveAddress(address) => _ = self.addresses.remove(&address),
             Step::JudgeAgain => {}

@@ -135,8 +135,8 @@ impl Enforcer for Model {
         if memory.refuses.contains(step) {
             return Err(DatapathError::Question("the model was told to refuse"));
         }
-        memory.steps.push(*step);
-        if *step != Step::InstallImage {
+        memory.steps.push(step.clone());
+        if !matches!(step, Step::InstallImage(_)) {
             memory.state.take(step, None);
             return Ok(None);
         }

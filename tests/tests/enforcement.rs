@@ -279,6 +279,27 @@ fn full_maps_open_no_door_and_are_told() {
     }
 }
 
+#[test]
+fn an_address_without_a_place_makes_the_unknown_no_outsiders() {
+    let Some(lab) = shop() else { return };
+    // The outside may reach the web, and the cluster's pods may not.
+    let world = SHOP.replace("fromCIDR: [203.0.113.7/32, \"2001:db8::7/128\"]", "fromEntities: [world]");
+    let world = world.replace("app: cache", "app: nobody");
+    let daemon = Policyd::begin(&lab, "n1", &world, "maps: {addresses: 2}").unwrap();
+    daemon
+        .until("addresses without a place", |status| {
+            status.problems.iter().any(|problem| problem.contains("map addresses_v4 is full"))
+                && status.endpoints.iter().filter(|endpoint| endpoint.attached).count() == 2
+        })
+        .unwrap();
+    let [web, cache, db, outside] =
+        [lab.pod("shop/web"), lab.pod("shop/cache"), lab.pod("shop/db"), lab.outside()];
+    let [_web_peer, cache_peer, db_peer, outside_peer] = [web, cache, db, outside].map(listening);
+    for peer in [&cache_peer, &db_peer, &outside_peer] {
+        assert!(is_dropped(peer, (web.v4(), PORT).into()));
+    }
+}
+
 /// A flow as `policyc verdict` reads it.
 fn flow(source: &str, destination: &str, port: u16) -> String {
     format!(

@@ -9,7 +9,7 @@
 use crate::shape::{Numbers, numbered, records};
 
 /// Version of these shapes. Any change takes the next number.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 /// Images that can be in force at once: the one that new packets take, and the one before it, which packets between
 /// two hooks may still hold.
@@ -132,14 +132,14 @@ records! {
 
     /// Value of `addresses_v4` and `addresses_v6`: whose an address is. Keys are the address's bytes.
     AddressRecord {
-        /// The identity.
-        identity: u32,
+        /// Its identity under the image of each slot: whoever changes labels changes identity together with the image.
+        identities: [u32; SLOTS as usize],
     }
 
     /// Value of `interfaces`, by interface index: the pod behind the host's side of a veth.
     InterfaceRecord {
-        /// The pod's identity.
-        identity: u32,
+        /// The pod's identity under the image of each slot, as in [`AddressRecord`].
+        identities: [u32; SLOTS as usize],
         /// Its IPv4 address; zero if it has none.
         v4: [u8; 4],
         /// Its IPv6 address; zero if it has none.
@@ -263,6 +263,9 @@ records! {
         proxy_ports: [u16; 4],
         /// How many addresses stand in `learned`; 0 spares the look.
         learned: u64,
+        /// Not 0 while some address of the cluster has found no room: then one that is not found may be of the cluster, and is
+        /// unknown rather than outside.
+        addresses_missing: u64,
     }
 
     /// Value of the counter maps.

@@ -169,7 +169,7 @@ impl Daemon {
             None => format!("interface {index}"),
         };
         match step {
-            Step::InstallImage => "cannot put the image in force".to_owned(),
+            Step::InstallImage(_) => "cannot put the image in force".to_owned(),
             Step::SetAddress(address, _) => format!("cannot say whose {address} is"),
             Step::RemoveAddress(address) => format!("cannot forget {address}"),
             Step::JudgeAgain => "cannot have connections judged again".to_owned(),
@@ -277,7 +277,7 @@ impl Daemon {
 /// not be told of still gets the programs, which then let nothing pass there; an interface where they still stand stays known.
 fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &[Step]) -> Applied {
     let mut applied = Applied { image, ..Applied::default() };
-    if steps.contains(&Step::InstallImage) {
+    if steps.iter().any(|step| matches!(step, Step::InstallImage(_))) {
         applied.counters = enforcer.counters().ok();
     }
     let mut still_there: BTreeSet<u32> = BTreeSet::new();
@@ -288,11 +288,11 @@ fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &
         match enforcer.take(step, bytes) {
             Ok(installation) => {
                 applied.installation = installation.or(applied.installation);
-                applied.taken.push(*step);
+                applied.taken.push(step.clone());
             }
             Err(error) => {
-                applied.failed.push((*step, chain(&error)));
-                if *step == Step::InstallImage {
+                applied.failed.push((step.clone(), chain(&error)));
+                if matches!(step, Step::InstallImage(_)) {
                     break;
                 }
                 if let Step::Detach(interface) = step {

@@ -22,7 +22,7 @@ impl Enforcer for Datapath {
 
     fn take(&mut self, step: &Step, image: &[u8]) -> Result<Option<Installation>, DatapathError> {
         match *step {
-            Step::InstallImage => return self.install_image(image, &[]).map(Some),
+            Step::InstallImage(ref renaming) => return self.install_renaming(image, &[], renaming).map(Some),
             Step::SetAddress(address, identity) => self.set_address(address, identity)?,
             Step::RemoveAddress(address) => self.remove_address(address)?,
             Step::JudgeAgain => self.judge_again(),

@@ -31,10 +31,12 @@ mod table;
 pub use error::DatapathError;
 pub use question::{Answer, Arrival, Departure, Fate, Question};
 
+use crate::plan::Renaming;
 use aya::programs::{TestRun, TestRunOptions};
 use load::Programs;
 use mapping::Mapping;
 use slots::Slots;
+use std::collections::BTreeSet;
 use std::io;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -157,6 +159,10 @@ pub struct Datapath {
     settings: Mapping,
     tables: Tables,
     sweeps: connections::Sweeps,
+    /// A renaming did not come to its end: what the slots say of parties may differ.
+    are_parties_unsettled: bool,
+    /// Addresses that found no room.
+    missing: BTreeSet<IpAddr>,
     has_tcx: bool,
 }
 
@@ -189,7 +195,21 @@ impl Datapath {
         attach::replace_all(&mut programs, &options.pin_root)?;
         let options = options.clone();
         let (sweeps, has_tcx) = (connections::Sweeps::default(), load::has_tcx());
-        Ok(Datapath { options, programs, slots, settings, tables, sweeps, has_tcx })
+        let (are_parties_unsettled, missing) = (true, BTreeSet::new());
+        let mut datapath = Datapath {
+            options,
+            programs,
+            slots,
+            settings,
+            tables,
+            sweeps,
+            are_parties_unsettled,
+            missing,
+            has_tcx,
+        };
+        datapath.settle_parties()?;
+        datapath.forget_missing()?;
+        Ok(datapath)
     }
 
     /// Whether the kernel has tcx; programs are attached by clsact where it has not.
@@ -212,6 +232,19 @@ impl Datapath {
         bytes: &[u8],
         learned: &[(IpAddr, Vec<PeerClass>)],
     ) -> Result<Installation, DatapathError> {
+        self.install_renaming(bytes, learned, &Renaming::default())
+    }
+
+    /// The same, and in the same moment those of a renaming have other identities.
+    ///
+    /// # Errors
+    /// As [`Datapath::install_image`]; then nobody is renamed.
+    pub fn install_renaming(
+        &mut self,
+        bytes: &[u8],
+        learned: &[(IpAddr, Vec<PeerClass>)],
+        renaming: &Renaming,
+    ) -> Result<Installation, DatapathError> {
         let began = Instant::now();
         let image = Image::open(bytes)?;
         let header: Header = *image.header();
@@ -223,8 +256,11 @@ impl Datapath {
         }
         self.clear_slot(Slots::idle(&self.settings))?;
         self.learn(Slots::idle(&self.settings), learned)?;
+        self.settle_parties()?;
+        self.announce(renaming)?;
         let mut in_force = Duration::ZERO;
         self.slots.swap(&self.settings, kernel, || in_force = began.elapsed())?;
+        self.rename(renaming)?;
         let settled = began.elapsed();
         let (checksum, class) = (header.checksum, self.slots.class());
         Ok(Installation { checksum, bytes: kernel.len(), class, grown, in_force, settled })

@@ -116,6 +116,13 @@ impl<K: Record, V: Record> Table<K, V> {
         Ok(all)
     }
 
+    /// Changes an entry of one value, if there is one.
+    pub(super) fn change(&self, key: &K, change: impl FnOnce(&mut V)) -> Result<(), DatapathError> {
+        let Some(mut value) = self.get(key)? else { return Ok(()) };
+        change(&mut value);
+        self.set(key, &value)
+    }
+
     /// The value of an entry of one.
     pub(super) fn get(&self, key: &K) -> Result<Option<V>, DatapathError> {
         let mut value = vec![0u8; size_of::<V>()];

@@ -76,6 +76,25 @@ proptest! {
     }
 
     #[test]
+    fn who_stays_is_known_to_the_image_in_force_after_every_step(
+        mut installed in states(),
+        mut wanted in states(),
+    ) {
+        let (before, after) = (installed.image, wanted.image);
+        prop_assume!(before.is_some() && after.is_some());
+        installed.addresses.retain(|_, identity| knows(before, *identity));
+        wanted.addresses.retain(|_, identity| knows(after, *identity));
+        installed.addresses.retain(|address, _| wanted.addresses.contains_key(address));
+        let mut state = installed.clone();
+        for step in plan(&installed, &wanted) {
+            state.take(&step, wanted.image);
+            for (address, &identity) in &state.addresses {
+                prop_assert!(knows(state.image, identity), "{address} after {step:?}");
+            }
+        }
+    }
+
+    #[test]
     fn programs_never_stand_at_an_interface_without_endpoint(installed in states(), wanted in states()) {
         let mut state = installed.clone();
         for step in plan(&installed, &wanted) {
@@ -114,7 +133,12 @@ proptest! {
         let steps = plan(&installed, &wanted);
         for (&interface, &endpoint) in &wanted.endpoints {
             let is_new = installed.endpoints.get(&interface) != Some(&endpoint);
-            prop_assert_eq!(is_new, steps.contains(&Step::SetEndpoint(interface, endpoint)));
+            let is_renamed = |step: &Step| {
+                matches!(step, Step::InstallImage(renaming)
+                    if renaming.endpoints.get(&interface) == Some(&endpoint.identity))
+            };
+            let is_said = steps.contains(&Step::SetEndpoint(interface, endpoint));
+            prop_assert_eq!(is_new, is_said || steps.iter().any(is_renamed));
         }
     }
 

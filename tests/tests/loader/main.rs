@@ -16,7 +16,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use weir_abi::state::Hook;
+use weir_abi::state::{Hook, STATE_VERSION};
 use weir_abi::{Action, Image};
 use weir_runtime::datapath::{
     Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, remove_everything,
@@ -243,7 +243,10 @@ fn a_larger_image_replaces_the_programs(root: &PinRoot, datapath: &mut Datapath,
         assert_eq!(installed.grown, grows);
         // Programs that read the values of a smaller class must not stay at the interface.
         only_passes(wire, image);
-        let images = root.names("state-1").into_iter().filter(|name| name.starts_with("images-"));
+        let images = root
+            .names(&format!("state-{STATE_VERSION}"))
+            .into_iter()
+            .filter(|name| name.starts_with("images-"));
         assert_eq!(images.collect::<Vec<_>>(), [format!("images-{}", installed.class)]);
         classes.push(installed.class);
     }
