@@ -264,8 +264,9 @@ static __always_inline bool is_own_source(const struct interface_record *pod, co
 {
 	const __be32 *v4 = (const void *)pod->v4;
 
+	/* A pod without an address of the family has zeros, which is no address either. */
 	if (packet->is_v6)
-		return same_address((const void *)pod->v6, &packet->source);
+		return !is_unspecified(&packet->source) && same_address((const void *)pod->v6, &packet->source);
 	return packet->source.words[3] && *v4 == packet->source.words[3];
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::state::{Counter, Hook};
 use weir_runtime::datapath::Fate;
 use weir_tests::kernel::packet::flags::{ACK, SYN};
@@ -158,6 +159,30 @@ fn tags_and_other_protocols_are_unsupported() {
     for kind in [[0x81, 0x37], [0x88, 0x47], [0x88, 0x64], [0x88, 0xCC], [0, 60]] {
         let told = HOOKS.map(|hook| wire.send_frame(hook, &tagged(&kind, &[0; 60])));
         assert_eq!(told, [UNSUPPORTED; 2], "{kind:02X?}");
+    }
+}
+
+#[test]
+fn a_pod_sends_from_its_own_addresses_alone() {
+    let Some(mut wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, client, database, outside, .. } = ends;
+        let call = tcp(SOURCE, 5432, SYN);
+        let nobody: IpAddr =
+            if ends.are_v6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        assert_eq!(wire.outward(&Ip::new(pod, database).carrying(&call)), ALLOWED);
+        for other in [client, outside, nobody] {
+            assert_eq!(wire.outward(&Ip::new(other, database).carrying(&call)), SPOOFED, "from {other}");
+        }
+        // Nor may a later piece, or what is about to be refused anyway.
+        let piece = Ip::new(client, database).fragment(Fragment { id: 1, place: 9, more: false });
+        assert_eq!(wire.outward(&piece.with(number::UDP, &[0; 8])), SPOOFED);
+    }
+    wire.set_pod(None);
+    let Ends { pod, database, .. } = V6;
+    for source in [pod, Ipv6Addr::UNSPECIFIED.into()] {
+        let told = wire.outward(&Ip::new(source, database).carrying(&tcp(SOURCE, 5432, SYN)));
+        assert_eq!(told, SPOOFED, "a pod without an IPv6 address sends from {source}");
     }
 }
 
