@@ -200,6 +200,9 @@ static __always_inline bool parse_v6(struct __sk_buff *skb, struct packet *packe
 			break;
 		if (!read(skb, offset, header, sizeof(header)))
 			return false;
+		/* With segments left it goes on from the destination that is judged to another. */
+		if (packet->protocol == IPPROTO_ROUTING && header[3])
+			return false;
 		if (packet->protocol == IPPROTO_FRAGMENT) {
 			__u16 place = header[2] << 8 | header[3];
 

@@ -142,6 +142,26 @@ fn chains_of_extension_headers_that_do_not_end_are_malformed() {
     assert_eq!(wire.inward(&Ip::new(client, pod).with(59, &[0; 8])), DENIED);
 }
 
+/// A routing header with segments left names a destination that is not the one policy is asked about.
+#[test]
+fn a_packet_that_goes_on_to_another_destination_is_malformed() {
+    let Some(wire) = Wire::open() else { return };
+    let Ends { pod, client, database, outside, .. } = V6;
+    let IpAddr::V6(next) = outside else { panic!("the IPv6 ends are IPv6") };
+    for kind in [0, 2, 3, 4] {
+        let mut body = vec![0, 2, kind, 1, 0, 0, 0, 0];
+        body.extend(next.octets());
+        let routed = |from, to| Ip::new(from, to).extension(number::ROUTING, &body);
+        let call = tcp(SOURCE, 5432, SYN);
+        assert_eq!(wire.outward(&routed(pod, database).carrying(&call)), MALFORMED, "type {kind}");
+        assert_eq!(
+            wire.inward(&routed(client, pod).carrying(&tcp(SOURCE, 80, SYN))),
+            MALFORMED,
+            "type {kind}"
+        );
+    }
+}
+
 #[test]
 fn tags_and_other_protocols_are_unsupported() {
     let Some(wire) = Wire::open() else { return };
