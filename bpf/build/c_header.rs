@@ -6,15 +6,18 @@ use weir_abi::{Identity, layout, state};
 
 /// Bounds and bits, by the name that both sides use.
 macro_rules! constants {
-    ($($module:ident :: { $($name:ident),* $(,)? })*) => {
-        &[$($((stringify!($name), $module::$name as u64),)*)*]
+    ($module:ident :: { $($name:ident),* $(,)? }) => {
+        &[$((stringify!($name), $module::$name as u64),)*]
     };
 }
 
-const CONSTANTS: &[(&str, u64)] = constants! {
+const OF_IMAGE: &[(&str, u64)] = constants! {
     layout::{
         SECTIONS, PEER_PAGE, PORT_PAGE, PORT_DIRECTORY, V6_BLOCK, INDIRECT, V4_NARROW, V4_WIDE, NO_RULE,
     }
+};
+
+const OF_STATE: &[(&str, u64)] = constants! {
     state::{
         SLOTS, COUNTED_RULES, COUNTED_SETS, SLOT_COUNTERS, LEARNED_CLASSES, REASON_COUNTERS, TICK_SHIFT, COUNTERS,
         OPENED_INWARD, ANSWERED, POD_FINISHED, PEER_FINISHED, CLOSED,
@@ -41,7 +44,7 @@ pub(crate) fn text() -> String {
     );
     let mut line = |told: String| _ = writeln!(text, "{told}");
     line(String::new());
-    for (name, value) in IDENTITIES.iter().chain(CONSTANTS) {
+    for (name, value) in IDENTITIES.iter().chain(OF_IMAGE).chain(OF_STATE) {
         line(format!("#define {name} {value}u"));
     }
     for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
@@ -60,6 +63,26 @@ pub(crate) fn text() -> String {
         }
         line("};".to_owned());
         line(format!("_Static_assert(sizeof(struct {}) == {}, \"size\");", snake(shape.name), shape.size));
+    }
+    text
+}
+
+/// A file of no program, which has the compiler lay out every record of the header and tell every number.
+pub(crate) fn layouts() -> String {
+    let mut text = String::from(
+        "/* Made by bpf/build/c_header.rs: what the compiler makes of abi.h, for BTF. */\n#include \"abi.h\"\n",
+    );
+    let mut line = |told: String| _ = writeln!(text, "{told}");
+    for shape in layout::SHAPES.iter().chain(state::SHAPES) {
+        line(format!("struct {0} the_{0};", snake(shape.name)));
+    }
+    for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
+        line(format!("enum {0} the_{0};", snake(numbers.name)));
+    }
+    for (name, constants) in [("identities", IDENTITIES), ("of_image", OF_IMAGE), ("of_state", OF_STATE)] {
+        let told: Vec<String> =
+            constants.iter().map(|(constant, _)| format!("TOLD_{constant} = {constant}")).collect();
+        line(format!("enum {name} {{ {} }} the_{name};", told.join(", ")));
     }
     text
 }

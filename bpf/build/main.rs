@@ -35,11 +35,14 @@ fn build() -> Result<(), String> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo set no OUT_DIR")?);
     let header = out.join("abi.h");
     std::fs::write(&header, c_header::text()).map_err(|error| format!("{}: {error}", header.display()))?;
+    let layouts = out.join("layouts.bpf.c");
+    std::fs::write(&layouts, c_header::layouts())
+        .map_err(|error| format!("{}: {error}", layouts.display()))?;
     let clang = clang()?;
     for program in PROGRAMS {
-        compile(&clang, program, &out)?;
+        compile(&clang, Path::new(&format!("{program}.bpf.c")), &out)?;
     }
-    Ok(())
+    compile(&clang, &layouts, &out)
 }
 
 /// The first clang that is new enough.
@@ -65,8 +68,8 @@ fn version(clang: &str) -> Option<u32> {
     String::from_utf8_lossy(&output.stdout).trim().split('.').next()?.parse().ok()
 }
 
-fn compile(clang: &str, program: &str, out: &Path) -> Result<(), String> {
-    let object = out.join(format!("{program}.bpf.o"));
+fn compile(clang: &str, source: &Path, out: &Path) -> Result<(), String> {
+    let object = out.join(source.with_extension("o").file_name().unwrap_or_default());
     let mut command = Command::new(clang);
     command.args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-std=gnu11"]);
     command.args(["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]);
@@ -77,7 +80,7 @@ fn compile(clang: &str, program: &str, out: &Path) -> Result<(), String> {
     // Paths in the object would be those of the machine that built it.
     command
         .arg("-ffile-prefix-map=".to_owned() + &env::var("CARGO_MANIFEST_DIR").unwrap_or_default() + "=bpf");
-    command.arg("-c").arg(format!("{program}.bpf.c")).arg("-o").arg(&object);
+    command.arg("-c").arg(source).arg("-o").arg(&object);
     let output = command.output().map_err(|error| format!("{clang}: {error}"))?;
     if output.status.success() {
         return Ok(());
@@ -85,7 +88,7 @@ fn compile(clang: &str, program: &str, out: &Path) -> Result<(), String> {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     let missing = told.contains("file not found");
     let hint = if missing { format!("\na header is missing; {INSTALL}") } else { String::new() };
-    Err(format!("{clang} refuses {program}.bpf.c:\n{told}{hint}"))
+    Err(format!("{clang} refuses {}:\n{told}{hint}", source.display()))
 }
 
 /// Where Debian and Ubuntu keep the kernel's `asm` headers.

@@ -12,5 +12,11 @@ static POLICY_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OU
 /// `policy.bpf.c`: the programs `from_pod` and `to_pod`, and their maps.
 pub static POLICY: &[u8] = &POLICY_OBJECT.0;
 
+static LAYOUTS_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/layouts.bpf.o")));
+
+/// Every record and number of the C header as the compiler of the programs laid them out, for those that hold one side against
+/// the other. It has no program.
+pub static LAYOUTS: &[u8] = &LAYOUTS_OBJECT.0;
+
 /// The C header that the programs are compiled against, made from `weir_abi`.
 pub static C_HEADER: &str = include_str!(concat!(env!("OUT_DIR"), "/abi.h"));

@@ -10,6 +10,7 @@
 //!
 //! Not here: tests of one room (they are beside what they test), and what needs a cluster.
 
+pub mod btf;
 pub mod case;
 pub mod engines;
 pub mod forgery;
