@@ -33,9 +33,10 @@ static __always_inline void connection_of(struct connection *connection, const s
 	__u16 peer_port = outward ? packet->destination_port : packet->source_port;
 
 	if (is_icmp(packet)) {
-		/* An echo's identifier stands for both directions; the type is no part of the key. */
+		/* An echo's identifier stands for both directions. Who asks is told apart, since both may under one identifier, and
+		 * what one asks does not let the other ask. */
 		pod_port = packet->source_port;
-		peer_port = 0;
+		peer_port = outward == is_echo_request(packet) ? POD_ASKS : 0;
 	}
 	connection->is_v6 = packet->is_v6;
 	if (packet->is_v6) {

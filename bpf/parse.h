@@ -95,6 +95,11 @@ static __always_inline bool is_echo(const struct packet *packet)
 	return type == ICMP_ECHO || type == ICMP_ECHOREPLY;
 }
 
+static __always_inline bool is_echo_request(const struct packet *packet)
+{
+	return packet->destination_port == (packet->is_v6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO);
+}
+
 /* Destination unreachable, time exceeded, parameter problem, packet too big. */
 static __always_inline bool is_icmp_error(const struct packet *packet)
 {

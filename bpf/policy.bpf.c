@@ -233,8 +233,8 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 		if (done == DROP)
 			return drop_for(skb, passage, image, without_proxy(outcome));
 	}
-	/* Of ICMP only an echo is answered on a connection. */
-	if (!is_icmp(packet) || is_echo(packet)) {
+	/* Of ICMP only the request of an echo is answered. */
+	if (!is_icmp(packet) || is_echo_request(packet)) {
 		struct conntrack_record record = {
 			.interface = passage->interface,
 			.reported = passage->tick,

@@ -79,7 +79,8 @@ fn compile(clang: &str, source: &Path, out: &Path) -> Result<(), String> {
     }
     // Paths in the object would be those of the machine that built it.
     command
-        .arg("-ffile-prefix-map=".to_owned() + &env::var("CARGO_MANIFEST_DIR").unwrap_or_default() + "=bpf");
+        .arg("-ffile-prefix-map=".to_owned() + &env::var("CARGO_MANIFEST_DIR").unwrap_or_default() + "=bpf")
+        .arg(format!("-ffile-prefix-map={}=bpf/out", out.display()));
     command.arg("-c").arg(source).arg("-o").arg(&object);
     let output = command.output().map_err(|error| format!("{clang}: {error}"))?;
     if output.status.success() {

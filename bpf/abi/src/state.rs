@@ -38,6 +38,9 @@ pub const PEER_FINISHED: u8 = 8;
 /// [`ConntrackRecord::state`]: reset, aborted, or finished by both sides.
 pub const CLOSED: u8 = 16;
 
+/// [`ConntrackKeyV4::peer_port`] of an ICMP echo: the pod sends the requests.
+pub const POD_ASKS: u16 = 1;
+
 /// [`Settings::generation`]: the slot that new packets take.
 pub const CURRENT_SLOT: u64 = 1;
 /// [`Settings::generation`]: the other slot still has the image before, for packets that were judged by it at another hook.
@@ -154,7 +157,7 @@ records! {
         peer: [u8; 4],
         /// The pod's port; for ICMP echo the identifier.
         pod_port: u16,
-        /// The other side's; for ICMP 0.
+        /// The other side's; for ICMP echo [`POD_ASKS`], or 0 if the other side asks.
         peer_port: u16,
         /// IP protocol.
         protocol: u8,

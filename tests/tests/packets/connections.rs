@@ -166,6 +166,27 @@ fn an_echo_has_a_reply() {
     }
 }
 
+#[test]
+fn an_echo_lets_nothing_pass_but_its_reply() {
+    let Some(wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, client, database, .. } = ends;
+        let (request, reply) = (echo(pod, false, 7), echo(pod, true, 7));
+        assert_eq!(wire.pass(&ends, client, pod, &request), ALLOWED);
+        assert_eq!(wire.pass(&ends, pod, client, &request), DENIED, "the pod may not ask back");
+        assert_eq!(wire.pass(&ends, client, pod, &reply), DENIED, "nor be told what it did not ask");
+        assert_eq!(wire.pass(&ends, pod, client, &reply), REPLY);
+        // Each asks the other, under identifiers that happen to be the same.
+        for _ in 0..2 {
+            assert_eq!(wire.pass(&ends, database, pod, &request), ALLOWED);
+            assert_eq!(wire.pass(&ends, pod, database, &request), ALLOWED);
+            assert_eq!(wire.pass(&ends, database, pod, &reply), REPLY);
+            assert_eq!(wire.pass(&ends, pod, database, &reply), REPLY);
+        }
+    }
+    assert_eq!(wire.connections(), 2 * 3);
+}
+
 /// Packets of a connection, there and back, and what must become of both.
 fn assert_both(
     wire: &Wire,
