@@ -56,6 +56,8 @@ struct packet {
 	struct address destination;
 	__u32 transport; /* where its transport header begins */
 	__u32 fragment_id;
+	__u32 fragmented; /* where the part of the packet begins that is in pieces */
+	__u16 fragment_place; /* where in the datagram this piece begins, in units of eight bytes */
 	__u16 source_port; /* ICMP echo: the identifier */
 	__u16 destination_port; /* ICMP: the type */
 	__u8 fragment; /* enum fragment */
@@ -175,9 +177,8 @@ static __always_inline bool parse_v4(struct __sk_buff *skb, struct packet *packe
 	if (fragment) {
 		packet->fragment = fragment & 0x1FFF ? LATER_FRAGMENT : FIRST_FRAGMENT;
 		packet->fragment_id = bpf_ntohs(ip.id);
-		/* A TCP header cut behind its eighth byte hides the flags (RFC 3128). */
-		if (ip.protocol == IPPROTO_TCP && (fragment & 0x1FFF) == 1)
-			return false;
+		packet->fragment_place = fragment & 0x1FFF;
+		packet->fragmented = packet->transport;
 	}
 	return true;
 }
@@ -218,9 +219,9 @@ static __always_inline bool parse_v6(struct __sk_buff *skb, struct packet *packe
 				packet->fragment = LATER_FRAGMENT;
 			else if (place & 1)
 				packet->fragment = FIRST_FRAGMENT;
-			if (header[0] == IPPROTO_TCP && place >> 3 == 1)
-				return false;
 			offset += sizeof(header);
+			packet->fragment_place = place >> 3;
+			packet->fragmented = offset;
 		} else if (packet->protocol == IPPROTO_AH) {
 			offset += (header[1] + 2) * 4;
 		} else {

@@ -384,9 +384,10 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 		return drop(skb, passage, &image, REASON_NO_IMAGE);
 	passage->pod = pod->identities[image.slot & 1];
 	passage->judged_under += header_of(&image)->checksum;
-	if (packet->fragment != WHOLE && !passage->is_question &&
-	    !join_fragment(packet, passage->interface, passage->tick))
-		return drop(skb, passage, &image, REASON_UNKNOWN_FRAGMENT);
+	if (packet->fragment != WHOLE && !passage->is_question)
+		refused = join_fragment(packet, passage->interface, passage->tick);
+	if (refused)
+		return drop(skb, passage, &image, refused);
 	connection_of(&connection, packet, hook == HOOK_FROM_POD);
 	if (!passage->is_question && (!is_icmp(packet) || is_echo(packet)))
 		record = find_connection(&connection, passage->interface, passage->tick);

@@ -9,7 +9,7 @@
 use crate::shape::{Numbers, numbered, records};
 
 /// Version of these shapes. Any change takes the next number.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 /// Images that can be in force at once: the one that new packets take, and the one before it, which packets between
 /// two hooks may still hold.
@@ -236,7 +236,9 @@ records! {
         /// IP protocol, which behind IPv6 extension headers only the first fragment tells.
         protocol: u8,
         /// Always 0.
-        reserved: [u8; 3],
+        reserved: u8,
+        /// Bytes of the datagram's beginning that hold headers: a later fragment that begins among them could replace them.
+        headers: u16,
     }
 
     /// Key of `learned`: an address outside that DNS names lead to, as one slot's image sees it.

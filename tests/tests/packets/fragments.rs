@@ -3,7 +3,7 @@
 use crate::wire::{ALLOWED, DENIED, Ends, FAMILIES, MALFORMED, REPLY, SOURCE, UNKNOWN_FRAGMENT, V6, Wire};
 use std::net::IpAddr;
 use weir_abi::state::Counter;
-use weir_tests::kernel::packet::flags::SYN;
+use weir_tests::kernel::packet::flags::{ACK, SYN};
 use weir_tests::kernel::packet::{Fragment, Ip, Transport, echo, number, tcp, udp};
 
 const FIRST: Fragment = Fragment { id: 0, place: 0, more: true };
@@ -112,6 +112,33 @@ fn a_first_piece_that_holds_no_whole_header_is_malformed() {
             }
         }
     }
+}
+
+/// A piece that begins within the first one's headers could put other ports or flags in their place, if whoever puts the pieces together
+/// lets it.
+#[test]
+fn a_piece_that_overlaps_headers_is_dropped() {
+    let Some(wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, client, .. } = ends;
+        assert_eq!(wire.inward(&whole(client, pod, first(1), &tcp(SOURCE, 80, ACK))), ALLOWED);
+        for place in 1..3 {
+            let told = wire.inward(&piece(client, pod, number::TCP, later(1, place)));
+            assert_eq!(told, MALFORMED, "at {place}");
+        }
+        assert_eq!(wire.inward(&piece(client, pod, number::TCP, later(1, 4))), ALLOWED);
+    }
+    // In IPv6 what is in pieces may begin with extension headers, which put the ports farther back.
+    let Ends { pod, client, .. } = V6;
+    let mut options = vec![0, 2, 1, 20];
+    options.resize(24, 0);
+    let packet = Ip::new(client, pod).fragment(first(2)).extension(number::DESTINATION_OPTIONS, &options);
+    assert_eq!(wire.inward(&packet.carrying(&udp(SOURCE, 53, 100))), ALLOWED);
+    for place in 1..4 {
+        let told = wire.inward(&piece(client, pod, number::DESTINATION_OPTIONS, later(2, place)));
+        assert_eq!(told, MALFORMED, "at {place}");
+    }
+    assert_eq!(wire.inward(&piece(client, pod, number::DESTINATION_OPTIONS, later(2, 4))), ALLOWED);
 }
 
 #[test]
