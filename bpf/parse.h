@@ -22,6 +22,13 @@
 /* The farthest that a transport header may begin. */
 #define FARTHEST 1024
 
+/* The most that an IPv4 header has of them, and those that matter (RFC 791). */
+#define OPTION_BYTES 40
+#define OPTION_END 0
+#define OPTION_NOTHING 1
+#define OPTION_LOOSE_ROUTE 131
+#define OPTION_STRICT_ROUTE 137
+
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
@@ -158,6 +165,31 @@ static __always_inline bool parse_transport(struct __sk_buff *skb, struct packet
 	return true;
 }
 
+/* Whether IPv4 options from `at` to `end` hold none that names a route, and end where they say. A function that the verifier judges once,
+ * by itself. */
+__noinline int options_are_plain(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+	for (int option = 0; option < OPTION_BYTES; option++) {
+		__u8 head[2];
+
+		if (at >= end)
+			return 1;
+		if (at > FARTHEST || bpf_skb_load_bytes(skb, at, head, 1))
+			return 0;
+		if (head[0] == OPTION_END)
+			return 1;
+		if (head[0] == OPTION_NOTHING) {
+			at++;
+			continue;
+		}
+		if (head[0] == OPTION_LOOSE_ROUTE || head[0] == OPTION_STRICT_ROUTE || bpf_skb_load_bytes(skb, at + 1, head + 1, 1) ||
+		    head[1] < 2 || at + head[1] > end)
+			return 0;
+		at += head[1];
+	}
+	return at >= end;
+}
+
 /* An IPv4 header at `offset`; on return `transport` is where it ends. */
 static __always_inline bool parse_v4(struct __sk_buff *skb, struct packet *packet, __u32 offset)
 {
@@ -172,6 +204,9 @@ static __always_inline bool parse_v4(struct __sk_buff *skb, struct packet *packe
 	packet->protocol = packet->fragment_protocol = ip.protocol;
 	packet->hops = ip.ttl;
 	packet->transport = offset + ip.ihl * 4;
+	/* By a route that the packet names it goes on from the destination that is judged to another. */
+	if (ip.ihl > 5 && !options_are_plain(skb, offset + sizeof(ip), packet->transport))
+		return false;
 	fragment = bpf_ntohs(ip.frag_off) & 0x3FFF;
 	packet->fragment = WHOLE;
 	if (fragment) {

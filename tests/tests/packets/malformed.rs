@@ -162,6 +162,41 @@ fn a_packet_that_goes_on_to_another_destination_is_malformed() {
     }
 }
 
+/// The same of IPv4, where an option names the addresses to go by.
+#[test]
+fn a_packet_that_says_its_route_is_malformed() {
+    const LOOSE: u8 = 131;
+    const STRICT: u8 = 137;
+    const RECORDED: u8 = 7;
+    const NOTHING: u8 = 1;
+    const END: u8 = 0;
+    let Some(wire) = Wire::open() else { return };
+    let [Ends { pod, client, database, .. }, _] = FAMILIES;
+    let told = |options: &[u8]| {
+        let mut options = options.to_vec();
+        options.resize(options.len().next_multiple_of(4), END);
+        let ip = |from, to| Ip::new(from, to).options(&options);
+        let inward = wire.inward(&ip(client, pod).carrying(&tcp(SOURCE, 80, SYN)));
+        assert_eq!(wire.outward(&ip(pod, database).carrying(&tcp(SOURCE, 5432, SYN))), inward, "{options:?}");
+        inward
+    };
+    for kind in [LOOSE, STRICT] {
+        let route = [kind, 7, 4, 203, 0, 113, 7];
+        assert_eq!(told(&route), MALFORMED);
+        assert_eq!(told(&[&[NOTHING; 33][..], &route].concat()), MALFORMED);
+        assert_eq!(told(&[&[RECORDED, 7, 4, 0, 0, 0, 0][..], &route].concat()), MALFORMED);
+        // Behind the end of the list it says nothing, and as another option's content neither.
+        assert_eq!(told(&[&[END][..], &route].concat()), ALLOWED);
+        assert_eq!(told(&[&[RECORDED, 9, 10][..], &route[..6]].concat()), ALLOWED);
+    }
+    // Options that do not end where the header does, so that none is where it seems.
+    for options in
+        [[RECORDED, 0, 0, 0], [RECORDED, 1, 0, 0], [RECORDED, 5, 4, 0], [NOTHING, NOTHING, NOTHING, RECORDED]]
+    {
+        assert_eq!(told(&options), MALFORMED, "{options:?}");
+    }
+}
+
 #[test]
 fn tags_and_other_protocols_are_unsupported() {
     let Some(wire) = Wire::open() else { return };
