@@ -9,7 +9,7 @@
 use crate::shape::{Numbers, numbered, records};
 
 /// Version of these shapes. Any change takes the next number.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 /// Images that can be in force at once: the one that new packets take, and the one before it, which packets between
 /// two hooks may still hold.
