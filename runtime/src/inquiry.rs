@@ -118,23 +118,27 @@ impl KernelEngine<'_> {
         };
         Ok(Question { hook, interface, source, destination, protocol: flow.protocol, port: flow.port })
     }
+}
 
-    /// An answer as a side; what a redirect leads to is the image's to say.
-    fn told(&self, answer: &Answer, flow: &Flow, direction: Direction) -> Side {
-        if answer.action != Action::Redirect {
-            let Answer { action, reason, rule_or_set, .. } = *answer;
-            return Side { action, reason, rule: rule_or_set, passes: None };
-        }
-        let set = answer.rule_or_set.and_then(|set| self.image.request_set(set));
-        let by_image = self.interpreter.side(flow, direction);
-        let agrees = by_image.action == Action::Redirect;
-        Side {
-            action: answer.action,
-            reason: answer.reason,
-            rule: if agrees { by_image.rule } else { set.map(|set| set.rule) },
-            passes: if agrees { by_image.passes } else { None },
-        }
+/// An answer as a side. The kernel only hands a connection to the proxy: whether that lets the request pass is the image's to say, and
+/// which rule then admits it, as far as that rule is among those that the kernel handed on.
+pub(crate) fn side_of(
+    image: &Image<'_>,
+    interpreter: &Interpreter<'_>,
+    answer: &Answer,
+    flow: &Flow,
+    direction: Direction,
+) -> Side {
+    let Answer { action, reason, rule_or_set, .. } = *answer;
+    let side = Side { action, reason, rule: rule_or_set, passes: None };
+    if action != Action::Redirect {
+        return side;
     }
+    let set = rule_or_set.and_then(|set| image.request_set(set));
+    let told = interpreter.side(flow, direction);
+    let handed_on = set.iter().flat_map(|set| set.rules().map(|rule| rule.rule()).chain([set.rule]));
+    let admitting = told.rule.filter(|&rule| handed_on.into_iter().any(|handed_on| handed_on == rule));
+    Side { rule: admitting.or(set.map(|set| set.rule)), passes: told.passes, ..side }
 }
 
 impl Engine for KernelEngine<'_> {
@@ -152,7 +156,7 @@ impl Engine for KernelEngine<'_> {
             .question(flow, direction)
             .and_then(|question| self.enforcer.ask(&question).map_err(|error| error.to_string()));
         match asked {
-            Ok(answer) => self.told(&answer, flow, direction),
+            Ok(answer) => side_of(&self.image, &self.interpreter, &answer, flow, direction),
             Err(failure) => {
                 self.failure.replace(Some(failure));
                 ELSEWHERE

@@ -31,6 +31,7 @@ pub mod source;
 pub mod status;
 pub mod store;
 pub mod tally;
+pub mod voice;
 pub mod wanted;
 
 #[cfg(test)]

@@ -133,13 +133,46 @@ pub(crate) struct MonitorArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_long_help = VERDICT)]
 pub(crate) struct VerdictArgs {
-    #[command(flatten)]
-    pub(crate) socket: SocketArg,
-
     /// Flows, one JSON object a line as for `policyc verdict`; - for stdin
     #[arg(long, value_name = "FLOWS")]
     pub(crate) flows: PathBuf,
+
+    /// Policies in place of those in force: a file, a folder, or - for stdin; may be repeated
+    #[arg(short = 'f', long = "policies", value_name = "PATH", requires = "cluster")]
+    pub(crate) policies: Vec<PathBuf>,
+
+    /// The cluster as plain manifests; may be repeated. Policies in it count too
+    #[arg(short = 'c', long = "cluster", value_name = "PATH")]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    /// Answer as this node does
+    #[arg(long, value_name = "NODE", requires = "cluster")]
+    pub(crate) node: Option<String>,
+
+    /// Addresses of DNS names, as for `policyc compile --fqdn`
+    #[arg(long, value_name = "LOCK", requires = "cluster")]
+    pub(crate) fqdn: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) socket: SocketArg,
+
+    /// One JSON object a line is the only format
+    #[arg(short = 'o', long, value_enum, default_value_t = VerdictFormat::Json)]
+    pub(crate) format: VerdictFormat,
+}
+
+const VERDICT: &str = "\
+Each side of a flow is a real packet through the programs, which leaves no trace.
+Without -f and -c the daemon is asked, about the programs that it attached and the image in force.
+With them the same programs are loaded beside it, attached nowhere, with an image of these policies; no daemon is needed.";
+
+/// How verdicts are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerdictFormat {
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Args, Debug)]

@@ -13,7 +13,8 @@ mod traces;
 mod voice;
 
 pub use traces::Traces;
-pub use voice::{Tally, available, tally, voice};
+pub use voice::{available, tally, voice};
+pub use weir_runtime::voice::LOOPBACK;
 
 use std::env;
 use std::io::ErrorKind;
@@ -21,8 +22,24 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
 
-/// The interface that test runs begin at; there is no namespace without it.
-pub const LOOPBACK: u32 = 1;
+/// A datapath with small maps, at that place.
+fn small(pin_root: PathBuf) -> Options {
+    Options {
+        pin_root,
+        conntrack_v4: 64,
+        conntrack_v6: 64,
+        addresses: 4096,
+        interfaces: 16,
+        ..Options::default()
+    }
+}
+
+/// A place for pins that no other test has.
+fn unused_pin_root() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    PathBuf::from(format!("/sys/fs/bpf/weir-test-{process}-{number}"))
+}
 
 /// A datapath of a test's own, taken out of the kernel with the value.
 #[derive(Debug)]
@@ -38,13 +55,7 @@ impl Kernel {
     /// # Panics
     /// The kernel refuses the programs; or it cannot be asked, and the environment's `CI` is `true` or `1`.
     pub fn open() -> Option<Kernel> {
-        Kernel::open_with(Options {
-            conntrack_v4: 64,
-            conntrack_v6: 64,
-            addresses: 4096,
-            interfaces: 16,
-            ..Options::default()
-        })
+        Kernel::open_with(small(PathBuf::new()))
     }
 
     /// One as told, but for its place.
@@ -53,9 +64,7 @@ impl Kernel {
     /// As [`Kernel::open`] does.
     #[expect(clippy::panic, reason = "where every test must run, one that cannot has failed")]
     pub fn open_with(options: Options) -> Option<Kernel> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let pin_root = PathBuf::from(format!("/sys/fs/bpf/weir-test-{process}-{number}"));
+        let pin_root = unused_pin_root();
         match Datapath::open(&Options { pin_root: pin_root.clone(), ..options }) {
             Ok(datapath) => Some(Kernel { datapath, pin_root }),
             Err(error) if !is_forbidden(&error) => panic!("the kernel refuses the datapath: {error}"),

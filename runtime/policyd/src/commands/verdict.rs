@@ -1,4 +1,5 @@
-//! `policyd verdict`: flows asked of the kernel's programs, through the daemon that attached them.
+//! `policyd verdict`: flows asked of the kernel's programs: of those that the daemon attached, or of the same programs loaded apart
+//! with policies from files.
 //!
 //! One JSON line a flow, in order, as `policyc verdict` prints them. A line that is no flow is a finding; then no verdict is
 //! printed.
@@ -7,14 +8,68 @@ use super::Outcome;
 use crate::args::VerdictArgs;
 use crate::output::{print, read_bounded, tell};
 use anyhow::bail;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use weir_abi::Image;
+use weir_project::{OnNode, Project, answer, refuse_stdin_twice};
 use weir_runtime::control::client::Client;
 use weir_runtime::control::{Answered, MAX_FLOWS, Request, Response};
+use weir_runtime::datapath::Options;
+use weir_runtime::voice::{Stands, Voice};
 
 /// Bytes of flows, at most.
 const LARGEST: u64 = 256 << 20;
+/// Connections that a datapath apart has room for: a question records none.
+const NO_CONNECTIONS: u32 = 64;
 
 /// The command.
 pub(crate) fn run(args: &VerdictArgs) -> anyhow::Result<Outcome> {
+    if args.cluster.is_empty() { of_daemon(args) } else { apart(args) }
+}
+
+/// Asks programs that are loaded for this and attached nowhere.
+fn apart(args: &VerdictArgs) -> anyhow::Result<Outcome> {
+    refuse_stdin_twice(args.policies.iter().chain(&args.cluster).chain([&args.flows]))?;
+    let mut project = Project::read(&args.policies, &args.cluster, &mut |_| ())?;
+    let fqdn = project.fqdn_lock(args.fqdn.as_deref())?;
+    let mut identities = project.identity_file(None)?;
+    let flows = project.flows(&args.flows)?;
+    if project.has_errors() {
+        project.finding_lines().for_each(|line| tell(&line));
+        return Ok(Outcome::Findings);
+    }
+    let node = project.node(args.node.as_deref())?;
+    let compiled = match project.compile(node, &mut identities.lock, fqdn.as_ref(), &mut |_| ()) {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            project.refuse(error, identities.file())?;
+            project.finding_lines().for_each(|line| tell(&line));
+            return Ok(Outcome::Findings);
+        }
+    };
+    let options = Options {
+        pin_root: PathBuf::from(format!("/sys/fs/bpf/weir-verdict-{}", std::process::id())),
+        conntrack_v4: NO_CONNECTIONS,
+        conntrack_v6: NO_CONNECTIONS,
+        interfaces: 1,
+        ..Options::default()
+    };
+    let stands = Rc::new(RefCell::new(Stands::new(options)));
+    let bytes = compiled.bytes.as_bytes();
+    let voice = Voice::new(&stands, &project.cluster, fqdn.as_ref(), [bytes])?;
+    let engine = OnNode::new(&voice, &project.cluster, node);
+    let mut told = Vec::new();
+    answer(&engine, &flows, &Image::open(bytes)?, &mut told)?;
+    if let Some(failure) = voice.failure() {
+        bail!("the kernel cannot be asked: {failure}");
+    }
+    print(&String::from_utf8(told)?)?;
+    Ok(Outcome::Fine)
+}
+
+/// Asks the programs that the daemon attached.
+fn of_daemon(args: &VerdictArgs) -> anyhow::Result<Outcome> {
     let flows = read_bounded(&args.flows, LARGEST)?;
     let file = args.flows.display();
     let Ok(flows) = String::from_utf8(flows) else {
