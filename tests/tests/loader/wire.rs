@@ -79,7 +79,22 @@ impl Wire {
         let pod_sockets = end("eth0", POD, OUTSIDE, HOST_HARDWARE);
         setns(&host, CloneFlags::CLONE_NEWNET)?;
         let interface = nix::net::if_::if_nametoindex("host0")?;
-        Ok(Wire { interface, pod: pod_sockets?, host: host_sockets })
+        let wire = Wire { interface, pod: pod_sockets?, host: host_sockets };
+        wire.await_ready()?;
+        Ok(wire)
+    }
+
+    /// The end that came up first had nobody to send to, and the kernel lets it send at a time of its own choosing.
+    fn await_ready(&self) -> io::Result<()> {
+        let began = Instant::now();
+        for packet in EVERYTHING {
+            while !self.passes(packet, super::BRIEF)? {
+                if began.elapsed() > super::PATIENCE {
+                    return Err(io::Error::other("nothing comes through a new wire"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What comes through of everything that is sent. Each packet may take as long as `patience` says for its port.
