@@ -1,6 +1,6 @@
 //! The emulated machine: how it is started, shown while it speaks, and stopped.
 //!
-//! It has a processor, memory and a serial line; no disk, no network, nothing of the machine around it. It always ends: by
+//! It has two processors, memory and a serial line; no disk, no network, nothing of the machine around it. It always ends: by
 //! itself, by a panic, which it does not survive, because its time is over, or because this process ends.
 //!
 //! Not here: what is in its root, and what the lines mean that it says.
@@ -80,7 +80,7 @@ fn command(checkout: &Checkout, emulator: &Path, kernel: &Path, initramfs: &Path
     // No device but the serial line, so that the firmware has nothing to say either.
     command
         .args(["-display", "none", "-vga", "none", "-monitor", "none", "-serial", "stdio", "-nic", "none"]);
-    command.args(["-no-reboot", "-m", "1024", "-smp", "1", "-cpu", "max"]);
+    command.args(["-no-reboot", "-m", "1024", "-smp", "2", "-cpu", "max"]);
     // The first that works is taken.
     command.args(accelerators().iter().flat_map(|name| ["-accel", name]));
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
