@@ -123,26 +123,41 @@ static __always_inline __u32 strength(ruling outcome)
 	return reason_of(outcome) == REASON_OWN_NODE;
 }
 
+/* Outcomes of one address, gone through class by class. */
+struct contest {
+	const struct image *image;
+	const struct column *column;
+	const struct learned_record *learned;
+	ruling best;
+};
+
+static long contend(__u32 at, struct contest *contest)
+{
+	const struct learned_record *record = contest->learned;
+	ruling other;
+
+	if (at >= LEARNED_CLASSES || at >= record->count)
+		return 1;
+	other = outcome_of(contest->image, contest->column, record->classes[at]);
+	if (strength(other) > strength(contest->best) ||
+	    (strength(other) == strength(contest->best) && rule_or_set_of(other) < rule_or_set_of(contest->best)))
+		contest->best = other;
+	return 0;
+}
+
 /* The classes of names besides the address's own; the first rule goes where they decide alike. */
 static __noinline ruling with_names(const struct image *image, const struct column *column, ruling first,
 				     const struct address *address)
 {
 	struct learned_key key = { .slot = image->slot };
-	const struct learned_record *learned_record;
-	ruling best = first;
+	struct contest contest = { .image = image, .column = column, .best = first };
 
 	__builtin_memcpy(key.address, address, sizeof(key.address));
-	learned_record = bpf_map_lookup_elem(&learned, &key);
-	if (!learned_record)
-		return first;
-	for (__u32 at = 0; at < LEARNED_CLASSES && at < learned_record->count; at++) {
-		ruling other = outcome_of(image, column, learned_record->classes[at]);
-
-		if (strength(other) > strength(best) ||
-		    (strength(other) == strength(best) && rule_or_set_of(other) < rule_or_set_of(best)))
-			best = other;
-	}
-	return best;
+	contest.learned = bpf_map_lookup_elem(&learned, &key);
+	if (contest.learned)
+		/* A loop that the verifier goes through once. */
+		bpf_loop(LEARNED_CLASSES, contend, &contest, 0);
+	return contest.best;
 }
 
 /* Who is asked about, and what. */
