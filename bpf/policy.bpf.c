@@ -282,23 +282,75 @@ static __always_inline bool is_own_node(const struct address *address)
 	       (identity >= IDENTITY_FIRST_HOST && identity < IDENTITY_FIRST_HOST + IDENTITY_NODES);
 }
 
-/* Whether a packet is neighbour discovery that ends on the pod's link. What a pod sends goes to the link's addresses or to the
- * node, and comes from an address that a pod has there; a pod is no router, so it neither advertises one nor redirects. */
-static __always_inline bool is_among_neighbours(const struct passage *passage, const struct interface_record *pod)
+/* Whether an address is always among a pod's neighbours: of the link, or the node's. */
+static __always_inline bool is_of_link(const struct address *address)
+{
+	return is_link_local(address) || is_link_multicast(address) || is_own_node(address);
+}
+
+/* A pod and a neighbour that has shown itself on the pod's link, in place of a connection. */
+static __always_inline void neighbourhood_of(struct connection *connection, const struct interface_record *pod,
+					     const struct address *neighbour)
+{
+	struct conntrack_key_v6 *key = &connection->v6;
+
+	connection->is_v6 = true;
+	__builtin_memcpy(key->pod, pod->v6, sizeof(key->pod));
+	__builtin_memcpy(key->peer, neighbour, sizeof(key->peer));
+	key->pod_port = 0;
+	key->peer_port = ON_LINK;
+	key->protocol = IPPROTO_ICMPV6;
+	__builtin_memset(key->reserved, 0, sizeof(key->reserved));
+}
+
+/* Remembers who solicits the pod or advertises itself to it, so that it is answered: pods on one bridge are neighbours under
+ * addresses that policy is asked about everywhere else. Whoever is always answered needs no remembering. */
+static __always_inline void meet(const struct passage *passage, const struct interface_record *pod)
+{
+	const struct address *neighbour = &passage->packet.source;
+	struct conntrack_record record = {
+		.rule_or_set = NO_RULE,
+		.interface = passage->interface,
+		.expires = passage->tick + DATAGRAM_TICKS,
+		.reported = passage->tick,
+		.state = OPENED_INWARD,
+		.action = ACTION_ALLOW,
+		.reason = REASON_NEIGHBOUR,
+	};
+	struct connection connection;
+
+	if (is_unspecified(neighbour) || neighbour->bytes[0] == 0xFF || is_of_link(neighbour))
+		return;
+	neighbourhood_of(&connection, pod, neighbour);
+	/* Where there is no room its discovery is judged. */
+	save_connection(&connection, &record);
+}
+
+/* Whether a packet is neighbour discovery that ends on the pod's link. What a pod sends goes to the link's addresses, the node, or
+ * a neighbour that has shown itself, and comes from an address that a pod has there; a pod is no router, so it neither advertises
+ * one nor redirects. */
+static __noinline bool is_among_neighbours(const struct passage *passage, const struct interface_record *pod)
 {
 	const struct packet *packet = &passage->packet;
 	__u16 type = packet->destination_port;
+	bool is_of_neighbour = type == ICMPV6_NEIGHBOUR_SOLICITATION || type == ICMPV6_NEIGHBOUR_ADVERTISEMENT;
+	struct connection connection;
 
 	if (!is_neighbour_discovery(packet))
 		return false;
-	if (passage->hook == HOOK_TO_POD)
+	if (passage->hook == HOOK_TO_POD) {
+		if (is_of_neighbour)
+			meet(passage, pod);
 		return true;
-	if (type == ICMPV6_ROUTER_ADVERTISEMENT || type == ICMPV6_REDIRECT)
+	}
+	if (type != ICMPV6_ROUTER_SOLICITATION && !is_of_neighbour)
 		return false;
-	if (!is_unspecified(&packet->source) && !is_link_local(&packet->source) && !is_own_source(pod, packet))
+	if (is_of_link(&packet->destination))
+		return is_unspecified(&packet->source) || is_link_local(&packet->source) || is_own_source(pod, packet);
+	if (!is_of_neighbour || !is_own_source(pod, packet))
 		return false;
-	return is_link_local(&packet->destination) || is_link_multicast(&packet->destination) ||
-	       is_own_node(&packet->destination);
+	neighbourhood_of(&connection, pod, &packet->destination);
+	return find_connection(&connection, passage->interface, passage->tick);
 }
 
 /* The image that this packet is judged by: that of the hook before on this node, else the one in force. */

@@ -40,6 +40,8 @@ pub const CLOSED: u8 = 16;
 
 /// [`ConntrackKeyV4::peer_port`] of an ICMP echo: the pod sends the requests.
 pub const POD_ASKS: u16 = 1;
+/// [`ConntrackKeyV6::peer_port`] of ICMPv6: the record is of no echo, but of a neighbour that has shown itself on the pod's link.
+pub const ON_LINK: u16 = 2;
 
 /// [`Settings::generation`]: the slot that new packets take.
 pub const CURRENT_SLOT: u64 = 1;

@@ -144,3 +144,45 @@ fn what_came_from_farther_than_the_link_is_no_neighbours() {
         assert_eq!(sent(&wire, Hook::FromPod, pod, ALL_NODES, kind), DENIED, "{kind}");
     }
 }
+
+/// Pods on a bridge are neighbours under addresses that are not of the link alone, and so may a node be under one that nobody listed.
+#[test]
+fn who_has_shown_itself_on_the_link_is_answered() {
+    let Some(mut wire) = Wire::open() else { return };
+    let Ends { pod, client, stranger, router, .. } = V6;
+    for (to, kind) in
+        [(WHO_HAS_1, NEIGHBOUR_SOLICITATION), (pod, NEIGHBOUR_SOLICITATION), (pod, NEIGHBOUR_ADVERTISEMENT)]
+    {
+        for neighbour in [stranger, router] {
+            wire.traces.forget_all().unwrap();
+            assert_eq!(sent(&wire, Hook::FromPod, pod, neighbour, NEIGHBOUR_ADVERTISEMENT), DENIED);
+            assert_eq!(sent(&wire, Hook::ToPod, neighbour, to, kind), NEIGHBOUR);
+            assert_eq!(sent(&wire, Hook::FromPod, pod, neighbour, NEIGHBOUR_ADVERTISEMENT), NEIGHBOUR);
+            assert_eq!(sent(&wire, Hook::FromPod, pod, neighbour, NEIGHBOUR_SOLICITATION), NEIGHBOUR);
+            // Nothing else is, nobody else, from nowhere else, and not for ever.
+            for kind in [ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT, 128, 129] {
+                assert_eq!(sent(&wire, Hook::FromPod, pod, neighbour, kind), DENIED, "{kind}");
+            }
+            let far = Ip::new(pod, neighbour).hops(254).carrying(&message(NEIGHBOUR_ADVERTISEMENT));
+            assert_eq!(wire.outward(&far), DENIED);
+            assert_eq!(sent(&wire, Hook::FromPod, pod, client, NEIGHBOUR_ADVERTISEMENT), DENIED);
+            assert_eq!(sent(&wire, Hook::FromPod, POD_ON_LINK, neighbour, NEIGHBOUR_ADVERTISEMENT), SPOOFED);
+            assert_eq!(sent(&wire, Hook::FromPod, UNSPECIFIED, neighbour, NEIGHBOUR_ADVERTISEMENT), SPOOFED);
+            wire.traces.let_all_run_out().unwrap();
+            assert_eq!(sent(&wire, Hook::FromPod, pod, neighbour, NEIGHBOUR_ADVERTISEMENT), DENIED);
+        }
+    }
+}
+
+#[test]
+fn neighbours_that_are_always_answered_are_not_remembered() {
+    let Some(wire) = Wire::open() else { return };
+    let Ends { pod, node, stranger, .. } = V6;
+    for from in [UNSPECIFIED, ROUTER_ON_LINK, node, ALL_NODES] {
+        assert_eq!(sent(&wire, Hook::ToPod, from, WHO_HAS_1, NEIGHBOUR_SOLICITATION), NEIGHBOUR);
+    }
+    for kind in [ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT, REDIRECT] {
+        assert_eq!(sent(&wire, Hook::ToPod, stranger, pod, kind), NEIGHBOUR);
+    }
+    assert_eq!(wire.connections(), 0);
+}
