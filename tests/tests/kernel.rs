@@ -1,12 +1,16 @@
-//! What every flow of the corpus does not ask of the kernel: images that outgrow their values, and a datapath that lacks something.
+//! What every flow of the corpus does not ask of the kernel: images that outgrow their values, a datapath that lacks
+//! something, and what the verifier takes.
 //!
 //! Needs root; elsewhere it is skipped aloud, and with CI=true that is a failure. Not here: verdicts (the corpus, on every engine),
 //! packets that open no connection (`packets`), images that nobody should install (`refused_images.rs`).
 
+use aya::EbpfLoader;
+use aya::programs::SchedClassifier;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::state::Hook;
 use weir_abi::{Action, Identity, Image, Outcome, Table};
+use weir_object::POLICY;
 use weir_runtime::datapath::{DatapathError, Endpoint, Question};
 use weir_tests::kernel::{Kernel, LOOPBACK};
 use weir_tests::world::World;
@@ -113,4 +117,21 @@ fn a_pod_that_no_interface_has_lets_nothing_pass() {
     let elsewhere = Endpoint { identity: Identity(Identity::FIRST_POD), v4: Some(PEER), v6: None };
     kernel.datapath.set_endpoint(LOOPBACK, &elsewhere).unwrap();
     assert_eq!(ask(&kernel), (Action::Deny, "spoofed-source"));
+}
+
+/// The kernel gives up on a program that takes it more than a million instructions to believe. What another compiler or kernel makes
+/// more of must still fit.
+#[test]
+fn the_verifier_has_room_left() {
+    if Kernel::open().is_none() {
+        return;
+    }
+    let mut object = EbpfLoader::new().load(POLICY).unwrap();
+    for name in ["from_pod", "to_pod"] {
+        let program: &mut SchedClassifier = object.program_mut(name).unwrap().try_into().unwrap();
+        program.load().unwrap();
+        let verified = program.info().unwrap().verified_instruction_count().unwrap();
+        println!("{name}: {verified} instructions gone through");
+        assert!(verified < 700_000, "{name}: {verified}");
+    }
 }
