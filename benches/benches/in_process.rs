@@ -9,16 +9,13 @@ use divan::Bencher;
 use ipnet::IpNet;
 use std::hint::black_box;
 use std::net::IpAddr;
-use weir_abi::{Endpoint, Identity, Image, MappedImage};
+use weir_abi::MappedImage;
+use weir_benches::compiled::{self, image_of};
 use weir_benches::random::Random;
 use weir_benches::workload::{Workload, disjoint, many_pods, million, thousand_rules};
 use weir_compiler::classes::aggregate::aggregate;
-use weir_compiler::cluster::Cluster;
-use weir_compiler::compile::{Compiled, Input, Options, compile};
-use weir_compiler::identity::IdentityLock;
 use weir_compiler::ir::protocol;
-use weir_compiler::translate::translate;
-use weir_grammar::{Limits, Reading, read};
+use weir_grammar::Reading;
 
 fn main() {
     divan::main();
@@ -77,7 +74,7 @@ fn class_of_million_mixed(bencher: Bencher<'_, '_>) {
 
 fn bench_verdicts(bencher: Bencher<'_, '_>, image: &MappedImage, addresses: &[IpAddr]) {
     let image = image.image().unwrap();
-    let subject = subject(&image);
+    let (_, subject) = compiled::subject(&image).unwrap();
     bencher.bench_local(|| {
         for &address in addresses {
             let peer = image.address_class(address);
@@ -88,23 +85,7 @@ fn bench_verdicts(bencher: Bencher<'_, '_>, image: &MappedImage, addresses: &[Ip
 }
 
 fn parsed(workload: &Workload) -> Reading {
-    let mut reading = Reading::default();
-    let limits = Limits::default();
-    read(&mut reading, "policies.yaml", (workload.policies)().into_bytes(), &limits);
-    read(&mut reading, "cluster.yaml", (workload.cluster)().into_bytes(), &limits);
-    reading
-}
-
-/// The image; what it was made from comes along, so that freeing it is not inside the clock.
-fn image_of(reading: Reading, node: Option<&str>) -> (Compiled, impl Sized) {
-    let Reading { sources, mut objects, mut diagnostics } = reading;
-    let cluster = Cluster::collect(&mut objects, &mut diagnostics);
-    let set = translate(objects, &cluster, &mut diagnostics);
-    let node = node.map(|name| cluster.node_named(name).unwrap());
-    let input = Input { set: &set, cluster: &cluster, sources: &sources, addresses_of: &|_, _| Vec::new() };
-    let options = Options { node, ..Options::default() };
-    let compiled = compile(&input, &mut IdentityLock::default(), &options, &mut |_| ()).unwrap();
-    (compiled, (sources, set, cluster))
+    compiled::parsed((workload.policies)(), (workload.cluster)())
 }
 
 fn million_addresses() -> (MappedImage, Vec<IpAddr>) {
@@ -114,12 +95,4 @@ fn million_addresses() -> (MappedImage, Vec<IpAddr>) {
         million::prefixes().into_iter().map(|prefix| prefix.address_within(&mut random)).collect();
     random.shuffle(&mut addresses);
     (MappedImage::copy(compiled.bytes.as_bytes()).unwrap(), addresses)
-}
-
-/// The one endpoint that the workload's policy selects.
-fn subject(image: &Image<'_>) -> Endpoint {
-    let pods = Identity::FIRST_POD..Identity::FIRST_POD + 16;
-    pods.filter_map(|number| image.endpoint(Identity(number)))
-        .find(|endpoint| endpoint.egress.0 != 0)
-        .unwrap()
 }

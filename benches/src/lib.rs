@@ -5,6 +5,7 @@
 //!
 //! Not here: the measuring (`src/bin`), the order of a measuring day (`cargo xtask bench`), and anything that ships.
 
+pub mod compiled;
 pub mod prefixes;
 pub mod random;
 pub mod tiny_cluster;

@@ -103,7 +103,8 @@ fn v4(random: &mut Random) -> Prefix {
     Prefix::around(IpAddr::V4(v4_address(random)), length)
 }
 
-fn v4_address(random: &mut Random) -> Ipv4Addr {
+/// An address that a prefix could be around.
+pub(crate) fn v4_address(random: &mut Random) -> Ipv4Addr {
     loop {
         let address = Ipv4Addr::from_bits(random.bits());
         if !matches!(address.octets()[0], 0 | 10 | 127 | 224..) {

@@ -1,5 +1,6 @@
 //! The workloads, each a file of its own, and the table of them.
 
+pub mod dealt;
 pub mod disjoint;
 pub mod many_pods;
 pub mod million;

@@ -1,0 +1,56 @@
+//! Where it is measured: one CPU, a network namespace of this process's own, a folder for pins that goes when the run ends.
+
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
+use nix::unistd::{Pid, geteuid};
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::process::Command;
+use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
+
+
+
+
+/// The place.
+pub(crate) struct Laboratory {
+    opened: Cell<u32>,
+}
+
+/// A datapath of one measurement, taken out of the kernel with it.
+pub(crate) struct Bed {
+    pub(crate) datapath: Datapath,
+    pub(crate) pin_root: PathBuf,
+}
+
+impl Laboratory {
+    /// Moves this process there.
+    pub(crate) fn open() -> Result<Self, String> {
+        if !geteuid().is_root() {
+            return Err("the kernel is asked as root only".to_owned());
+        }
+        let mut cpus = CpuSet::new();
+        cpus.set(0)
+            .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus))
+            .map_err(|error| format!("CPU 0: {error}"))?;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("a network namespace: {error}"))?;
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        if !up.is_ok_and(|status| status.success()) {
+            return Err("`ip link set lo up` failed; install iproute2".to_owned());
+        }
+        Ok(Laboratory { opened: Cell::new(0) })
+    }
+
+    /// A datapath without an image.
+    pub(crate) fn bed(&self) -> Result<Bed, DatapathError> {
+        let number = self.opened.replace(self.opened.get() + 1);
+        let pin_root = PathBuf::from(format!("/sys/fs/bpf/weir-bench-{}-{number}", std::process::id()));
+        let options = Options { pin_root: pin_root.clone(), ..Options::default() };
+        Ok(Bed { datapath: Datapath::open(&options)?, pin_root })
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // The next run has another name, so what stays behind here disturbs nobody.
+        _ = remove_everything(&self.pin_root);
+    }
+}
