@@ -8,7 +8,7 @@
 #include "maps.h"
 #include "options.h"
 
-/* An image in force; `bytes` is a map's value of IMAGE_MASK + 4 bytes. */
+/* An image in force; `bytes` is a map's value of IMAGE_MASK + 4 bytes, with RECORD_ROOM behind them. */
 struct image {
 	const void *bytes;
 	__u32 slot;
@@ -37,6 +37,12 @@ static __always_inline __u32 word_at(const struct image *image, __u32 offset)
 static __always_inline __u16 half_at(const struct image *image, __u32 offset)
 {
 	return *(const __u16 *)(image->bytes + (offset & (IMAGE_MASK | 2)));
+}
+
+/* A record of at most RECORD_ROOM bytes, whose fields then cost one load each. */
+static __always_inline const void *record_at(const struct image *image, __u32 offset)
+{
+	return image->bytes + (offset & IMAGE_MASK);
 }
 
 /* Whether the slot has an image. */

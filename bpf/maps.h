@@ -20,7 +20,7 @@ struct {
 		__uint(map_flags, BPF_F_MMAPABLE);
 		__uint(max_entries, 1);
 		__uint(key_size, 4);
-		__uint(value_size, 4096);
+		__uint(value_size, 4096 + RECORD_ROOM);
 	});
 } images SEC(".maps");
 

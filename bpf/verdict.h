@@ -18,9 +18,10 @@ static __always_inline __u8 reason_of(ruling outcome) { return outcome >> 8; }
 static __always_inline __u8 requests_of(ruling outcome) { return outcome >> 16; }
 static __always_inline __u32 rule_or_set_of(ruling outcome) { return outcome >> 32; }
 
-/* Where the record of an identity is; 0 if the image has none. */
-static __always_inline __u32 endpoint_of(const struct image *image, __u32 identity)
+/* The record of an identity, or NULL if the image has none. */
+static __always_inline const struct endpoint_record *endpoint_of(const struct image *image, __u32 identity)
 {
+	const struct endpoint_record *record;
 	enum section where = SECTION_ENDPOINTS;
 	__u32 at, offset;
 
@@ -35,13 +36,13 @@ static __always_inline __u32 endpoint_of(const struct image *image, __u32 identi
 		else if (identity >= IDENTITY_FIRST_NODE && identity < IDENTITY_FIRST_NODE + IDENTITY_NODES)
 			at = (identity - IDENTITY_FIRST_NODE) * 2;
 		else
-			return 0;
+			return NULL;
 	}
-	offset = at * sizeof(struct endpoint_record);
+	offset = at * sizeof(*record);
 	if (offset >= header_of(image)->sections[where].len)
-		return 0;
-	offset += section(image, where);
-	return word_at(image, offset + offsetof(struct endpoint_record, known)) ? offset : 0;
+		return NULL;
+	record = record_at(image, section(image, where) + offset);
+	return record->known ? record : NULL;
 }
 
 /* For ICMP and ICMPv6 the port is the type. */
@@ -56,71 +57,57 @@ static __always_inline __u32 class_of_port(const struct image *image, __u8 proto
 	return half_at(image, section(image, SECTION_PORT_PAGES) + (page * PORT_PAGE + port % PORT_PAGE) * 2);
 }
 
-/* A table's column for one port class, and the table's peers. */
+/* A table's column for one port class. */
 struct column {
-	__u32 dictionary;
-	__u32 peers; /* where its run of peer_directories begins */
-	__u32 rows;
-	__u32 row_directory;
-	__u32 row_pages;
-	__u32 page_words;
-	__u16 page;
-	__u16 word;
-	__u8 shift;
-	__u8 width;
+	const struct table_record *table;
+	const struct column_record *place;
 };
 
 static __always_inline void find_column(const struct image *image, struct column *column, __u32 table, __u32 port)
 {
-	__u32 at = section(image, SECTION_TABLES) + table * sizeof(struct table_record);
-	__u32 map = word_at(image, at + offsetof(struct table_record, column_map));
-	__u32 number = half_at(image, section(image, SECTION_COLUMN_MAPS) + (map + port) * 2);
-	__u32 first = word_at(image, at + offsetof(struct table_record, columns));
-	__u32 record = section(image, SECTION_COLUMNS) + (first + number) * sizeof(struct column_record);
-	__u32 place, bits;
+	__u32 number;
 
-	column->peers = word_at(image, at + offsetof(struct table_record, peer_directory));
-	column->rows = word_at(image, at + offsetof(struct table_record, rows));
-	column->row_directory = word_at(image, at + offsetof(struct table_record, row_directory));
-	column->row_pages = word_at(image, at + offsetof(struct table_record, row_pages));
-	column->page_words = word_at(image, at + offsetof(struct table_record, page_words));
-	column->dictionary = word_at(image, record + offsetof(struct column_record, dictionary));
-	place = word_at(image, record + offsetof(struct column_record, page));
-	bits = word_at(image, record + offsetof(struct column_record, shift));
-	column->page = place;
-	column->word = place >> 16;
-	column->shift = bits;
-	column->width = bits >> 8;
+	column->table = record_at(image, section(image, SECTION_TABLES) + table * sizeof(*column->table));
+	number = half_at(image, section(image, SECTION_COLUMN_MAPS) + (column->table->column_map + port) * 2);
+	column->place = record_at(image, section(image, SECTION_COLUMNS) +
+						 (column->table->columns + number) * sizeof(*column->place));
 }
 
 static __always_inline ruling outcome_of(const struct image *image, const struct column *column, __u32 peer)
 {
+	const struct table_record *table = column->table;
+	const struct column_record *place = column->place;
 	__u32 code = 0;
 
-	if (column->width) {
-		__u32 page = word_at(image, section(image, SECTION_PEER_DIRECTORIES) + (column->peers + peer / PEER_PAGE) * 4);
+	if (place->width) {
+		__u32 directory = table->peer_directory + peer / PEER_PAGE;
+		__u32 page = word_at(image, section(image, SECTION_PEER_DIRECTORIES) + directory * 4);
 		__u32 row = word_at(image, section(image, SECTION_PEER_PAGES) + (page * PEER_PAGE + peer % PEER_PAGE) * 4);
 
-		if (column->row_pages != 1)
+		if (table->row_pages != 1)
 			row = half_at(image, section(image, SECTION_ROW_DIRECTORIES) +
-						     (column->row_directory + row * column->row_pages + column->page) * 2);
+						     (table->row_directory + row * table->row_pages + place->page) * 2);
 		code = word_at(image, section(image, SECTION_ROWS) +
-					      (column->rows + row * column->page_words + column->word) * 4);
-		code = code >> (column->shift & 31) & ((1u << (column->width & 31)) - 1);
+					      (table->rows + row * table->page_words + place->word) * 4);
+		code = code >> (place->shift & 31) & ((1u << (place->width & 31)) - 1);
 	}
-	return long_at(image, section(image, SECTION_DICTIONARIES) + (column->dictionary + code) * 8);
+	return long_at(image, section(image, SECTION_DICTIONARIES) + (place->dictionary + code) * 8);
 }
 
-/* Of outcomes for one address the strongest holds; the order is told in compiler/src/reference.rs. */
+/* Of outcomes for one address the strongest holds; the order is told in compiler/src/reference.rs. By action and reason: a
+ * table, since the verifier would walk each branch for each name. */
+#define STRENGTH(action, reason) (((action) & 3) << 3 | ((reason) & 7))
+
+static const __u8 strengths[32] = {
+	[STRENGTH(ACTION_DENY, REASON_DENIED_BY_RULE)] = 4,
+	[STRENGTH(ACTION_REDIRECT, 0) ... STRENGTH(ACTION_REDIRECT, 7)] = 3,
+	[STRENGTH(ACTION_ALLOW, REASON_ALLOWED_BY_RULE)] = 2,
+	[STRENGTH(ACTION_ALLOW, REASON_OWN_NODE)] = 1,
+};
+
 static __always_inline __u32 strength(ruling outcome)
 {
-	if (action_of(outcome) == ACTION_DENY)
-		return reason_of(outcome) == REASON_DENIED_BY_RULE ? 4 : 0;
-	if (action_of(outcome) == ACTION_REDIRECT)
-		return 3;
-	if (reason_of(outcome) == REASON_ALLOWED_BY_RULE)
-		return 2;
-	return reason_of(outcome) == REASON_OWN_NODE;
+	return *(const volatile __u8 *)&strengths[STRENGTH(action_of(outcome), reason_of(outcome))];
 }
 
 /* Outcomes of one address, gone through class by class. */
@@ -174,7 +161,7 @@ struct inquiry {
 static __always_inline ruling judge(const struct image *image, const struct inquiry *inquiry,
 				     const struct settings *settings, __u32 *peer)
 {
-	__u32 endpoint = endpoint_of(image, inquiry->pod);
+	const struct endpoint_record *endpoint = endpoint_of(image, inquiry->pod);
 	const struct address_record *record;
 	struct column column;
 	__u32 table, class;
@@ -184,10 +171,9 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 				  bpf_map_lookup_elem(&addresses_v4, &inquiry->peer->words[3]);
 	*peer = record ? record->identities[image->slot & 1] : 0;
 	/* A pod that the image knows only as a peer has no policy in it, which is not to have none. */
-	if (!endpoint || word_at(image, endpoint + offsetof(struct endpoint_record, known)) != 2)
+	if (!endpoint || endpoint->known != 2)
 		return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
-	table = word_at(image, endpoint + (inquiry->hook == HOOK_FROM_POD ? offsetof(struct endpoint_record, egress) :
-									    offsetof(struct endpoint_record, ingress)));
+	table = inquiry->hook == HOOK_FROM_POD ? endpoint->egress : endpoint->ingress;
 	if (!table)
 		return OUTCOME(ACTION_ALLOW, REASON_NO_POLICY);
 	find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
@@ -195,8 +181,7 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 		endpoint = endpoint_of(image, *peer);
 		if (!endpoint)
 			return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
-		class = word_at(image, endpoint + offsetof(struct endpoint_record, class));
-		return outcome_of(image, &column, class);
+		return outcome_of(image, &column, endpoint->class);
 	}
 	if (inquiry->is_v6)
 		class = class_of_v6(image, high_half(inquiry->peer), low_half(inquiry->peer));

@@ -9,11 +9,14 @@
 use crate::shape::{Numbers, numbered, records};
 
 /// Version of these shapes. Any change takes the next number.
-pub const STATE_VERSION: u32 = 4;
+pub const STATE_VERSION: u32 = 5;
 
 /// Images that can be in force at once: the one that new packets take, and the one before it, which packets between
 /// two hooks may still hold.
 pub const SLOTS: u32 = 2;
+/// What the value of a slot has room for behind its size class: a record may begin at the last offset that a program's mask
+/// leaves, and is read in place.
+pub const RECORD_ROOM: u32 = 64;
 /// Rules of one image that have counters of their own.
 pub const COUNTED_RULES: u32 = 1 << 15;
 /// Request sets of one image that have counters of their own.

@@ -17,7 +17,7 @@ use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use weir_abi::layout::{Header, MAX_IMAGE_BYTES};
-use weir_abi::state::{CURRENT_SLOT, GENERATION_SHIFT, PREVIOUS_HOLDS, SLOTS, Settings};
+use weir_abi::state::{CURRENT_SLOT, GENERATION_SHIFT, PREVIOUS_HOLDS, RECORD_ROOM, SLOTS, Settings};
 use zerocopy::FromBytes;
 
 /// Sizes of values, each four times the one before but for the last, which is what the verifier allows.
@@ -71,7 +71,7 @@ impl Slots {
         slot: usize,
         image: &[u8],
     ) -> Result<Self, DatapathError> {
-        let size = u32::try_from(class).unwrap_or(u32::MAX);
+        let size = u32::try_from(class).unwrap_or(u32::MAX).saturating_add(RECORD_ROOM);
         let value =
             |name| Creation { kind: ARRAY, value_size: size, entries: 1, flags: MMAPABLE, inner: None, name };
         let inner = |name| {
