@@ -38,7 +38,7 @@ static __always_inline bool find_image(struct image *image)
 }
 
 /* All that a new connection's first packet asks of policy. */
-static __noinline __u64 decide(const struct query *query)
+static __always_inline __u64 decide(const struct query *query)
 {
 	struct image image = {};
 	struct address peer;
@@ -58,7 +58,7 @@ static __noinline __u64 decide(const struct query *query)
 }
 
 /* Of that: the address's class. */
-static __noinline __u64 classify(const struct query *query)
+static __always_inline __u64 classify(const struct query *query)
 {
 	struct image image = {};
 
@@ -68,7 +68,7 @@ static __noinline __u64 classify(const struct query *query)
 }
 
 /* Of that: whether the address is the cluster's. */
-static __noinline __u64 look_up(const struct query *query)
+static __always_inline __u64 look_up(const struct query *query)
 {
 	return bpf_map_lookup_elem(&addresses_v4, &query->address) ? 1 : 0;
 }

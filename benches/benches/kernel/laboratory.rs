@@ -7,9 +7,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
 
-
-
-
 /// The place.
 pub(crate) struct Laboratory {
     opened: Cell<u32>,
