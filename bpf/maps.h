@@ -50,6 +50,15 @@ struct {
 	__type(value, struct address_record);
 } addresses_v6 SEC(".maps");
 
+/* Where such addresses may be at all, a bit a block. Written by the daemon through a mapping, before the address is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * BLOCKS / 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} blocks SEC(".maps");
+
 /* Pods of this node by the index of the host's side of their veth. Written by the daemon; without an entry all is dropped. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -147,6 +147,28 @@ static __noinline ruling with_names(const struct image *image, const struct colu
 	return contest.best;
 }
 
+/* Whose an address of the cluster is, or NULL for one outside. Most of those outside are told by their block. */
+static __always_inline const struct address_record *find_address(const struct address *address, bool is_v6)
+{
+	__u32 block, at;
+	const __u64 *bits;
+
+	if (is_v6) {
+		__u64 high = high_half(address);
+
+		high ^= high >> 32;
+		block = BLOCKS + ((high ^ high >> 16) & (BLOCKS - 1));
+	} else {
+		block = bpf_ntohl(address->words[3]) >> 16;
+	}
+	at = block / 64;
+	bits = bpf_map_lookup_elem(&blocks, &at);
+	if (bits && !(*bits >> block % 64 & 1))
+		return NULL;
+	return is_v6 ? bpf_map_lookup_elem(&addresses_v6, address->bytes) :
+		       bpf_map_lookup_elem(&addresses_v4, &address->words[3]);
+}
+
 /* Who is asked about, and what. */
 struct inquiry {
 	enum hook hook;
@@ -167,8 +189,7 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 	__u32 table, class;
 	ruling outcome;
 
-	record = inquiry->is_v6 ? bpf_map_lookup_elem(&addresses_v6, inquiry->peer->bytes) :
-				  bpf_map_lookup_elem(&addresses_v4, &inquiry->peer->words[3]);
+	record = find_address(inquiry->peer, inquiry->is_v6);
 	*peer = record ? record->identities[image->slot & 1] : 0;
 	/* A pod that the image knows only as a peer has no policy in it, which is not to have none. */
 	if (!endpoint || endpoint->known != 2)

@@ -70,7 +70,10 @@ static __always_inline __u64 classify(const struct query *query)
 /* Of that: whether the address is the cluster's. */
 static __always_inline __u64 look_up(const struct query *query)
 {
-	return bpf_map_lookup_elem(&addresses_v4, &query->address) ? 1 : 0;
+	struct address address;
+
+	set_v4(&address, query->address);
+	return find_address(&address, false) ? 1 : 0;
 }
 
 QUERY_PROGRAMS(read_only, taken)

@@ -67,6 +67,23 @@ pub const MARK_SHIFT: u32 = 24;
 /// `skb->mark`, whole: a question in a test run. It leaves no trace: no connection, counter or event.
 pub const MARK_QUESTION: u32 = 0x0F57_4549;
 
+/// `blocks` has a bit for each block of addresses that one of the cluster's may be in, first of IPv4, then of IPv6. What is in
+/// no such block need not be looked up, which in a large map costs more than the rest of a verdict. Bits stay when addresses go.
+pub const BLOCKS: u32 = 1 << 16;
+
+/// The block of an IPv4 address: its upper half.
+pub const fn block_of_v4(address: [u8; 4]) -> u32 {
+    u32::from_be_bytes(address) >> 16
+}
+
+/// The block of an IPv6 address: its upper 64 bits, folded.
+pub const fn block_of_v6(address: [u8; 16]) -> u32 {
+    let mut high = (u128::from_be_bytes(address) >> 64) as u64;
+    high ^= high >> 32;
+    high ^= high >> 16;
+    BLOCKS + (high as u32 & (BLOCKS - 1))
+}
+
 numbered! {
 /// Where a program stands, and so whose policy it asks.
 #[repr(u8)]

@@ -12,6 +12,7 @@ use weir_object::POLICY;
 /// Maps that outlive programs, besides `images`.
 pub(super) const PINNED: &[&str] = &[
     "settings",
+    "blocks",
     "addresses_v4",
     "addresses_v6",
     "interfaces",

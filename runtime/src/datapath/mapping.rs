@@ -76,6 +76,13 @@ impl Mapping {
         }
     }
 
+    /// Sets a bit, counted through the words from the start.
+    pub(super) fn set_bit(&self, bit: usize) {
+        if let Some(word) = self.word(bit / 64 * 8) {
+            word.fetch_or(1 << (bit % 64), Ordering::Release);
+        }
+    }
+
     /// Loads a word.
     pub(super) fn load(&self, offset: usize) -> u64 {
         self.word(offset).map_or(0, |word| word.load(Ordering::Acquire))

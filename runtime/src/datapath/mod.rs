@@ -46,9 +46,9 @@ use std::time::{Duration, Instant};
 use table::Table;
 use weir_abi::layout::Header;
 use weir_abi::state::{
-    AddressRecord, Aggregation, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord, FragmentKey,
-    FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord, MARK_QUESTION,
-    SLOT_COUNTERS, STATE_VERSION, Settings,
+    AddressRecord, Aggregation, BLOCKS, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord,
+    FragmentKey, FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord,
+    MARK_QUESTION, SLOT_COUNTERS, STATE_VERSION, Settings,
 };
 use weir_abi::{Identity, Image, PeerClass};
 
@@ -157,6 +157,7 @@ pub struct Datapath {
     programs: Programs,
     slots: Slots,
     settings: Mapping,
+    blocks: Mapping,
     tables: Tables,
     sweeps: connections::Sweeps,
     /// A renaming did not come to its end: what the slots say of parties may differ.
@@ -188,7 +189,8 @@ impl Datapath {
             None => Slots::create(&folder, FIRST_CLASS, 0, &[])?,
         };
         let mut programs = Programs::load(options, &slots)?;
-        let settings = settings(&folder)?;
+        let settings = mapped(&folder, "settings", size_of::<Settings>())?;
+        let blocks = mapped(&folder, "blocks", 2 * BLOCKS as usize / 8)?;
         slots.settle(&settings)?;
         slots.forget_others(&folder)?;
         let tables = Tables::open(&folder)?;
@@ -201,6 +203,7 @@ impl Datapath {
             programs,
             slots,
             settings,
+            blocks,
             tables,
             sweeps,
             are_parties_unsettled,
@@ -390,11 +393,11 @@ impl Datapath {
     }
 }
 
-/// The mapping of `settings`.
-fn settings(folder: &Path) -> Result<Mapping, DatapathError> {
-    let fail = |source: io::Error| DatapathError::Map { map: "settings", what: "map it", source };
-    let map = syscall::open(&folder.join("settings")).map_err(fail)?;
-    Mapping::new(map.as_fd(), size_of::<Settings>()).map_err(fail)
+/// The mapping of a pinned map's first bytes.
+fn mapped(folder: &Path, name: &'static str, bytes: usize) -> Result<Mapping, DatapathError> {
+    let fail = |source: io::Error| DatapathError::Map { map: name, what: "map it", source };
+    let map = syscall::open(&folder.join(name)).map_err(fail)?;
+    Mapping::new(map.as_fd(), bytes).map_err(fail)
 }
 
 /// An address in sixteen bytes.

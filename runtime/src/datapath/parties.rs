@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::Identity;
-use weir_abi::state::{AddressRecord, InterfaceRecord, Settings};
+use weir_abi::state::{AddressRecord, InterfaceRecord, Settings, block_of_v4, block_of_v6};
 
 const MISSING: usize = offset_of!(Settings, addresses_missing);
 
@@ -25,6 +25,7 @@ impl Datapath {
     /// The map, if it is full for example.
     pub fn set_address(&mut self, address: IpAddr, identity: Identity) -> Result<(), DatapathError> {
         let record = AddressRecord { identities: [identity.0; 2] };
+        self.mark_block(address);
         let set = match address {
             IpAddr::V4(address) => self.tables.addresses_v4.set(&address.octets(), &record),
             IpAddr::V6(address) => self.tables.addresses_v6.set(&address.octets(), &record),
@@ -57,6 +58,15 @@ impl Datapath {
             self.tell_missing();
         }
         Ok(())
+    }
+
+    /// Says that the cluster has an address in that block. First the block, then the address: in between it is outside, as before.
+    fn mark_block(&self, address: IpAddr) {
+        let block = match address {
+            IpAddr::V4(address) => block_of_v4(address.octets()),
+            IpAddr::V6(address) => block_of_v6(address.octets()),
+        };
+        self.blocks.set_bit(block as usize);
     }
 
     /// Lets an address lead nowhere: from then on it is outside.
