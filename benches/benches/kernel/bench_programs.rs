@@ -7,7 +7,6 @@ use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeMap;
 use weir_abi::Identity;
-use weir_abi::state::STATE_VERSION;
 use weir_benches::workload::dealt::Query;
 
 #[repr(C, align(8))]
@@ -35,7 +34,7 @@ impl BenchPrograms {
     pub(crate) fn load(bed: &Bed, class: usize, batches: usize, prefixes: usize) -> Self {
         let mask = u32::try_from(class - 4).unwrap();
         let batch_mask = u32::try_from(batches - 1).unwrap();
-        let folder = bed.pin_root.join(format!("state-{STATE_VERSION}"));
+        let folder = bed.state();
         let mut loader = EbpfLoader::new();
         loader
             .override_global("IMAGE_MASK", &mask, true)

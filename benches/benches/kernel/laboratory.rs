@@ -5,7 +5,11 @@ use nix::unistd::{Pid, geteuid};
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
+use weir_abi::state::STATE_VERSION;
 use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
+
+/// The interface that test runs are at.
+pub(crate) const LOOPBACK: u32 = 1;
 
 /// The place.
 pub(crate) struct Laboratory {
@@ -15,7 +19,7 @@ pub(crate) struct Laboratory {
 /// A datapath of one measurement, taken out of the kernel with it.
 pub(crate) struct Bed {
     pub(crate) datapath: Datapath,
-    pub(crate) pin_root: PathBuf,
+    pin_root: PathBuf,
 }
 
 impl Laboratory {
@@ -42,6 +46,13 @@ impl Laboratory {
         let pin_root = PathBuf::from(format!("/sys/fs/bpf/weir-bench-{}-{number}", std::process::id()));
         let options = Options { pin_root: pin_root.clone(), ..Options::default() };
         Ok(Bed { datapath: Datapath::open(&options)?, pin_root })
+    }
+}
+
+impl Bed {
+    /// Where its maps are pinned.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.pin_root.join(format!("state-{STATE_VERSION}"))
     }
 }
 

@@ -12,6 +12,7 @@ mod bench_programs;
 mod decision;
 mod expanded;
 mod figures;
+mod flows;
 mod laboratory;
 
 use figures::Row;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 /// A part of the run, by the name to ask for it.
 type Part = (&'static str, fn(&Laboratory, &mut dyn FnMut(Row)));
 
-const PARTS: &[Part] = &[("decision", decision::measure)];
+const PARTS: &[Part] = &[("decision", decision::measure), ("flows", flows::measure)];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
