@@ -7,7 +7,7 @@ mod c_header;
 mod clang;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Programs, one file for each object.
