@@ -28,10 +28,14 @@
 #define DROP TC_ACT_SHOT
 
 /* What is known of a packet on its way through a program. It lies in a map rather than on the stack, where the verifier would
- * tell apart every way that led to a number; one packet at a time passes a CPU here. */
+ * tell apart every way that led to a number; one packet at a time passes a CPU here.
+ *
+ * Functions that are not static are verified once, for whatever is in the passage, and not once for each way that leads to them. */
 struct passage {
 	struct packet packet;
-	__u64 judged_under; /* the image's checksum and the epoch, added */
+	__u64 image; /* its checksum; 0 without one */
+	__u64 judged_under; /* that and the epoch, added */
+	__u32 slot; /* of the image */
 	__u32 hook; /* enum hook */
 	__u32 tick;
 	__u32 interface;
@@ -47,55 +51,71 @@ struct {
 	__type(value, struct passage);
 } passages SEC(".maps");
 
+static __always_inline struct passage *this_passage(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&passages, &zero);
+}
+
+static __always_inline const struct settings *present_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
 /* Answers a question in the packet's control block; a test run hands it back. */
-static __always_inline void answer(struct __sk_buff *skb, const struct image *image, ruling outcome)
+static __always_inline void answer(struct __sk_buff *skb, const struct passage *passage, ruling outcome)
 {
 	skb->cb[0] = rule_or_set_of(outcome);
 	skb->cb[1] = (__u32)outcome & 0xFFFFFF;
-	skb->cb[2] = image->slot | (image->bytes ? SLOTS : 0);
+	skb->cb[2] = passage->slot | (passage->image ? SLOTS : 0);
 }
 
-static __noinline int tell_of(struct __sk_buff *skb, const struct passage *passage, const struct image *image,
-			      enum event_kind kind, ruling outcome)
+/* Tells of the packet; `kind` is an enum event_kind, and above it 1 for a packet back. */
+__noinline int tell_of(struct __sk_buff *skb, __u32 kind, __u64 outcome)
 {
-	struct telling telling = {
-		.kind = kind & 0xFF,
-		.hook = passage->hook,
-		.outcome = outcome,
-		.image = image->bytes ? header_of(image)->checksum : 0,
-		.pod = passage->pod,
-		.peer = passage->peer,
-		.is_reply = kind >> 8,
-	};
+	const struct passage *passage = this_passage();
+	struct telling telling = {};
 
+	if (!passage)
+		return 0;
+	telling.kind = kind & 0xFF;
+	telling.hook = passage->hook;
+	telling.outcome = outcome;
+	telling.image = passage->image;
+	telling.pod = passage->pod;
+	telling.peer = passage->peer;
+	telling.is_reply = kind >> 8;
 	return tell(skb, &passage->packet, &telling, passage->tick);
 }
 
-static __noinline int drop_for(struct __sk_buff *skb, const struct passage *passage, const struct image *image,
-			       ruling outcome)
+static __noinline int drop_for(struct __sk_buff *skb, const struct passage *passage, ruling outcome)
 {
 	if (passage->is_question) {
-		answer(skb, image, outcome);
+		answer(skb, passage, outcome);
 		return DROP;
 	}
 	count_reason(passage->hook, reason_of(outcome), skb->len);
-	count_rule(image->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
-	tell_of(skb, passage, image, EVENT_KIND_DROP, outcome);
+	count_rule(passage->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
+	tell_of(skb, EVENT_KIND_DROP, outcome);
 	return DROP;
 }
 
-static __always_inline int drop(struct __sk_buff *skb, const struct passage *passage, const struct image *image,
-				enum reason reason)
+static __always_inline int drop(struct __sk_buff *skb, const struct passage *passage, enum reason reason)
 {
-	return drop_for(skb, passage, image, OUTCOME(ACTION_DENY, reason));
+	return drop_for(skb, passage, OUTCOME(ACTION_DENY, reason));
 }
 
 /* Lets a packet pass, with the slot of the image that judged it, if one did. */
-static __always_inline int pass(struct __sk_buff *skb, enum hook hook, const struct image *image, __u8 reason)
+static __always_inline int pass(struct __sk_buff *skb, const struct passage *passage, __u8 reason)
 {
-	count_reason(hook, reason, skb->len);
-	if (hook == HOOK_FROM_POD && image->bytes)
-		skb->mark = (skb->mark & ~MARK_MASK) | MARK_JUDGED | (image->slot ? MARK_SLOT : 0);
+	/* Keeps the compiler from computing a field's address once for all uses, which the verifier refuses of a context. */
+	asm volatile("" : "+r"(skb));
+	count_reason(passage->hook, reason, skb->len);
+	if (passage->hook == HOOK_FROM_POD && passage->image)
+		skb->mark = (skb->mark & ~MARK_MASK) | MARK_JUDGED | (passage->slot ? MARK_SLOT : 0);
 	else if (skb->mark & MARK_MASK)
 		skb->mark &= ~MARK_MASK;
 	return PASS;
@@ -136,22 +156,26 @@ static __always_inline ruling outcome_of_record(const struct conntrack_record *r
 }
 
 /* Judges a connection by who opened it: a packet back is judged as the one that it answers. */
-static __noinline ruling judge_opening(struct passage *passage, const struct image *image,
-				       const struct settings *settings, enum hook opened_at, __u8 icmp_type)
+__noinline __u64 judge_opening(__u32 opened_at, __u32 icmp_type)
 {
-	const struct packet *packet = &passage->packet;
-	bool is_reply = passage->hook != opened_at;
-	__u16 port = is_reply ? packet->source_port : packet->destination_port;
-	struct inquiry inquiry = {
-		.hook = opened_at,
-		.pod = passage->pod,
-		.peer = passage->hook == HOOK_FROM_POD ? &packet->destination : &packet->source,
-		.is_v6 = packet->is_v6,
-		.protocol = packet->protocol,
-		.port = is_icmp(packet) ? icmp_type : port,
-	};
+	const struct settings *now_set = present_settings();
+	struct passage *passage = this_passage();
+	struct inquiry inquiry = {};
+	struct image image = {};
+	const struct packet *packet;
 
-	return judge(image, &inquiry, settings, &passage->peer);
+	if (!passage || !now_set || !resolve(&image, passage->slot & 1))
+		return OUTCOME(ACTION_DENY, REASON_NO_IMAGE);
+	packet = &passage->packet;
+	inquiry.hook = opened_at;
+	inquiry.pod = passage->pod;
+	inquiry.peer = passage->hook == HOOK_FROM_POD ? &packet->destination : &packet->source;
+	inquiry.is_v6 = packet->is_v6;
+	inquiry.protocol = packet->protocol;
+	inquiry.port = passage->hook == opened_at ? packet->destination_port : packet->source_port;
+	if (is_icmp(packet))
+		inquiry.port = icmp_type;
+	return judge(&image, &inquiry, now_set, &passage->peer);
 }
 
 static __always_inline void judged(struct conntrack_record *record, ruling outcome, __u64 judged_under)
@@ -164,9 +188,8 @@ static __always_inline void judged(struct conntrack_record *record, ruling outco
 }
 
 /* A packet of a connection that is on record. */
-static __always_inline int known(struct __sk_buff *skb, struct passage *passage, const struct image *image,
-				 const struct settings *settings, const struct connection *connection,
-				 struct conntrack_record *record)
+static __always_inline int known(struct __sk_buff *skb, struct passage *passage, const struct settings *settings,
+				 const struct connection *connection, struct conntrack_record *record)
 {
 	const struct packet *packet = &passage->packet;
 	enum hook opened_at = record->state & OPENED_INWARD ? HOOK_TO_POD : HOOK_FROM_POD;
@@ -174,39 +197,40 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 	ruling outcome = outcome_of_record(record);
 
 	if (record->judged_under != passage->judged_under) {
-		outcome = judge_opening(passage, image, settings, opened_at, record->icmp_type);
+		outcome = judge_opening(opened_at, record->icmp_type);
 		count_one(COUNTER_CONNECTIONS_JUDGED_AGAIN);
 		if (action_of(outcome) == ACTION_DENY) {
 			forget_connection(connection);
 			count_one(COUNTER_CONNECTIONS_CUT);
-			return drop_for(skb, passage, image, outcome);
+			return drop_for(skb, passage, outcome);
 		}
 		judged(record, outcome, passage->judged_under);
 	}
 	advance(record, packet, passage->hook == HOOK_FROM_POD, is_reply, passage->tick);
-	count_rule(image->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
+	count_rule(passage->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
 	if (is_due(record, packet, is_reply, passage->tick))
-		tell_of(skb, passage, image, EVENT_KIND_PACKET | is_reply << 8, outcome);
+		tell_of(skb, EVENT_KIND_PACKET | is_reply << 8, outcome);
 	if (action_of(outcome) == ACTION_REDIRECT && !is_reply) {
 		int done = redirect(skb, passage, settings, requests_of(outcome));
 
 		if (done == DROP)
-			return drop_for(skb, passage, image, without_proxy(outcome));
+			return drop_for(skb, passage, without_proxy(outcome));
 		return done;
 	}
-	return pass(skb, passage->hook, image, is_reply ? REASON_REPLY : reason_of(outcome));
+	return pass(skb, passage, is_reply ? REASON_REPLY : reason_of(outcome));
 }
 
 /* Whether an ICMP error is about a connection on record. It goes to the source of the packet that it is about, and nowhere else:
  * who knows of a connection could else reach anybody by telling of it. A connection that was judged under another image counts
  * once a packet of its own has been judged under this one. */
-static __noinline bool is_related(struct __sk_buff *skb, const struct passage *passage)
+__noinline int is_related(struct __sk_buff *skb)
 {
+	const struct passage *passage = this_passage();
 	const struct conntrack_record *record;
 	struct connection connection;
 	struct packet inner = {};
 
-	if (!parse_inner(skb, &passage->packet, &inner) || !same_address(&inner.source, &passage->packet.destination))
+	if (!passage || !parse_inner(skb, &passage->packet, &inner) || !same_address(&inner.source, &passage->packet.destination))
 		return false;
 	connection_of(&connection, &inner, passage->hook == HOOK_TO_POD);
 	record = find_connection(&connection, passage->interface, passage->tick);
@@ -214,24 +238,24 @@ static __noinline bool is_related(struct __sk_buff *skb, const struct passage *p
 }
 
 /* A packet that no record lets pass. */
-static __always_inline int unknown(struct __sk_buff *skb, struct passage *passage, const struct image *image,
-				   const struct settings *settings, const struct connection *connection)
+static __always_inline int unknown(struct __sk_buff *skb, struct passage *passage, const struct settings *settings,
+				   const struct connection *connection)
 {
 	const struct packet *packet = &passage->packet;
 	__u8 icmp_type = is_icmp(packet) ? packet->destination_port : 0;
-	ruling outcome = judge_opening(passage, image, settings, passage->hook, icmp_type);
+	ruling outcome = judge_opening(passage->hook, icmp_type);
 	int done = PASS;
 
 	if (action_of(outcome) == ACTION_DENY)
-		return drop_for(skb, passage, image, outcome);
+		return drop_for(skb, passage, outcome);
 	if (passage->is_question) {
-		answer(skb, image, outcome);
+		answer(skb, passage, outcome);
 		return PASS;
 	}
 	if (action_of(outcome) == ACTION_REDIRECT) {
 		done = redirect(skb, passage, settings, requests_of(outcome));
 		if (done == DROP)
-			return drop_for(skb, passage, image, without_proxy(outcome));
+			return drop_for(skb, passage, without_proxy(outcome));
 	}
 	/* Of ICMP only the request of an echo is answered. */
 	if (!is_icmp(packet) || is_echo_request(packet)) {
@@ -248,15 +272,15 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 		advance(&record, packet, passage->hook == HOOK_FROM_POD, false, passage->tick);
 		if (!save_connection(connection, &record)) {
 			count_one(COUNTER_CONNECTIONS_REFUSED);
-			return drop(skb, passage, image, REASON_CONNTRACK_FULL);
+			return drop(skb, passage, REASON_CONNTRACK_FULL);
 		}
 		count_one(COUNTER_CONNECTIONS_RECORDED);
 	}
-	count_rule(image->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
-	tell_of(skb, passage, image, EVENT_KIND_CONNECTION, outcome);
+	count_rule(passage->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
+	tell_of(skb, EVENT_KIND_CONNECTION, outcome);
 	if (action_of(outcome) == ACTION_REDIRECT)
 		return done;
-	return pass(skb, passage->hook, image, reason_of(outcome));
+	return pass(skb, passage, reason_of(outcome));
 }
 
 /* Whether a pod sends from an address of its own. */
@@ -329,15 +353,23 @@ static __always_inline void meet(const struct passage *passage, const struct int
 /* Whether a packet is neighbour discovery that ends on the pod's link. What a pod sends goes to the link's addresses, the node, or
  * a neighbour that has shown itself, and comes from an address that a pod has there; a pod is no router, so it neither advertises
  * one nor redirects. */
-static __noinline bool is_among_neighbours(const struct passage *passage, const struct interface_record *pod)
+__noinline int is_among_neighbours(void)
 {
-	const struct packet *packet = &passage->packet;
-	__u16 type = packet->destination_port;
-	bool is_of_neighbour = type == ICMPV6_NEIGHBOUR_SOLICITATION || type == ICMPV6_NEIGHBOUR_ADVERTISEMENT;
+	const struct passage *passage = this_passage();
+	const struct interface_record *pod;
 	struct connection connection;
+	const struct packet *packet;
+	bool is_of_neighbour;
+	__u16 type;
 
-	if (!is_neighbour_discovery(packet))
+	if (!passage)
 		return false;
+	pod = bpf_map_lookup_elem(&interfaces, &passage->interface);
+	if (!pod)
+		return false;
+	packet = &passage->packet;
+	type = packet->destination_port;
+	is_of_neighbour = type == ICMPV6_NEIGHBOUR_SOLICITATION || type == ICMPV6_NEIGHBOUR_ADVERTISEMENT;
 	if (passage->hook == HOOK_TO_POD) {
 		if (is_of_neighbour)
 			meet(passage, pod);
@@ -350,7 +382,7 @@ static __noinline bool is_among_neighbours(const struct passage *passage, const 
 	if (!is_of_neighbour || !is_own_source(pod, packet))
 		return false;
 	neighbourhood_of(&connection, pod, &packet->destination);
-	return find_connection(&connection, passage->interface, passage->tick);
+	return find_connection(&connection, passage->interface, passage->tick) != NULL;
 }
 
 /* The image that this packet is judged by: that of the hook before on this node, else the one in force. */
@@ -373,10 +405,12 @@ static __always_inline bool find_image(struct __sk_buff *skb, const struct passa
 }
 
 /* 0 if the packet can be read, else why it must be dropped. */
-static __noinline int parse(struct __sk_buff *skb, struct packet *packet)
+__noinline int parse(struct __sk_buff *skb, struct packet *packet)
 {
 	bool parsed;
 
+	if (!packet)
+		return REASON_MALFORMED;
 	/* What cannot be read is told as far as it was. */
 	packet->source = packet->destination = (struct address){};
 	packet->source_port = packet->destination_port = 0;
@@ -404,51 +438,52 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 	struct connection connection;
 	struct passage *passage;
 	struct packet *packet;
-	__u32 zero = 0;
 	int refused;
 
-	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
-		return pass(skb, hook, &image, REASON_NEIGHBOUR);
-	passage = bpf_map_lookup_elem(&passages, &zero);
-	now_set = bpf_map_lookup_elem(&settings, &zero);
+	passage = this_passage();
+	now_set = present_settings();
 	if (!passage || !now_set)
 		return DROP;
 	passage->hook = hook;
 	passage->tick = now();
 	passage->interface = skb->ifindex;
-	passage->peer = 0;
+	passage->image = passage->slot = passage->peer = 0;
 	passage->is_question = skb->mark == MARK_QUESTION;
 	packet = &passage->packet;
+	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
+		return pass(skb, passage, REASON_NEIGHBOUR);
 	pod = bpf_map_lookup_elem(&interfaces, &passage->interface);
 	passage->pod = pod ? pod->identities[0] : 0;
 	refused = parse(skb, packet);
 	if (refused)
-		return drop(skb, passage, &image, refused);
+		return drop(skb, passage, refused);
 	if (!pod)
-		return drop(skb, passage, &image, REASON_UNKNOWN_INTERFACE);
-	if (is_among_neighbours(passage, pod))
-		return pass(skb, hook, &image, REASON_NEIGHBOUR);
+		return drop(skb, passage, REASON_UNKNOWN_INTERFACE);
+	if (is_neighbour_discovery(packet) && is_among_neighbours())
+		return pass(skb, passage, REASON_NEIGHBOUR);
 	if (hook == HOOK_FROM_POD && !is_own_source(pod, packet))
-		return drop(skb, passage, &image, REASON_SPOOFED_SOURCE);
+		return drop(skb, passage, REASON_SPOOFED_SOURCE);
 	/* The epoch is read before any identity: whoever sees the new one sees the change that it is for. */
 	passage->judged_under = *(volatile const __u64 *)&now_set->epoch;
 	if (!find_image(skb, passage, &image, now_set))
-		return drop(skb, passage, &image, REASON_NO_IMAGE);
-	passage->pod = pod->identities[image.slot & 1];
-	passage->judged_under += header_of(&image)->checksum;
+		return drop(skb, passage, REASON_NO_IMAGE);
+	passage->slot = image.slot & 1;
+	passage->image = header_of(&image)->checksum;
+	passage->pod = pod->identities[passage->slot & 1];
+	passage->judged_under += passage->image;
 	if (packet->fragment != WHOLE && !passage->is_question)
 		refused = join_fragment(packet, passage->interface, passage->tick);
 	if (refused)
-		return drop(skb, passage, &image, refused);
+		return drop(skb, passage, refused);
 	connection_of(&connection, packet, hook == HOOK_FROM_POD);
 	if (!passage->is_question && (!is_icmp(packet) || is_echo(packet)))
 		record = find_connection(&connection, passage->interface, passage->tick);
 	if (record && !reopens(record, packet))
-		return known(skb, passage, &image, now_set, &connection, record);
+		return known(skb, passage, now_set, &connection, record);
 	if (is_icmp(packet) && is_icmp_error(packet) && packet->fragment == WHOLE && !passage->is_question &&
-	    is_related(skb, passage))
-		return pass(skb, hook, &image, REASON_RELATED);
-	return unknown(skb, passage, &image, now_set, &connection);
+	    is_related(skb))
+		return pass(skb, passage, REASON_RELATED);
+	return unknown(skb, passage, now_set, &connection);
 }
 
 /* A packet that `to_pod` turned round to a proxy. Only this host can set the mark: a pod's marks end at its namespace. */
