@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use weir_runtime::control::{Answered, Request, Response};
 use weir_runtime::event::Fate;
+use weir_runtime::wanted::Because;
 use weir_tests::lab::{self, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
 
 /// Where peers listen, and where policy lets them be reached.
@@ -298,6 +299,70 @@ fn an_address_without_a_place_makes_the_unknown_no_outsiders() {
     for peer in [&cache_peer, &db_peer, &outside_peer] {
         assert!(is_dropped(peer, (web.v4(), PORT).into()));
     }
+}
+
+#[test]
+fn events_are_told_as_the_level_says_and_drops_as_the_budget_allows() {
+    let Some(lab) = shop() else { return };
+    let told = |level: &str| {
+        let config = format!("events: {{aggregation: {level}, dropsPerSecond: 3}}");
+        let daemon = Policyd::start_with(&lab, "n1", SHOP, &config).unwrap();
+        let monitor = daemon.monitor(&[]).unwrap();
+        let (web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+        let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
+        // Ten messages and their echoes on one connection, then the end of it.
+        let connection = cache_peer.open(Call::to(at(PORT)).within(PATIENCE)).unwrap().unwrap();
+        for _ in 0..10 {
+            assert!(connection.say(10).unwrap().is_made());
+        }
+        drop(connection);
+        let flow = Flow::new(Kind::Udp, Call::to(at(OTHER_PORT)).within(Duration::from_millis(5)));
+        let drops = cache_peer.flow(flow.lasts(Duration::from_secs(2))).unwrap().finish().unwrap();
+        let events = monitor.gather(|event| event.direction == "ingress");
+        let (code, out, err) = daemon.command(&["cleanup"], "").unwrap();
+        assert_eq!(code, Some(2), "{out}{err}");
+        drop((web_peer, monitor, daemon));
+        let (code, _, err) = lab::daemon::command(lab.node("n1"), &["cleanup", "--all"], "").unwrap();
+        assert_eq!(code, Some(0), "{err}");
+        (events, drops)
+    };
+    for (level, fewest, most) in [("none", 20, 60), ("interval", 0, 2), ("flags", 3, 8)] {
+        let (events, drops) = told(level);
+        let of = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
+        assert_eq!(of("connection"), 1, "{level}: {events:#?}");
+        assert!((fewest..=most).contains(&of("packet")), "{level}: {} packets", of("packet"));
+        // Of some hundreds a few are told, and those tell how many were not.
+        assert!(drops.sent > 100, "{drops:?}");
+        assert!((3..=24).contains(&of("drop")), "{level}: {} drops of {}", of("drop"), drops.sent);
+        assert!(events.iter().any(|event| event.left_out > 10), "{level}");
+    }
+}
+
+#[test]
+fn a_pods_interface_is_registered_over_the_socket() {
+    let Some(lab) = shop() else { return };
+    let daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let interface = lab.host_interface("shop/web").unwrap().name;
+    let register = |pod: &str, interface: &str| Request::Register {
+        pod: pod.to_owned(),
+        interface: interface.to_owned(),
+    };
+    let answer = daemon.ask(&register("shop/web", &interface)).unwrap();
+    assert!(matches!(answer, Response::Registered { enforced: true, why: None }), "{answer:?}");
+    let because = |status: &weir_runtime::status::Status| {
+        status.endpoints.iter().find(|endpoint| endpoint.pod == "shop/web").map(|endpoint| endpoint.by)
+    };
+    assert_eq!(because(&daemon.status().unwrap()), Some(Because::Registration));
+    // A pod that nobody knows is not enforced, which is said.
+    let answer = daemon.ask(&register("shop/nobody", "veth-9")).unwrap();
+    assert!(matches!(answer, Response::Registered { enforced: false, why: Some(_) }), "{answer:?}");
+    let gone = |pod: &str| Request::Unregister { pod: pod.to_owned() };
+    assert!(matches!(daemon.ask(&gone("shop/nobody")).unwrap(), Response::Unregistered { known: true }));
+    // Without the registration the route still tells.
+    assert!(matches!(daemon.ask(&gone("shop/web")).unwrap(), Response::Unregistered { known: true }));
+    daemon.until("the route", |status| because(status) == Some(Because::Route)).unwrap();
+    let (_web, cache) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    assert!(is_dropped(&cache, (lab.pod("shop/web").v4(), OTHER_PORT).into()));
 }
 
 /// A flow as `policyc verdict` reads it.
