@@ -40,7 +40,6 @@ struct passage {
 	__u32 tick;
 	__u32 interface;
 	__u32 pod; /* identity, 0 if the interface has none */
-	__u32 peer; /* identity, 0 outside */
 	__u32 is_question;
 };
 
@@ -73,6 +72,14 @@ static __always_inline void answer(struct __sk_buff *skb, const struct passage *
 	skb->cb[2] = passage->slot | (passage->image ? SLOTS : 0);
 }
 
+/* What is known of the other side. Looked up for those who are told, not kept for those who are not. */
+static __always_inline const struct address_record *peer_of(const struct passage *passage)
+{
+	const struct packet *packet = &passage->packet;
+
+	return find_address(passage->hook == HOOK_FROM_POD ? &packet->destination : &packet->source, packet->is_v6);
+}
+
 /* Tells of the packet; `kind` is an enum event_kind, and above it 1 for a packet back. */
 __noinline int tell_of(struct __sk_buff *skb, __u32 kind, __u64 outcome)
 {
@@ -86,7 +93,7 @@ __noinline int tell_of(struct __sk_buff *skb, __u32 kind, __u64 outcome)
 	telling.outcome = outcome;
 	telling.image = passage->image;
 	telling.pod = passage->pod;
-	telling.peer = passage->peer;
+	telling.peer = identity_of(peer_of(passage), passage->slot);
 	telling.is_reply = kind >> 8;
 	return tell(skb, &passage->packet, &telling, passage->tick);
 }
@@ -175,7 +182,7 @@ __noinline __u64 judge_opening(__u32 opened_at, __u32 icmp_type)
 	inquiry.port = passage->hook == opened_at ? packet->destination_port : packet->source_port;
 	if (is_icmp(packet))
 		inquiry.port = icmp_type;
-	return judge(&image, &inquiry, now_set, &passage->peer);
+	return judge(&image, &inquiry, now_set);
 }
 
 static __always_inline void judged(struct conntrack_record *record, ruling outcome, __u64 judged_under)
@@ -297,11 +304,9 @@ static __always_inline bool is_own_source(const struct interface_record *pod, co
 /* Whether an address is the node's own. */
 static __always_inline bool is_own_node(const struct address *address)
 {
-	const struct address_record *record = bpf_map_lookup_elem(&addresses_v6, address->bytes);
-
-	__u32 identity = record ? record->identities[0] : 0;
-
 	/* A node's identity is by its place, the same in every image. */
+	__u32 identity = identity_of(find_address(address, true), 0);
+
 	return identity == IDENTITY_HOST ||
 	       (identity >= IDENTITY_FIRST_HOST && identity < IDENTITY_FIRST_HOST + IDENTITY_NODES);
 }
@@ -447,7 +452,7 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 	passage->hook = hook;
 	passage->tick = now();
 	passage->interface = skb->ifindex;
-	passage->image = passage->slot = passage->peer = 0;
+	passage->image = passage->slot = 0;
 	passage->is_question = skb->mark == MARK_QUESTION;
 	packet = &passage->packet;
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)

@@ -179,9 +179,14 @@ struct inquiry {
 	__u16 port;
 };
 
-/* The peer's identity, 0 if it is outside, comes back in `peer`. */
+/* The identity that an address has under the image of a slot; 0 outside. */
+static __always_inline __u32 identity_of(const struct address_record *record, __u32 slot)
+{
+	return record ? record->identities[slot & 1] : 0;
+}
+
 static __always_inline ruling judge(const struct image *image, const struct inquiry *inquiry,
-				     const struct settings *settings, __u32 *peer)
+				     const struct settings *settings)
 {
 	const struct endpoint_record *endpoint = endpoint_of(image, inquiry->pod);
 	const struct address_record *record;
@@ -190,7 +195,6 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 	ruling outcome;
 
 	record = find_address(inquiry->peer, inquiry->is_v6);
-	*peer = record ? record->identities[image->slot & 1] : 0;
 	/* A pod that the image knows only as a peer has no policy in it, which is not to have none. */
 	if (!endpoint || endpoint->known != 2)
 		return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
@@ -199,7 +203,7 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 		return OUTCOME(ACTION_ALLOW, REASON_NO_POLICY);
 	find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
 	if (record || settings->addresses_missing) {
-		endpoint = endpoint_of(image, *peer);
+		endpoint = endpoint_of(image, identity_of(record, image->slot));
 		if (!endpoint)
 			return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
 		return outcome_of(image, &column, endpoint->class);

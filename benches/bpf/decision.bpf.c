@@ -51,12 +51,11 @@ static __always_inline __u64 decide(const struct query *query)
 		.protocol = query->protocol,
 		.port = query->port,
 	};
-	__u32 identity;
 
 	set_v4(&peer, query->address);
 	if (!find_image(&image))
 		return 0;
-	return judge(&image, &inquiry, &no_settings, &identity);
+	return judge(&image, &inquiry, &no_settings);
 }
 
 /* Of that: the address's class. */

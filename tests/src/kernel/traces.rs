@@ -1,14 +1,14 @@
-//! What packets leave behind in the kernel: reasons, counters, connections. Time is made to pass by writing it into the records.
+//! What packets leave behind in the kernel: reasons, counters, connections, events. Time is made to pass by writing it into the records.
 //!
 //! Not here: what is right.
 
 use super::Kernel;
 use aya::Pod;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use std::collections::BTreeMap;
 use weir_abi::Reason;
 use weir_abi::state::{
-    ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, Counter, FragmentKey, FragmentRecord, Hook,
+    ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, Counter, EventRecord, FragmentKey, FragmentRecord, Hook,
     REASON_COUNTERS, STATE_VERSION,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -26,6 +26,7 @@ pub struct Traces {
     v4: HashMap<MapData, [u8; V4_KEY], [u8; RECORD]>,
     v6: HashMap<MapData, [u8; V6_KEY], [u8; RECORD]>,
     fragments: HashMap<MapData, [u8; FRAGMENT_KEY], [u8; FRAGMENT]>,
+    events: RingBuf<MapData>,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -44,6 +45,7 @@ impl Kernel {
             v4: open("conntrack_v4")?.try_into()?,
             v6: open("conntrack_v6")?.try_into()?,
             fragments: open("fragments")?.try_into()?,
+            events: open("events")?.try_into()?,
         })
     }
 }
@@ -79,6 +81,18 @@ impl Traces {
             |value: [u8; RECORD]| Ok(ConntrackRecord::read_from_bytes(&value).map_err(|_| "its size")?);
         let v4 = self.v4.iter().map(|entry| values(entry?.1));
         v4.chain(self.v6.iter().map(|entry| values(entry?.1))).collect()
+    }
+
+    /// The events since the last call.
+    ///
+    /// # Errors
+    /// One that is none.
+    pub fn events(&mut self) -> Result<Vec<EventRecord>, Failure> {
+        let mut events = Vec::new();
+        while let Some(bytes) = self.events.next() {
+            events.push(EventRecord::read_from_bytes(&bytes).map_err(|_| "its size")?);
+        }
+        Ok(events)
     }
 
     /// Lets every connection and datagram in pieces run out.

@@ -2,8 +2,10 @@
 
 use crate::wire::{ALLOWED, DENIED, Ends, FAMILIES, HTTPS, OWN_NODE, Policy, REPLY, SOURCE, Told, Wire};
 use std::net::IpAddr;
+use weir_abi::Identity;
 use weir_abi::state::{
-    ANSWERED, CLOSED, Counter, Hook, MARK_JUDGED, MARK_MASK, OPENED_INWARD, PEER_FINISHED, POD_FINISHED,
+    ANSWERED, CLOSED, Counter, EventKind, Hook, MARK_JUDGED, MARK_MASK, OPENED_INWARD, PEER_FINISHED,
+    POD_FINISHED,
 };
 use weir_runtime::datapath::Fate;
 use weir_tests::kernel::packet::flags::{ACK, FIN, RST, SYN};
@@ -280,5 +282,33 @@ fn a_packet_from_a_pod_is_marked_with_its_image_and_one_to_a_pod_is_not() {
         let inward = frame(&Ip::new(ends.client, ends.pod).carrying(&tcp(SOURCE, 80, SYN)));
         let departure = wire.send_marked(Hook::ToPod, departure.mark, &inward);
         assert_eq!((departure.fate, departure.mark), (Fate::Passed, others));
+    }
+}
+
+#[test]
+fn events_name_the_pod_and_the_other_side() {
+    let Some(mut wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, client, outside, .. } = ends;
+        let [own, others] = [wire.identity(pod), wire.identity(client)];
+        assert!(own != others && others != Identity::UNKNOWN);
+        wire.traces.forget_all().unwrap();
+        wire.traces.events().unwrap();
+        open(&mut wire, &ends);
+        assert_eq!(wire.pass(&ends, pod, outside, &tcp(SOURCE, HTTPS, SYN)), ALLOWED);
+        assert_eq!(wire.pass(&ends, outside, pod, &tcp(HTTPS, SOURCE, SYN | ACK)), REPLY);
+        let events = wire.traces.events().unwrap();
+        let told: Vec<_> =
+            events.iter().map(|event| (event.kind, event.is_reply, event.pod, event.peer)).collect();
+        let [connection, packet] = [EventKind::Connection as u8, EventKind::Packet as u8];
+        let expected = [
+            (connection, 0, own.0, others.0),
+            // Whenever a flag shows that its side has not sent before.
+            (packet, 1, own.0, others.0),
+            (packet, 0, own.0, others.0),
+            (connection, 0, own.0, 0),
+            (packet, 1, own.0, 0),
+        ];
+        assert_eq!(told, expected);
     }
 }

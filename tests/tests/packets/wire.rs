@@ -8,9 +8,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, PoisonError};
-use weir_abi::Image;
 use weir_abi::state::{ConntrackRecord, Counter, Hook};
-use weir_compiler::cluster::Party;
+use weir_abi::{Identity, Image};
 use weir_compiler::parties::PartyIdentities;
 use weir_runtime::datapath::{Arrival, Departure, Endpoint, Fate, Options};
 use weir_tests::kernel::packet::{Ip, Transport, frame};
@@ -242,15 +241,18 @@ impl Wire {
         }
     }
 
-    /// Puts the pod behind the interface, with an IPv6 address or without.
-    pub(crate) fn set_pod(&mut self, v6: Option<IpAddr>) {
+    /// Whose an address is, as the pod's node sees it.
+    pub(crate) fn identity(&self, address: IpAddr) -> Identity {
         let world = world(Policy::Open);
         let image = world.node_images().unwrap()[0].as_bytes();
         let parties = PartyIdentities::new(&Image::open(image).unwrap(), &world.cluster);
-        let identity = parties.identity(world.cluster.party(V4.pod), Some(0));
-        assert!(matches!(world.cluster.party(V4.pod), Party::Pod(_)));
+        parties.identity(world.cluster.party(address), Some(0))
+    }
+
+    /// Puts the pod behind the interface, with an IPv6 address or without.
+    pub(crate) fn set_pod(&mut self, v6: Option<IpAddr>) {
         let v6 = v6.and_then(|address| if let IpAddr::V6(address) = address { Some(address) } else { None });
-        let endpoint = Endpoint { identity, v4: Some(Ipv4Addr::new(10, 9, 0, 1)), v6 };
+        let endpoint = Endpoint { identity: self.identity(V4.pod), v4: Some(Ipv4Addr::new(10, 9, 0, 1)), v6 };
         self.kernel.datapath.set_endpoint(LOOPBACK, &endpoint).unwrap();
     }
 
