@@ -94,20 +94,16 @@ static __always_inline ruling outcome_of(const struct image *image, const struct
 	return long_at(image, section(image, SECTION_DICTIONARIES) + (place->dictionary + code) * 8);
 }
 
-/* Of outcomes for one address the strongest holds; the order is told in compiler/src/reference.rs. By action and reason: a
- * table, since the verifier would walk each branch for each name. */
-#define STRENGTH(action, reason) (((action) & 3) << 3 | ((reason) & 7))
-
-static const __u8 strengths[32] = {
-	[STRENGTH(ACTION_DENY, REASON_DENIED_BY_RULE)] = 4,
-	[STRENGTH(ACTION_REDIRECT, 0) ... STRENGTH(ACTION_REDIRECT, 7)] = 3,
-	[STRENGTH(ACTION_ALLOW, REASON_ALLOWED_BY_RULE)] = 2,
-	[STRENGTH(ACTION_ALLOW, REASON_OWN_NODE)] = 1,
-};
-
+/* Of outcomes for one address the strongest holds; the order is told in compiler/src/reference.rs. */
 static __always_inline __u32 strength(ruling outcome)
 {
-	return *(const volatile __u8 *)&strengths[STRENGTH(action_of(outcome), reason_of(outcome))];
+	if (action_of(outcome) == ACTION_DENY)
+		return reason_of(outcome) == REASON_DENIED_BY_RULE ? 4 : 0;
+	if (action_of(outcome) == ACTION_REDIRECT)
+		return 3;
+	if (reason_of(outcome) == REASON_ALLOWED_BY_RULE)
+		return 2;
+	return reason_of(outcome) == REASON_OWN_NODE;
 }
 
 /* Outcomes of one address, gone through class by class. */

@@ -59,7 +59,8 @@ pub(crate) fn emulator(checkout: &Checkout) -> Result<PathBuf, Failure> {
 
 /// The programs that tests make networks and namespaces with.
 pub(crate) fn network_tools(checkout: &Checkout) -> Result<Vec<PathBuf>, Failure> {
-    let tools = [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux")];
+    let tools =
+        [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux"), ("nice", "coreutils")];
     tools.into_iter().map(|(program, package)| installed(checkout, program, package)).collect()
 }
 
