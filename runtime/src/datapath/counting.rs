@@ -7,9 +7,58 @@ use super::table::{Record, Table};
 use super::{Datapath, DatapathError};
 use crate::enforcer::{Counted, Counters, MapSize, Sizes};
 use weir_abi::Reason;
-use weir_abi::state::{COUNTED_RULES, Counter, CounterRecord, Hook, REASON_COUNTERS, SLOT_COUNTERS};
+use weir_abi::layout::{Header, RequestSetRecord, RuleRecord, Section};
+use weir_abi::state::{
+    COUNTED_RULES, COUNTED_SETS, Counter, CounterRecord, Hook, REASON_COUNTERS, SLOT_COUNTERS,
+};
+
+/// How many counters an image uses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    rules: u32,
+    request_sets: u32,
+}
+
+impl Extent {
+    /// Of an image, by its header.
+    pub(super) fn of(header: &Header) -> Self {
+        let records = |section: Section, size: usize| {
+            let bytes = header.sections.get(section as usize).map_or(0, |extent| extent.len as usize);
+            u32::try_from(bytes / size).unwrap_or(u32::MAX)
+        };
+        Extent {
+            rules: records(Section::Rules, size_of::<RuleRecord>()).min(COUNTED_RULES),
+            request_sets: records(Section::RequestSets, size_of::<RequestSetRecord>()).min(COUNTED_SETS),
+        }
+    }
+}
 
 impl Datapath {
+    /// Zeroes the rule counters of a slot that no packet uses.
+    pub(super) fn clear_rule_counters(&self, slot: usize) -> Result<(), DatapathError> {
+        let all = Extent { rules: COUNTED_RULES, request_sets: COUNTED_SETS };
+        let extent = self.counted.get(slot).copied().flatten().unwrap_or(all);
+        let first = u32::try_from(slot).unwrap_or(0) * SLOT_COUNTERS;
+        let table = &self.tables.rule_counters;
+        for (begin, count) in [(first, extent.rules), (first + COUNTED_RULES, extent.request_sets)] {
+            // Of an array, the cursor is the key before the next.
+            let mut cursor = begin.checked_sub(1).map_or(Vec::new(), |before| before.to_ne_bytes().to_vec());
+            let mut next = begin;
+            while next < begin + count {
+                for (key, values) in table.batch(&mut cursor)? {
+                    if key < begin + count && values.iter().any(|value| value.packets > 0) {
+                        table.clear(&key)?;
+                    }
+                    next = key + 1;
+                }
+                if cursor.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What was counted under the image in force; what is zero is left out.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ use weir_abi::layout::Header;
 use weir_abi::state::{
     AddressRecord, Aggregation, BLOCKS, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord,
     FragmentKey, FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord,
-    MARK_QUESTION, SLOT_COUNTERS, STATE_VERSION, Settings,
+    MARK_QUESTION, SLOTS, STATE_VERSION, Settings,
 };
 use weir_abi::{Identity, Image, PeerClass};
 
@@ -160,6 +160,8 @@ pub struct Datapath {
     blocks: Mapping,
     tables: Tables,
     sweeps: connections::Sweeps,
+    /// By slot, what the image there counts; unknown of one that an earlier process put there.
+    counted: [Option<counting::Extent>; SLOTS as usize],
     /// A renaming did not come to its end: what the slots say of parties may differ.
     are_parties_unsettled: bool,
     /// Addresses that found no room.
@@ -206,6 +208,7 @@ impl Datapath {
             blocks,
             tables,
             sweeps,
+            counted: [None; SLOTS as usize],
             are_parties_unsettled,
             missing,
             has_tcx,
@@ -257,7 +260,11 @@ impl Datapath {
         if grown {
             self.grow(class)?;
         }
-        self.clear_slot(Slots::idle(&self.settings))?;
+        let idle = Slots::idle(&self.settings);
+        self.clear_slot(idle)?;
+        if let Some(counted) = self.counted.get_mut(idle) {
+            *counted = Some(counting::Extent::of(&header));
+        }
         self.learn(Slots::idle(&self.settings), learned)?;
         self.settle_parties()?;
         self.announce(renaming)?;
@@ -286,18 +293,8 @@ impl Datapath {
 
     /// Zeroes the rule counters of a slot and forgets its learnt addresses. No packet uses the slot.
     fn clear_slot(&self, slot: usize) -> Result<(), DatapathError> {
+        self.clear_rule_counters(slot)?;
         let slot = u32::try_from(slot).unwrap_or(0);
-        let mut cursor = Vec::new();
-        loop {
-            for (key, values) in self.tables.rule_counters.batch(&mut cursor)? {
-                if key / SLOT_COUNTERS == slot && values.iter().any(|value| value.packets > 0) {
-                    self.tables.rule_counters.clear(&key)?;
-                }
-            }
-            if cursor.is_empty() {
-                break;
-            }
-        }
         if self.settings.load(offset_of!(Settings, learned)) > 0 {
             for (key, _) in self.tables.learned.entries()? {
                 if key.slot == slot {
