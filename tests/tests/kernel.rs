@@ -1,5 +1,5 @@
-//! What every flow of the corpus does not ask of the kernel: images that outgrow their values, a datapath that lacks
-//! something, and what the verifier takes.
+//! What every flow of the corpus does not ask of the kernel: images that outgrow their values, what an image or a
+//! datapath lacks, and what the verifier takes.
 //!
 //! Needs root; elsewhere it is skipped aloud, and with CI=true that is a failure. Not here: verdicts (the corpus, on every engine),
 //! packets that open no connection (`packets`), images that nobody should install (`refused_images.rs`).
@@ -10,6 +10,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::state::Hook;
 use weir_abi::{Action, Identity, Image, Outcome, Table};
+use weir_compiler::parties::PartyIdentities;
 use weir_object::POLICY;
 use weir_runtime::datapath::{DatapathError, Endpoint, Question};
 use weir_tests::kernel::{Kernel, LOOPBACK};
@@ -117,6 +118,65 @@ fn a_pod_that_no_interface_has_lets_nothing_pass() {
     let elsewhere = Endpoint { identity: Identity(Identity::FIRST_POD), v4: Some(PEER), v6: None };
     kernel.datapath.set_endpoint(LOOPBACK, &elsewhere).unwrap();
     assert_eq!(ask(&kernel), (Action::Deny, "spoofed-source"));
+}
+
+/// Two pods on two nodes; the first is isolated and may call the second and one outside.
+const TWO_NODES: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: n2}, status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: here, namespace: shop, labels: {app: here}},
+ spec: {nodeName: n1, containers: []}, status: {podIP: 10.99.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: there, namespace: shop, labels: {app: there}},
+ spec: {nodeName: n2, containers: []}, status: {podIP: 10.99.0.2}}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: here, namespace: shop}
+spec: {endpointSelector: {matchLabels: {app: here}}, egress: [{toEntities: [all]}]}
+"#;
+
+#[test]
+fn who_is_unknown_to_the_image_is_denied_where_policy_applies() {
+    let Some(mut kernel) = Kernel::open() else { return };
+    let world = World::read(vec![("two-nodes.yaml".to_owned(), TWO_NODES.as_bytes().to_vec())]);
+    assert_eq!(world.errors(), [""; 0]);
+    let bytes = world.node_images().unwrap()[0].as_bytes();
+    kernel.datapath.install_image(bytes, &[]).unwrap();
+    let parties = PartyIdentities::new(&Image::open(bytes).unwrap(), &world.cluster);
+    let [here, there] =
+        [POD.0, PEER].map(|address| parties.identity(world.cluster.party(address.into()), Some(0)));
+    let unknown = Identity(Identity::END_POD - 1);
+    let ask = |kernel: &Kernel, hook| {
+        let (source, destination) = if hook == Hook::FromPod { (POD.0, PEER) } else { (PEER, POD.0) };
+        let (source, destination) = (source.into(), destination.into());
+        let question = Question { hook, interface: LOOPBACK, source, destination, protocol: 6, port: 80 };
+        let answer = kernel.datapath.ask(&question).unwrap();
+        (answer.action, answer.reason.as_str())
+    };
+    // Whose policy is asked, who is at the other end, and what is said of packets from the pod and to it.
+    for (pod, peer, from_pod, to_pod) in [
+        (here, Some(there), (Action::Allow, "allowed-by-rule"), (Action::Allow, "no-policy")),
+        (here, None, (Action::Allow, "allowed-by-rule"), (Action::Allow, "no-policy")),
+        // Known as peers alone: their policy is in another node's image, which is not to have none.
+        (there, Some(here), (Action::Deny, "unknown-endpoint"), (Action::Deny, "unknown-endpoint")),
+        (unknown, Some(here), (Action::Deny, "unknown-endpoint"), (Action::Deny, "unknown-endpoint")),
+        // A peer that the image does not know could be one that it denies.
+        (here, Some(unknown), (Action::Deny, "unknown-endpoint"), (Action::Allow, "no-policy")),
+        (here, Some(Identity::UNKNOWN), (Action::Deny, "unknown-endpoint"), (Action::Allow, "no-policy")),
+    ] {
+        set_pod(&mut kernel, pod).unwrap();
+        kernel.datapath.remove_address(PEER.into()).unwrap();
+        if let Some(peer) = peer {
+            kernel.datapath.set_address(PEER.into(), peer).unwrap();
+        }
+        assert_eq!(ask(&kernel, Hook::FromPod), from_pod, "{pod:?} to {peer:?}");
+        assert_eq!(ask(&kernel, Hook::ToPod), to_pod, "{peer:?} to {pod:?}");
+    }
 }
 
 /// The kernel gives up on a program that takes it more than a million instructions to believe. What another compiler or kernel makes
