@@ -8,6 +8,7 @@ use weir_abi::state::{
     POD_FINISHED,
 };
 use weir_runtime::datapath::Fate;
+use weir_runtime::enforcer::Enforcer;
 use weir_tests::kernel::packet::flags::{ACK, FIN, RST, SYN};
 use weir_tests::kernel::packet::{Ip, Transport, echo, frame, number, sctp, tcp, udp};
 
@@ -310,5 +311,24 @@ fn events_name_the_pod_and_the_other_side() {
             (packet, 1, own.0, 0),
         ];
         assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn rules_are_counted_from_nothing_under_each_image() {
+    let Some(mut wire) = Wire::open() else { return };
+    let packets = |wire: &Wire| -> u64 {
+        wire.kernel.datapath.counters().unwrap().rules.iter().map(|(_, count)| count.packets).sum()
+    };
+    let Ends { pod, client, outside, .. } = FAMILIES[0];
+    for round in 0..3 {
+        wire.enforce(if round == 1 { Policy::Narrowed } else { Policy::Open });
+        assert_eq!(packets(&wire), 0, "round {round}");
+        assert_eq!(wire.pass(&FAMILIES[0], pod, outside, &tcp(SOURCE, HTTPS, SYN)), ALLOWED);
+        assert_eq!(wire.pass(&FAMILIES[0], outside, pod, &tcp(HTTPS, SOURCE, SYN | ACK)), REPLY);
+        assert_eq!(wire.pass(&FAMILIES[0], pod, client, &tcp(SOURCE, 5432, SYN)), DENIED);
+        // A default deny names the first rule that isolates, so it is counted as well.
+        assert_eq!(packets(&wire), 3, "round {round}");
+        wire.traces.forget_all().unwrap();
     }
 }
