@@ -200,7 +200,10 @@ fn a_crash_and_a_restart_lose_no_packet_and_open_no_door() {
     };
     let allowed = [Kind::Udp, Kind::Tcp, Kind::Connections].map(|kind| flow(kind, PORT, PATIENCE));
     let denied = flow(Kind::Udp, OTHER_PORT, Duration::from_millis(3));
-    for _ in 0..5 {
+    for round in 0..6u64 {
+        // What is written is read after a tenth of a second, compiled and swapped in: the crash comes before, amidst or after that.
+        daemon.write_policies(&SHOP.replace("203.0.113.7/32", &format!("203.0.113.{round}/32"))).unwrap();
+        std::thread::sleep(Duration::from_millis(100 + 10 * round));
         daemon.kill().unwrap();
         std::thread::sleep(Duration::from_millis(50));
         daemon.restart().unwrap();
