@@ -2,8 +2,7 @@
 /* The decision as Cilium's datapath makes it, for comparison: address -> identity in one LPM trie, then
  * (identity, direction, protocol, port) -> entry in another, once with the identity and once without.
  *
- * Map types and the sizes of keys and values are those of cilium bpf/lib/{eps,policy}.h; what it does besides (tail calls,
- * metrics, conntrack) is left out, which favours it. */
+ * What Cilium does besides (tail calls, metrics, conntrack) is left out, which favours it. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -13,64 +12,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "queries.h"
+#include "tries.h"
 
 #define WORLD 2
 #define EGRESS 1
 #define FAMILY_V4 1
 #define IPCACHE_BITS (32 + 32)
 #define POLICY_BITS 64
-
-struct ipcache_key {
-	__u32 bits;
-	__u16 cluster;
-	__u8 reserved;
-	__u8 family;
-	__be32 address[4];
-};
-
-struct ipcache_entry {
-	__u32 identity;
-	__u32 tunnel[4];
-	__u16 reserved;
-	__u8 key;
-	__u8 flags;
-};
-
-struct policy_key {
-	__u32 bits;
-	__u32 identity;
-	__u8 direction;
-	__u8 protocol;
-	__be16 port;
-};
-
-struct policy_entry {
-	__be16 proxy_port;
-	__u8 deny;
-	__u8 bits;
-	__u32 precedence;
-	__u32 cookie;
-};
-
-_Static_assert(sizeof(struct ipcache_key) == 24 && sizeof(struct ipcache_entry) == 24, "as Cilium's");
-_Static_assert(sizeof(struct policy_key) == 12 && sizeof(struct policy_entry) == 12, "as Cilium's");
-
-/* Written by the loader, as is the next. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 512000);
-	__type(key, struct ipcache_key);
-	__type(value, struct ipcache_entry);
-} ipcache SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 16385);
-	__type(key, struct policy_key);
-	__type(value, struct policy_entry);
-} policy SEC(".maps");
 
 static __always_inline __u32 expanded_identity(const struct query *query)
 {

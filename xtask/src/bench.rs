@@ -1,9 +1,12 @@
-//! `cargo xtask bench [--runs N]`: a measuring day, written down with its machine and its commands.
+//! `cargo xtask bench [kernel] [--runs N]`: a measuring day, written down with its machine and its commands.
 //!
 //! Whole processes take turns with the parser they are compared with, so every ratio is of one run on one machine. What
-//! needs a clock inside a process is measured by the divan benchmark `in_process` of weir-benches.
+//! needs a clock inside a process is measured by the divan benchmark `in_process` of weir-benches; what needs the kernel by its
+//! benchmark `kernel`, which has a file of results of its own.
 //!
 //! Not here: the workloads and the measuring itself, which are benches/.
+
+mod kernel;
 
 use crate::Failure;
 use crate::checkout::{Checkout, first_line, forget, line, run as run_command};
@@ -34,11 +37,12 @@ struct Cost {
 /// The command.
 pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failure> {
     let runs = match arguments {
+        [only] if only == "kernel" => return kernel::run(checkout),
         [] => 5_u32,
         [flag, number] if flag == "--runs" => {
             number.parse().map_err(|_| format!("`{number}` is no number"))?
         }
-        _ => return Err("usage: cargo xtask bench [--runs N]".into()),
+        _ => return Err("usage: cargo xtask bench [kernel | --runs N]".into()),
     };
     run_command(&mut checkout.cargo(&[
         "build",
@@ -59,7 +63,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         forget(&folder.join(name).join("image.wimg"))?;
     }
     let costs = measure(checkout, runs, &commands)?;
-    let mut report = format!("# Measured on {}\n\n{}\n", date(), machine(checkout));
+    let mut report = format!("# Measured on {}\n\n{}\n", date(), machine(checkout, "cargo xtask bench"));
     let _ = writeln!(
         report,
         "Whole processes: CPU is user and system time, the least of {runs} runs taken in turns.\n"
@@ -67,8 +71,15 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
     report.push_str(&goals(&costs, &folder)?);
     report.push_str(&in_process(checkout)?);
     report.push_str(&raw(checkout, &commands, &costs));
-    let file = checkout.root().join("benches/results").join(format!("{}-{}.md", date(), machine_name()));
-    fs::write(&file, &report).map_err(|error| format!("{}: {error}", file.display()))?;
+    keep(checkout, "", &report)?;
+    kernel::run(checkout)
+}
+
+/// Writes the results of today and this machine.
+fn keep(checkout: &Checkout, what: &str, report: &str) -> Result<(), Failure> {
+    let name = format!("{}-{}{what}.md", date(), machine_name());
+    let file = checkout.root().join("benches/results").join(name);
+    fs::write(&file, report).map_err(|error| format!("{}: {error}", file.display()))?;
     println!("\n{report}\nwritten to {}", checkout.shown(&file));
     Ok(())
 }
@@ -283,7 +294,7 @@ fn text(path: &Path) -> String {
 }
 
 /// What was measured on, without the machine's own name.
-fn machine(checkout: &Checkout) -> String {
+fn machine(checkout: &Checkout, command: &str) -> String {
     let told = |program: &str, arguments: &[&str]| {
         first_line(Command::new(program).args(arguments)).unwrap_or_else(|| "unknown".into())
     };
@@ -294,7 +305,7 @@ fn machine(checkout: &Checkout) -> String {
         ("kernel", told("uname", &["-sr"])),
         ("compiler", told("rustc", &["--version"])),
         ("commit", commit.unwrap_or_else(|| "unknown".into())),
-        ("command", "`cargo xtask bench`".into()),
+        ("command", format!("`{command}`")),
         ("load before", fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()),
     ] {
         let _ = writeln!(list, "* {what}: {value}");

@@ -51,7 +51,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        takes: "[--runs N]",
+        takes: "[kernel | --runs N]",
         does: "measures, and writes benches/results/<date>-<machine>.md",
         run: bench::run,
     },

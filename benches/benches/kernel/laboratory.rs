@@ -1,5 +1,6 @@
 //! Where it is measured: one CPU, a network namespace of this process's own, a folder for pins that goes when the run ends.
 
+use aya::{Ebpf, EbpfLoader};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::unistd::{Pid, geteuid};
 use std::cell::Cell;
@@ -7,6 +8,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use weir_abi::state::STATE_VERSION;
 use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
+
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static TRIES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/tries.bpf.o")));
 
 /// The interface that test runs are at.
 pub(crate) const LOOPBACK: u32 = 1;
@@ -46,6 +52,14 @@ impl Laboratory {
         let pin_root = PathBuf::from(format!("/sys/fs/bpf/weir-bench-{}-{number}", std::process::id()));
         let options = Options { pin_root: pin_root.clone(), ..Options::default() };
         Ok(Bed { datapath: Datapath::open(&options)?, pin_root })
+    }
+}
+
+impl Laboratory {
+    /// Tries alone, with room for so many addresses: no datapath, no program.
+    pub(crate) fn tries(&self, addresses: usize) -> Ebpf {
+        let room = u32::try_from(addresses).unwrap_or(u32::MAX);
+        EbpfLoader::new().map_max_entries("ipcache", room).load(&TRIES.0).unwrap()
     }
 }
 

@@ -12,8 +12,11 @@ mod bench_programs;
 mod decision;
 mod expanded;
 mod figures;
+mod firewall;
 mod flows;
+mod install;
 mod laboratory;
+mod memory;
 
 use figures::Row;
 use laboratory::Laboratory;
@@ -22,7 +25,12 @@ use std::process::ExitCode;
 /// A part of the run, by the name to ask for it.
 type Part = (&'static str, fn(&Laboratory, &mut dyn FnMut(Row)));
 
-const PARTS: &[Part] = &[("decision", decision::measure), ("flows", flows::measure)];
+const PARTS: &[Part] = &[
+    ("decision", decision::measure),
+    ("flows", flows::measure),
+    ("install", install::measure),
+    ("memory", memory::measure),
+];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
