@@ -59,17 +59,7 @@ impl BenchPrograms {
 
     /// Writes the queries, all of one pod.
     pub(crate) fn ask(&mut self, pod: Identity, queries: &[Query]) {
-        let mut map: Array<_, [u32; 3 * BATCH]> = Array::try_from(self.map("batches")).unwrap();
-        for (at, batch) in queries.chunks_exact(BATCH).enumerate() {
-            let mut words = [0; 3 * BATCH];
-            for (to, query) in words.chunks_exact_mut(3).zip(batch) {
-                let [low, high] = query.port.to_ne_bytes();
-                to[0] = u32::from_ne_bytes(query.address.octets());
-                to[1] = pod.0;
-                to[2] = u32::from_ne_bytes([low, high, TCP, 0]);
-            }
-            map.set(u32::try_from(at).unwrap(), words, 0).unwrap();
-        }
+        write_queries(&mut self.ebpf, pod, queries);
     }
 
     fn map(&mut self, name: &str) -> &mut Map {
@@ -151,5 +141,20 @@ impl Costs {
     /// The floors, for the table.
     pub(crate) fn floors(&self) -> String {
         format!("empty program {}, {BATCH} queries only read {}", self.nothing, self.read_only)
+    }
+}
+
+/// Writes queries, all of one pod, to where `queries.h` has them.
+pub(crate) fn write_queries(ebpf: &mut Ebpf, pod: Identity, queries: &[Query]) {
+    let mut map: Array<_, [u32; 3 * BATCH]> = Array::try_from(ebpf.map_mut("batches").unwrap()).unwrap();
+    for (at, batch) in queries.chunks_exact(BATCH).enumerate() {
+        let mut words = [0; 3 * BATCH];
+        for (to, query) in words.chunks_exact_mut(3).zip(batch) {
+            let [low, high] = query.port.to_ne_bytes();
+            to[0] = u32::from_ne_bytes(query.address.octets());
+            to[1] = pod.0;
+            to[2] = u32::from_ne_bytes([low, high, TCP, 0]);
+        }
+        map.set(u32::try_from(at).unwrap(), words, 0).unwrap();
     }
 }

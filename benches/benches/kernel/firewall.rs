@@ -1,6 +1,6 @@
 //! The kernel's own firewalls with the same prefixes in a set: loaded by their tools, and asked by packets.
 //!
-//! All of it is in the network namespace of the run and goes with it.
+//! All of it is in the network namespace of the run and goes with it. Not here: the packets.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,13 +8,19 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use weir_benches::prefixes::Prefix;
 
-/// A firewall, and how its set is filled.
+/// A firewall: how its set is filled, asked and taken away, as command lines.
 pub(crate) struct Firewall {
     /// What loading is called.
     pub(crate) load: &'static str,
+    /// What its set is called.
+    pub(crate) set: &'static str,
     program: &'static str,
-    arguments: &'static [&'static str],
     text: fn(&[Prefix]) -> String,
+    /// Drops every packet at once.
+    floor: &'static [&'static str],
+    /// Asks the filled set, counts what is in it and what is not, and drops both.
+    rules: &'static [&'static str],
+    counters: &'static str,
     clear: &'static [&'static str],
 }
 
@@ -23,54 +29,90 @@ pub(crate) const ALL: &[Firewall] = &[NFTABLES, IPSET];
 
 const NFTABLES: Firewall = Firewall {
     load: "`nft -f` of an interval set",
-    program: "nft",
-    arguments: &["-f", "-"],
+    set: "nftables interval set",
+    program: "nft -f -",
     text: nft_text,
-    clear: &["nft", "delete", "table", "ip", "bench"],
+    floor: &[
+        "nft add table ip bench",
+        "nft add chain ip bench first { type filter hook prerouting priority -300 ; }",
+        "nft add rule ip bench first counter drop",
+    ],
+    rules: &[
+        "nft add chain ip bench first { type filter hook prerouting priority -300 ; }",
+        "nft add rule ip bench first ip saddr @s counter drop",
+        "nft add rule ip bench first counter drop",
+    ],
+    counters: "nft list chain ip bench first",
+    clear: &["nft delete table ip bench"],
 };
 
 const IPSET: Firewall = Firewall {
     load: "`ipset restore` of a hash:net",
-    program: "ipset",
-    arguments: &["restore"],
+    set: "ipset hash:net, asked by iptables",
+    program: "ipset restore",
     text: ipset_text,
-    clear: &["ipset", "destroy", "bench"],
+    floor: &["iptables -t raw -A PREROUTING -j DROP"],
+    rules: &[
+        "iptables -t raw -A PREROUTING -m set --match-set bench src -j DROP",
+        "iptables -t raw -A PREROUTING -j DROP",
+    ],
+    counters: "iptables -t raw -L PREROUTING -v -x -n",
+    clear: &["iptables -t raw -F PREROUTING", "ipset destroy bench"],
 };
 
-/// Fills the set from nothing and takes it away again; how long filling took.
-pub(crate) fn load(firewall: &Firewall, prefixes: &[Prefix]) -> Result<Duration, String> {
-    let took = fill(firewall, prefixes)?;
-    run(firewall.clear)?;
-    Ok(took)
-}
+impl Firewall {
+    /// Fills the set from nothing; how long the tool took.
+    pub(crate) fn fill(&self, prefixes: &[Prefix]) -> Result<Duration, String> {
+        let text = (self.text)(prefixes);
+        let began = Instant::now();
+        run(self.program, &text)?;
+        Ok(began.elapsed())
+    }
 
-fn fill(firewall: &Firewall, prefixes: &[Prefix]) -> Result<Duration, String> {
-    let text = (firewall.text)(prefixes);
-    let began = Instant::now();
-    feed(firewall.program, firewall.arguments, &text)?;
-    Ok(began.elapsed())
-}
+    /// From now on every packet is dropped at once.
+    pub(crate) fn drop_all(&self) -> Result<(), String> {
+        self.floor.iter().try_for_each(|command| run(command, "").map(drop))
+    }
 
-/// Runs a tool with text on its standard input.
-fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), String> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("{program}: {error}"))?;
-    let fed = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(text.as_bytes()));
-    let status = child.wait().map_err(|error| format!("{program}: {error}"))?;
-    match fed {
-        Ok(()) if status.success() => Ok(()),
-        Ok(()) => Err(format!("{program} ended with {status}")),
-        Err(error) => Err(format!("{program}: {error}")),
+    /// From now on every packet is looked up and dropped.
+    pub(crate) fn ask(&self) -> Result<(), String> {
+        self.rules.iter().try_for_each(|command| run(command, "").map(drop))
+    }
+
+    /// Packets that were in the set, and those that were not.
+    pub(crate) fn counted(&self) -> Result<Vec<u64>, String> {
+        let told = run(self.counters, "")?;
+        let of_nft = |line: &str| {
+            let mut words = line.split_whitespace().skip_while(|word| *word != "packets");
+            words.nth(1)?.parse().ok()
+        };
+        let of_iptables = |line: &str| line.split_whitespace().next()?.parse().ok();
+        Ok(told.lines().filter_map(|line| of_nft(line).or_else(|| of_iptables(line))).collect())
+    }
+
+    /// Takes away what stands, as far as anything does.
+    pub(crate) fn clear(&self) {
+        for command in self.clear {
+            _ = run(command, "");
+        }
     }
 }
 
-fn run(command: &[&str]) -> Result<(), String> {
-    let (program, arguments) = command.split_first().ok_or("no command")?;
-    feed(program, arguments, "")
+/// Runs a command line with text on its standard input; what it says.
+fn run(line: &str, text: &str) -> Result<String, String> {
+    let told = |error: std::io::Error| format!("`{line}`: {error}");
+    let mut words = line.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(told)?;
+    // A tool that ends early says why by its status.
+    _ = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
+    let output = child.wait_with_output().map_err(told)?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("`{line}` ended with {}", output.status))
+    }
 }
 
 fn nft_text(prefixes: &[Prefix]) -> String {

@@ -65,7 +65,9 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
         let mut samples = Samples::default();
         let mut told = String::new();
         for _ in 0..FILLS {
-            match firewall::load(other, &prefixes) {
+            let loaded = other.fill(&prefixes);
+            other.clear();
+            match loaded {
                 Ok(took) => samples.take(took.as_secs_f64() * 1e3),
                 Err(why) => told = format!("not measured: {why}"),
             }

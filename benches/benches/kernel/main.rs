@@ -16,6 +16,7 @@ mod firewall;
 mod flows;
 mod install;
 mod laboratory;
+mod lookups;
 mod memory;
 
 use figures::Row;
@@ -27,6 +28,7 @@ type Part = (&'static str, fn(&Laboratory, &mut dyn FnMut(Row)));
 
 const PARTS: &[Part] = &[
     ("decision", decision::measure),
+    ("lookups", lookups::measure),
     ("flows", flows::measure),
     ("install", install::measure),
     ("memory", memory::measure),
