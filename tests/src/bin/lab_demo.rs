@@ -127,8 +127,10 @@ fn expected(cluster: &str, files: &[(String, String)]) -> Result<Vec<Expected>, 
             let text = |field: &str| rule[field].as_str().unwrap_or_default().to_owned();
             format!(" {} {} {} {}:{}", text("kind"), text("policy"), text("rule"), text("file"), rule["line"])
         });
-        let told = format!("{}{}", line["reason"].as_str().unwrap_or_default(), by.unwrap_or_default());
         // There is no proxy yet that could read requests.
+        let is_redirect = matches!(judgement.verdict, Verdict::RedirectAllow | Verdict::RedirectDeny);
+        let reason = if is_redirect { Some("proxy-unavailable") } else { line["reason"].as_str() };
+        let told = format!("{}{}", reason.unwrap_or_default(), by.unwrap_or_default());
         Ok(Expected { passes: judgement.verdict == Verdict::Allow, told })
     };
     flows.iter().map(told).collect()
