@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use weir_abi::{Action, Image};
 use weir_compiler::compile::Options as CompileOptions;
@@ -162,6 +163,9 @@ fn listening(place: &Place) -> Peer {
 
 /// Runs flows from several namespaces while the node's datapath is changed, and looks at what came of them.
 fn under_fire(scene: &Scene, change: impl FnOnce(&mut Datapath) + Send) {
+    // Each fills the machine.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let lab = &scene.lab;
     let node = lab.node("n1");
     let open = || {
