@@ -1,4 +1,4 @@
-//! `cargo xtask bench [kernel] [--runs N]`: a measuring day, written down with its machine and its commands.
+//! `cargo xtask bench [kernel | traffic | --runs N]`: a measuring day, written down with its machine and its commands.
 //!
 //! Whole processes take turns with the parser they are compared with, so every ratio is of one run on one machine. What
 //! needs a clock inside a process is measured by the divan benchmark `in_process` of weir-benches; what needs the kernel by its
@@ -7,6 +7,7 @@
 //! Not here: the workloads and the measuring itself, which are benches/.
 
 mod kernel;
+mod traffic;
 
 use crate::Failure;
 use crate::checkout::{Checkout, first_line, forget, line, run as run_command};
@@ -38,11 +39,12 @@ struct Cost {
 pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failure> {
     let runs = match arguments {
         [only] if only == "kernel" => return kernel::run(checkout),
+        [only] if only == "traffic" => return traffic::run(checkout),
         [] => 5_u32,
         [flag, number] if flag == "--runs" => {
             number.parse().map_err(|_| format!("`{number}` is no number"))?
         }
-        _ => return Err("usage: cargo xtask bench [kernel | --runs N]".into()),
+        _ => return Err("usage: cargo xtask bench [kernel | traffic | --runs N]".into()),
     };
     run_command(&mut checkout.cargo(&[
         "build",
@@ -72,7 +74,8 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
     report.push_str(&in_process(checkout)?);
     report.push_str(&raw(checkout, &commands, &costs));
     keep(checkout, "", &report)?;
-    kernel::run(checkout)
+    kernel::run(checkout)?;
+    traffic::run(checkout)
 }
 
 /// Writes the results of today and this machine.

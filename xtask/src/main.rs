@@ -51,7 +51,7 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        takes: "[kernel | --runs N]",
+        takes: "[kernel | traffic | --runs N]",
         does: "measures, and writes benches/results/<date>-<machine>.md",
         run: bench::run,
     },

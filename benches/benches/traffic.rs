@@ -1,0 +1,236 @@
+//! What policy costs traffic between two pods of one node: bulk, request and response, and connections, through a router namespace.
+//!
+//! `cargo bench -p weir-benches --bench traffic` prints a table; `cargo xtask bench traffic` keeps it. The node forwards without any filter,
+//! with Weir at both pods' interfaces, and with nftables that looks each packet up in a set and walks as many rules; they take turns, and
+//! each figure is held against the same round without a filter. Needs root, `iperf3` and `nft`; what is missing is said.
+//!
+//! Not here: what a verdict costs by itself (`kernel`).
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark whose parts fail has nothing to measure")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+use weir_abi::Image;
+use weir_benches::prefixes;
+use weir_compiler::parties::PartyIdentities;
+use weir_runtime::datapath::{Datapath, Endpoint, Options};
+use weir_runtime::enforcer::Enforcer;
+use weir_runtime::plan::{State, plan};
+use weir_tests::lab::{self, Call, Flow, Kind, Lab, Peer, Plan, PodPlan};
+use weir_tests::world::World;
+
+const PREFIXES: usize = 100_000;
+const RULES: usize = 1000;
+const SEED: u64 = 0x5eed_0007;
+const ROUNDS: usize = 7;
+const BULK_SECONDS: u32 = 3;
+const STEADY: Duration = Duration::from_secs(2);
+const BULK_PORT: u16 = 5201;
+const ECHO_PORT: u16 = 8080;
+const PODS: [&str; 2] = ["shop/client", "shop/server"];
+
+/// What the node has in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Filter {
+    None,
+    Weir,
+    Nftables,
+}
+
+/// What is measured, a second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rates {
+    gigabits: f64,
+    responses: f64,
+    connections: f64,
+}
+
+fn main() -> ExitCode {
+    if let Some(lacking) = lab::missing() {
+        eprintln!("NOT MEASURED: {lacking}");
+        return ExitCode::FAILURE;
+    }
+    let label = |name: &str| name.trim_start_matches("shop/").to_owned();
+    let plan = PODS.iter().fold(Plan::new().node("n1"), |plan, pod| {
+        plan.pod(PodPlan::new(pod, "n1").label("app", &label(pod)))
+    });
+    let lab = plan.build().unwrap();
+    let weir = Weir::new(&lab);
+    let (client, server) = (Peer::start(lab.pod(PODS[0])).unwrap(), Peer::start(lab.pod(PODS[1])).unwrap());
+    let at = SocketAddr::from((lab.pod(PODS[1]).v4(), ECHO_PORT));
+    server.listen_tcp(at).unwrap();
+    let mut iperf = lab.pod(PODS[1]).command("iperf3");
+    let mut iperf = iperf
+        .args(["-s", "-p", &BULK_PORT.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+
+    let mut rounds: BTreeMap<Filter, Vec<Rates>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for filter in [Filter::None, Filter::Weir, Filter::Nftables] {
+            weir.put(&lab, filter);
+            let rates = measure(&lab, &client, at);
+            rounds.entry(filter).or_default().push(rates);
+        }
+        weir.put(&lab, Filter::None);
+    }
+    // It would go with the lab as well.
+    _ = iperf.kill();
+    _ = iperf.wait();
+    tell(&rounds);
+    ExitCode::SUCCESS
+}
+
+fn measure(lab: &Lab, client: &Peer, at: SocketAddr) -> Rates {
+    let server = lab.pod(PODS[1]).v4().to_string();
+    let mut iperf = lab.pod(PODS[0]).command("iperf3");
+    iperf.args([
+        "-c",
+        &server,
+        "-p",
+        &BULK_PORT.to_string(),
+        "-t",
+        &BULK_SECONDS.to_string(),
+        "-A",
+        "0,1",
+        "-J",
+    ]);
+    let output = iperf.output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let bits = told["end"]["sum_received"]["bits_per_second"].as_f64();
+    let gigabits = bits.unwrap_or_else(|| panic!("{told}")) / 1e9;
+    let per_second = |kind| {
+        let flow = Flow::new(kind, Call::to(at).within(Duration::from_secs(2))).size(1).lasts(STEADY);
+        let counts = client.flow(flow).unwrap().finish().unwrap();
+        assert_eq!(counts.lost, 0, "{counts:?}");
+        counts.echoed as f64 / counts.took.as_secs_f64()
+    };
+    Rates { gigabits, responses: per_second(Kind::Tcp), connections: per_second(Kind::Connections) }
+}
+
+/// A datapath with its image, for the one node.
+struct Weir {
+    image: Vec<u8>,
+    wanted: State,
+    nothing: State,
+}
+
+impl Weir {
+    fn new(lab: &Lab) -> Self {
+        let policies = policies();
+        let files = [("cluster.yaml", lab.cluster_yaml()), ("policies.yaml", policies)];
+        let world = World::read(files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into());
+        assert!(world.errors().is_empty(), "{:?}", world.errors());
+        let image = world.node_images().unwrap()[0].as_bytes().to_vec();
+        let opened = Image::open(&image).unwrap();
+        let identities = PartyIdentities::new(&opened, &world.cluster);
+        let addresses = world.cluster.addresses();
+        let addresses: BTreeMap<IpAddr, _> =
+            addresses.map(|(address, party)| (address, identities.identity(party, Some(0)))).collect();
+        let endpoint = |pod: &&str| {
+            let place = lab.pod(pod);
+            let (IpAddr::V4(v4), IpAddr::V6(v6)) = (place.v4(), place.v6()) else { panic!("{pod}") };
+            let endpoint = Endpoint { identity: addresses[&place.v4()], v4: Some(v4), v6: Some(v6) };
+            (lab.host_interface(pod).unwrap().index, endpoint)
+        };
+        let endpoints: BTreeMap<_, _> = PODS.iter().map(endpoint).collect();
+        let attached = endpoints.keys().copied().collect();
+        let wanted = State { image: Some(opened.header().checksum), addresses, endpoints, attached };
+        let nothing = State { attached: Default::default(), endpoints: BTreeMap::new(), ..wanted.clone() };
+        Weir { image, wanted, nothing }
+    }
+
+    /// Has the node filter like that, and not otherwise.
+    fn put(&self, lab: &Lab, filter: Filter) {
+        let node = lab.node("n1");
+        let nft = |text: &str| {
+            let mut nft = node.command("nft");
+            let mut nft = nft.args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+            nft.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+            assert!(nft.wait().unwrap().success());
+        };
+        nft(if filter == Filter::Nftables { nftables() } else { "flush ruleset\n".to_owned() }.as_str());
+        let wanted = if filter == Filter::Weir { &self.wanted } else { &self.nothing };
+        let put = || {
+            let mut datapath = Datapath::open(&Options::default()).unwrap();
+            for step in plan(&datapath.installed().unwrap(), wanted) {
+                datapath.take(&step, &self.image).unwrap();
+            }
+        };
+        node.inside(put).unwrap();
+    }
+}
+
+/// The server lets the client in on two ports, and a long list on a thousand others; the client is held to as much.
+fn policies() -> String {
+    let listed = prefixes::disjoint(SEED, PREFIXES);
+    let mut text = String::new();
+    for (pod, other, direction, peers, cidrs) in [
+        ("server", "client", "ingress", "fromEndpoints", "fromCIDR"),
+        ("client", "server", "egress", "toEndpoints", "toCIDR"),
+    ] {
+        _ = write!(
+            text,
+            "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: {pod}, namespace: shop}}\nspec:\n  \
+             endpointSelector: {{matchLabels: {{app: {pod}}}}}\n  {direction}:\n  - {peers}: [{{matchLabels: {{app: {other}}}}}]\n    \
+             toPorts: [{{ports: [{{port: \"{BULK_PORT}\", protocol: TCP}}, {{port: \"{ECHO_PORT}\", protocol: TCP}}]}}]\n"
+        );
+        for (rule, some) in listed.chunks(PREFIXES / RULES).enumerate() {
+            let some: Vec<String> = some.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+            let port = 10_000 + rule;
+            _ = write!(
+                text,
+                "  - {cidrs}: [{}]\n    toPorts: [{{ports: [{{port: \"{port}\", protocol: TCP}}]}}]\n",
+                some.join(", ")
+            );
+        }
+    }
+    text
+}
+
+/// The same list as a set of which nothing may pass, and as many rules, each walked by every packet.
+fn nftables() -> String {
+    let mut text = String::from(
+        "flush ruleset\ntable ip bench {\n set s {\n type ipv4_addr; flags interval;\n elements = {\n",
+    );
+    for prefix in prefixes::disjoint(SEED, PREFIXES) {
+        _ = writeln!(text, "{prefix},");
+    }
+    text += "}\n }\n chain forward {\n type filter hook forward priority 0; policy accept;\n ip saddr @s drop\n ip daddr @s drop\n";
+    for rule in 0..RULES {
+        _ = writeln!(text, " ip daddr 198.18.{}.{} tcp dport {} drop", rule / 250, rule % 250, 10_000 + rule);
+    }
+    text + " }\n}\n"
+}
+
+fn tell(rounds: &BTreeMap<Filter, Vec<Rates>>) {
+    let median = |filter: Filter, pick: fn(&Rates) -> f64| {
+        let mut values: Vec<f64> = rounds[&filter].iter().map(pick).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    println!(
+        "| traffic, a second | no filter | Weir | nftables, set and rules walked | Weir of no filter | goal |\n|---|---|---|---|---|---|"
+    );
+    type Pick = fn(&Rates) -> f64;
+    let rows: [(&str, Pick, usize); 3] = [
+        ("bulk, one TCP stream, Gbit", |rates| rates.gigabits, 1),
+        ("requests and responses of one byte, TCP", |rates| rates.responses, 0),
+        ("connections with a byte each way", |rates| rates.connections, 0),
+    ];
+    for (name, pick, digits) in rows {
+        let [none, weir, nftables] =
+            [Filter::None, Filter::Weir, Filter::Nftables].map(|filter| median(filter, pick));
+        let share = weir / none * 100.0;
+        println!(
+            "| {name} | {none:.digits$} | **{weir:.digits$}** | {nftables:.digits$} | {share:.1} % | ≥ 95 % |"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! What policy costs traffic between pods: the benchmark `traffic` of weir-benches, written down.
+//!
+//! It needs root, iperf3 and nft.
+
+use super::{keep, machine};
+use crate::Failure;
+use crate::checkout::{Checkout, line, run as run_command};
+use std::process::Stdio;
+
+/// Measures and keeps the table.
+pub(super) fn run(checkout: &Checkout) -> Result<(), Failure> {
+    // The processes that speak in the lab are a binary of the tests, as fast as what is measured.
+    run_command(&mut checkout.cargo(&[
+        "build",
+        "--release",
+        "--package",
+        "weir-tests",
+        "--bin",
+        "lab_peer",
+    ]))?;
+    let mut report = format!(
+        "# Traffic, measured on {}\n\n{}\n",
+        super::date(),
+        machine(checkout, "cargo xtask bench traffic")
+    );
+    report.push_str(
+        "Medians of seven rounds, in which all three have their turn: two pods of one node, policy at both interfaces, 100,000 CIDRs under \
+         1,000 rules for each; iperf3 for 3 s, then one connection and many for 2 s each.\n\n",
+    );
+    let mut command =
+        checkout.cargo(&["bench", "--quiet", "--package", "weir-benches", "--bench", "traffic"]);
+    println!("$ {}", line(&command));
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("traffic: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("the benchmark of traffic ended with {}", output.status));
+    }
+    report.push_str(&String::from_utf8_lossy(&output.stdout));
+    keep(checkout, "-traffic", &report)
+}
