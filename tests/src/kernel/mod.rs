@@ -65,7 +65,12 @@ impl Kernel {
     #[expect(clippy::panic, reason = "where every test must run, one that cannot has failed")]
     pub fn open_with(options: Options) -> Option<Kernel> {
         let pin_root = unused_pin_root();
-        match Datapath::open(&Options { pin_root: pin_root.clone(), ..options }) {
+        let opened = Datapath::open(&Options { pin_root: pin_root.clone(), ..options });
+        if opened.is_err() {
+            // What came before the refusal, such as the folder.
+            _ = remove_everything(&pin_root);
+        }
+        match opened {
             Ok(datapath) => Some(Kernel { datapath, pin_root }),
             Err(error) if !is_forbidden(&error) => panic!("the kernel refuses the datapath: {error}"),
             Err(error) => {
