@@ -10,6 +10,7 @@
  * whatever program stands next (TCX_NEXT, which older kernels know as TC_ACT_UNSPEC). */
 
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_endian.h>
@@ -508,7 +509,8 @@ static __noinline int come_back(struct __sk_buff *skb)
 	if (!parsed || !known_settings || !parse_transport(skb, &packet, packet.transport, true) ||
 	    !assign_to_proxy(skb, &packet, known_settings->proxy_ports[requests]))
 		return DROP;
-	return PASS;
+	/* It carries the pod's link-layer address, and what is somebody else's no host takes in. */
+	return bpf_skb_change_type(skb, PACKET_HOST) ? DROP : PASS;
 }
 
 SEC("classifier")

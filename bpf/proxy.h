@@ -3,7 +3,9 @@
  *
  * The proxy listens on its port with IP_TRANSPARENT; the packet keeps its addresses, is assigned to the proxy's socket, and
  * a rule on MARK_PROXY routes it to this host. Where nobody listens the packet is dropped: requests that nobody reads must
- * not pass. Not here: the proxy. */
+ * not pass. What the proxy sends to a client is a reply on the connection on record, and what leaves the node meets no program.
+ *
+ * Not here: the proxy, and the node's settings that it needs (told in runtime/src/datapath/proxies.rs). */
 #pragma once
 
 #include "maps.h"

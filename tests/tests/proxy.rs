@@ -1,0 +1,245 @@
+//! Connections that policy hands to a request proxy, on a node of the lab: a stand-in proxy listens, and is given what is its own with the
+//! addresses of both ends, where it leaves a pod and where it comes to one.
+//!
+//! The daemon puts policy in force and ends; the node's routing and the proxy's port, which will be the business of the proxy's own
+//! daemon, are made by the test. Needs root. Not here: a proxy that reads requests.
+
+#![expect(clippy::unwrap_used, reason = "a lab in which something fails has failed")]
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+use weir_abi::state::{Counter, Hook};
+use weir_abi::{Reason, RequestKind};
+use weir_runtime::datapath::{Datapath, Options};
+use weir_runtime::enforcer::Enforcer;
+use weir_tests::lab::{self, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Policyd};
+
+/// Where requests are read.
+const HTTP: u16 = 8080;
+/// Where policy allows plainly.
+const PLAIN: u16 = 9090;
+const PROXY: u16 = 15_001;
+/// What must come gets this long.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What must not, this long.
+const BRIEF: Duration = Duration::from_millis(300);
+
+const POLICIES: &str = "\
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: server, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: server}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: client}}]
+    toPorts: [{ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}]
+  - fromCIDR: [203.0.113.0/24, \"2001:db8::/64\"]
+    toPorts: [{ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}]
+  - fromEndpoints: [{matchLabels: {app: client}}, {matchLabels: {app: caller}}]
+    toPorts: [{ports: [{port: \"9090\", protocol: TCP}]}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: caller, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: caller}}
+  egress:
+  - toEndpoints: [{matchLabels: {app: server}}]
+    toPorts:
+    - {ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}
+    - {ports: [{port: \"9090\", protocol: TCP}]}
+  - toCIDR: [203.0.113.0/24, \"2001:db8::/64\"]
+    toPorts:
+    - {ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}
+    - {ports: [{port: \"9090\", protocol: TCP}]}
+";
+
+/// A node with three pods: requests to the server are read, those from the caller, and none of the client's as such.
+fn shop() -> Option<Lab> {
+    let plan = ["server", "client", "caller"].iter().fold(Plan::new().node("n1"), |plan, name| {
+        plan.pod(PodPlan::new(&format!("shop/{name}"), "n1").label("app", name))
+    });
+    lab::available().then(|| plan.build().unwrap())
+}
+
+/// The datapath of the lab's node, with policy in force and packets for a proxy routed to the node.
+fn enforced(lab: &Lab) -> Datapath {
+    let node = lab.node("n1");
+    Policyd::start(lab, "n1", POLICIES).unwrap().kill().unwrap();
+    for (family, everything) in [("-4", "0.0.0.0/0"), ("-6", "::/0")] {
+        for arguments in [
+            &["rule", "add", "fwmark", "0x4000000/0x4000000", "lookup", "2004"][..],
+            &["route", "add", "local", everything, "dev", "lo", "table", "2004"],
+        ] {
+            assert!(node.command("ip").arg(family).args(arguments).status().unwrap().success());
+        }
+    }
+    node.inside(|| Datapath::open(&Options::default()).unwrap()).unwrap()
+}
+
+/// Connections, each by the address that its client asked for and the client's own.
+type Accepted = Receiver<(SocketAddr, SocketAddr)>;
+
+/// A proxy that reads nothing: it tells of each connection, then echoes what comes on it.
+fn stand_in(node: &Place) -> Accepted {
+    let (tell, accepted) = channel();
+    for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+        let listener = node.inside(|| transparent((any, PROXY).into()).unwrap()).unwrap();
+        let tell = tell.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let tell = tell.clone();
+                thread::spawn(move || echo(stream, &tell));
+            }
+        });
+    }
+    accepted
+}
+
+/// A listener that accepts connections to addresses which are not the node's.
+fn transparent(at: SocketAddr) -> nix::Result<TcpListener> {
+    let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::IpTransparent, &true)?;
+    if at.is_ipv6() {
+        setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(at))?;
+    listen(&socket, Backlog::new(16)?)?;
+    Ok(socket.into())
+}
+
+fn echo(mut stream: TcpStream, tell: &Sender<(SocketAddr, SocketAddr)>) -> io::Result<()> {
+    // The test may be over.
+    _ = tell.send((stream.local_addr()?, stream.peer_addr()?));
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => stream.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+fn listening(place: &Place) -> Peer {
+    let peer = Peer::start(place).unwrap();
+    for address in place.addresses() {
+        for port in [HTTP, PLAIN] {
+            peer.listen_tcp((address, port).into()).unwrap();
+        }
+    }
+    peer
+}
+
+/// Everybody, listening at both ports; by the name without its namespace.
+fn peers(lab: &Lab) -> BTreeMap<&'static str, (&Place, Peer)> {
+    let pods = ["server", "client", "caller"].map(|name| (name, lab.pod(&format!("shop/{name}"))));
+    let others = [("outside", lab.outside()), ("node", lab.node("n1"))];
+    pods.into_iter().chain(others).map(|(name, place)| (name, (place, listening(place)))).collect()
+}
+
+/// Whose requests to whom are read, and at which hook.
+const READ: [(&str, &str, Hook); 4] = [
+    ("caller", "server", Hook::FromPod),
+    ("caller", "outside", Hook::FromPod),
+    ("client", "server", Hook::ToPod),
+    ("outside", "server", Hook::ToPod),
+];
+
+fn dropped_without_proxy(datapath: &Datapath, at: Hook) -> u64 {
+    let counters = datapath.counters().unwrap();
+    let of = counters
+        .reasons
+        .iter()
+        .filter(|(hook, reason, _)| (*hook, *reason) == (at, Reason::ProxyUnavailable));
+    of.map(|(_, _, count)| count.packets).sum()
+}
+
+fn handed_over(datapath: &Datapath) -> u64 {
+    let counters = datapath.counters().unwrap();
+    counters
+        .named
+        .iter()
+        .filter(|(counter, _)| *counter == Counter::ProxyPackets)
+        .map(|(_, count)| count)
+        .sum()
+}
+
+#[test]
+fn where_no_proxy_listens_its_connections_are_dropped_for_that_reason() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let peers = peers(&lab);
+    for port in [None, Some(PROXY)] {
+        datapath.set_proxy_port(RequestKind::Http, port);
+        for (from, to, hook) in READ {
+            for to in peers[to].0.addresses() {
+                let before = dropped_without_proxy(&datapath, hook);
+                let call = Call::to((to, HTTP).into()).within(BRIEF);
+                assert_eq!(peers[from].1.tcp(call).unwrap(), Contact::TimedOut, "{from} to {to}, {port:?}");
+                assert!(dropped_without_proxy(&datapath, hook) > before, "{from} to {to}, {port:?}");
+            }
+        }
+    }
+    assert_eq!(handed_over(&datapath), 0);
+}
+
+#[test]
+fn a_proxy_is_given_its_connections_with_the_addresses_of_both_ends() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let peers = peers(&lab);
+    let accepted = stand_in(lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Http, Some(PROXY));
+    for (from, to, hook) in READ {
+        for address in peers[to].0.addresses() {
+            let asked_for = SocketAddr::from((address, HTTP));
+            let before = handed_over(&datapath);
+            let call = Call::to(asked_for).within(PATIENCE);
+            let connection = peers[from].1.open(call).unwrap();
+            let connection =
+                connection.unwrap_or_else(|why| panic!("{from} to {asked_for}, {hook:?}: {why:?}"));
+            assert!(connection.say(100_000).unwrap().is_made(), "{from} to {asked_for}");
+            assert_eq!(accepted.recv_timeout(PATIENCE), Ok((asked_for, connection.local)), "{from}");
+            assert!(handed_over(&datapath) > before + 2);
+        }
+    }
+    assert_eq!(accepted.try_recv().ok(), None);
+}
+
+#[test]
+fn beside_a_proxy_what_is_not_its_own_goes_straight() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let peers = peers(&lab);
+    let accepted = stand_in(lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Http, Some(PROXY));
+    let straight = [
+        ("caller", "server", PLAIN),
+        ("caller", "outside", PLAIN),
+        ("client", "server", PLAIN),
+        // No policy selects the client.
+        ("client", "outside", HTTP),
+        ("outside", "client", HTTP),
+        // As a proxy's own connection would be: the pod's node may always reach it.
+        ("node", "server", HTTP),
+    ];
+    for (from, to, port) in straight {
+        for address in peers[to].0.addresses() {
+            let call = Call::to((address, port).into()).within(PATIENCE);
+            let connection = peers[from].1.open(call).unwrap().unwrap();
+            assert!(connection.say(10_000).unwrap().is_made(), "{from} to {address} {port}");
+        }
+    }
+    let denied = Call::to((peers["server"].0.v4(), PLAIN).into()).within(BRIEF);
+    assert_eq!(peers["outside"].1.tcp(denied).unwrap(), Contact::TimedOut);
+    assert_eq!((accepted.try_recv().ok(), handed_over(&datapath)), (None, 0));
+}
