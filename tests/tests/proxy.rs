@@ -1,8 +1,8 @@
 //! Connections that policy hands to a request proxy, on a node of the lab: a stand-in proxy listens, and is given what is its own with the
 //! addresses of both ends, where it leaves a pod and where it comes to one.
 //!
-//! The daemon puts policy in force and ends; the node's routing and the proxy's port, which will be the business of the proxy's own
-//! daemon, are made by the test. Needs root. Not here: a proxy that reads requests.
+//! The daemon puts policy in force and ends; the node's settings and the proxy's port, which are the business of whoever runs a proxy, are
+//! made by the test. Needs root. Not here: a proxy that reads requests.
 
 #![expect(clippy::unwrap_used, reason = "a lab in which something fails has failed")]
 
@@ -10,6 +10,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
 };
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -82,7 +83,11 @@ fn enforced(lab: &Lab) -> Datapath {
             assert!(node.command("ip").arg(family).args(arguments).status().unwrap().success());
         }
     }
-    node.inside(|| Datapath::open(&Options::default()).unwrap()).unwrap()
+    let open = || {
+        fs::write("/proc/sys/net/ipv4/ip_early_demux", "0").unwrap();
+        Datapath::open(&Options::default()).unwrap()
+    };
+    node.inside(open).unwrap()
 }
 
 /// Connections, each by the address that its client asked for and the client's own.

@@ -4,6 +4,7 @@
 //! Datapath::open ─ pinned maps and links of an earlier run are taken over
 //!   install_image ─ checked, written into the idle slot, one word flipped     (slots.rs)
 //!   set_address, set_endpoint ─ who is who                                    (parties.rs)
+//!   set_proxy_port ─ who reads requests                                       (proxies.rs)
 //!   attach, detach ─ where policy stands                                      (attach.rs)
 //!   ask, send ─ one packet through the very programs that are attached        (question.rs)
 //!   counters, sweep, events ─ what the programs left for us                   (counting.rs, connections.rs, events.rs)
@@ -23,6 +24,7 @@ mod events;
 mod load;
 mod mapping;
 mod parties;
+mod proxies;
 mod question;
 mod slots;
 mod syscall;

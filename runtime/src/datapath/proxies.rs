@@ -20,15 +20,21 @@ impl Datapath {
     /// address of a connection that it accepts is the one that the client asked for. The port must be the proxy's alone while it
     /// stands here: whoever listens there instead is handed the packets.
     ///
-    /// Not done here, and by nobody yet: the host must take packets that are marked for a proxy as its own, whatever their destination,
+    /// Not done here, and by nobody yet, because it is the business of whoever runs a proxy: the node takes packets that are marked for
+    /// one as its own, whatever their destination,
     ///
     /// ```text
     /// ip    rule add fwmark 0x4000000/0x4000000 lookup 2004    ip    route add local 0.0.0.0/0 dev lo table 2004
     /// ip -6 rule add fwmark 0x4000000/0x4000000 lookup 2004    ip -6 route add local ::/0      dev lo table 2004
     /// ```
     ///
-    /// and pods' interfaces must not have the strict `rp_filter` (1): a packet that was on its way to a pod comes in again from there, with
-    /// its client's address. It is the proxy's daemon that will see to both; without them packets are lost, and none passes unread.
+    /// and, where requests to its pods are read,
+    ///
+    /// - `net.ipv4.ip_early_demux` is 0, for both families: a packet to a pod else meets the proxy's connection as it comes to the node,
+    ///   before any program of ours, and what has met a socket is not forwarded;
+    /// - pods' interfaces have no strict `rp_filter` (1): what was on its way to a pod comes in again from there, with its client's address.
+    ///
+    /// Without them packets are lost, and none passes unread.
     pub fn set_proxy_port(&mut self, kind: RequestKind, port: Option<u16>) {
         let mut word = self.settings.load(PORTS).to_ne_bytes();
         let (ports, _) = word.as_chunks_mut::<2>();
