@@ -4,14 +4,11 @@
 //! Needs root; elsewhere it is skipped aloud, and with CI=true that is a failure. Not here: verdicts (the corpus, on every engine),
 //! packets that open no connection (`packets`), images that nobody should install (`refused_images.rs`).
 
-use aya::EbpfLoader;
-use aya::programs::SchedClassifier;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::state::Hook;
 use weir_abi::{Action, Identity, Image, Outcome, Table};
 use weir_compiler::parties::PartyIdentities;
-use weir_object::POLICY;
 use weir_runtime::datapath::{DatapathError, Endpoint, Question};
 use weir_tests::kernel::{Kernel, LOOPBACK};
 use weir_tests::world::World;
