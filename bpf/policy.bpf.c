@@ -130,13 +130,14 @@ static __always_inline int pass(struct __sk_buff *skb, const struct passage *pas
 }
 
 /* Hands a packet to the proxy that reads its requests. Where a packet leaves for a pod it cannot be assigned to a socket, so
- * it turns round and comes in again, marked; see `from_pod`. */
+ * it turns round and comes in again, marked; see `from_pod`. Pieces are not handed over: once put together they belong to no socket,
+ * and to whoever listens on this host at the port asked for. */
 static __noinline int redirect(struct __sk_buff *skb, const struct passage *passage, const struct settings *settings,
 			       __u32 requests)
 {
 	__u16 port = settings->proxy_ports[requests & 3];
 
-	if (!port)
+	if (!port || passage->packet.fragment != WHOLE)
 		return DROP;
 	if (passage->hook == HOOK_FROM_POD) {
 		if (!assign_to_proxy(skb, &passage->packet, port))

@@ -6,13 +6,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a lab in which something fails has failed")]
 
+use nix::cmsg_space;
+use nix::libc::sockaddr_in6;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6,
+    SockaddrStorage, bind, listen, recvmsg, setsockopt, socket, sockopt,
 };
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -27,6 +30,8 @@ use weir_tests::lab::{self, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Poli
 const HTTP: u16 = 8080;
 /// Where policy allows plainly.
 const PLAIN: u16 = 9090;
+/// Where names are asked for, by datagrams.
+const DNS: u16 = 53;
 const PROXY: u16 = 15_001;
 /// What must come gets this long.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,10 +62,12 @@ spec:
     toPorts:
     - {ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}
     - {ports: [{port: \"9090\", protocol: TCP}]}
+    - {ports: [{port: \"53\", protocol: UDP}], rules: {dns: [{matchPattern: \"*\"}]}}
   - toCIDR: [203.0.113.0/24, \"2001:db8::/64\"]
     toPorts:
     - {ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}
     - {ports: [{port: \"9090\", protocol: TCP}]}
+    - {ports: [{port: \"53\", protocol: UDP}], rules: {dns: [{matchPattern: \"*\"}]}}
 ";
 
 /// A node with three pods: requests to the server are read, those from the caller, and none of the client's as such.
@@ -90,14 +97,21 @@ fn enforced(lab: &Lab) -> Datapath {
     node.inside(open).unwrap()
 }
 
-/// Connections, each by the address that its client asked for and the client's own.
-type Accepted = Receiver<(SocketAddr, SocketAddr)>;
+/// What came to a proxy: the address that its client asked for, and the client's own.
+type Came = Receiver<(SocketAddr, SocketAddr)>;
+
+const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// A proxy that reads nothing: it tells of each connection, then echoes what comes on it.
-fn stand_in(node: &Place) -> Accepted {
-    let (tell, accepted) = channel();
-    for any in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
-        let listener = node.inside(|| transparent((any, PROXY).into()).unwrap()).unwrap();
+fn stand_in(node: &Place) -> Came {
+    let (tell, came) = channel();
+    for any in ANY {
+        let listen = || {
+            let socket = transparent((any, PROXY).into(), SockType::Stream)?;
+            listen(&socket, Backlog::new(16)?)?;
+            nix::Result::Ok(TcpListener::from(socket))
+        };
+        let listener = node.inside(listen).unwrap().unwrap();
         let tell = tell.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -106,20 +120,40 @@ fn stand_in(node: &Place) -> Accepted {
             }
         });
     }
-    accepted
+    came
 }
 
-/// A listener that accepts connections to addresses which are not the node's.
-fn transparent(at: SocketAddr) -> nix::Result<TcpListener> {
+/// The same for datagrams.
+fn datagram_stand_in(node: &Place) -> Came {
+    let (tell, came) = channel();
+    for any in ANY {
+        let start = || {
+            let socket = transparent((any, PROXY).into(), SockType::Datagram).unwrap();
+            if any.is_ipv4() {
+                setsockopt(&socket, sockopt::Ipv4OrigDstAddr, &true).unwrap();
+            } else {
+                setsockopt(&socket, sockopt::Ipv6OrigDstAddr, &true).unwrap();
+            }
+            let tell = tell.clone();
+            // It answers from sockets that it opens, so it stays on the node.
+            thread::spawn(move || while echo_datagram(&socket, &tell).is_ok() {});
+        };
+        node.inside(start).unwrap();
+    }
+    came
+}
+
+/// A socket that takes what is for addresses which are not the node's, and sends from them.
+fn transparent(at: SocketAddr, kind: SockType) -> nix::Result<OwnedFd> {
     let family = if at.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let socket: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::IpTransparent, &true)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     if at.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
     bind(socket.as_raw_fd(), &SockaddrStorage::from(at))?;
-    listen(&socket, Backlog::new(16)?)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn echo(mut stream: TcpStream, tell: &Sender<(SocketAddr, SocketAddr)>) -> io::Result<()> {
@@ -132,6 +166,28 @@ fn echo(mut stream: TcpStream, tell: &Sender<(SocketAddr, SocketAddr)>) -> io::R
             read => stream.write_all(&buffer[..read])?,
         }
     }
+}
+
+fn echo_datagram(socket: &OwnedFd, tell: &Sender<(SocketAddr, SocketAddr)>) -> io::Result<()> {
+    let (mut buffer, mut control) = ([0; 65_535], cmsg_space!(sockaddr_in6));
+    let mut pieces = [IoSliceMut::new(&mut buffer)];
+    let came =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut pieces, Some(&mut control), MsgFlags::empty())?;
+    let asked_for = came.cmsgs()?.find_map(|message| match message {
+        ControlMessageOwned::Ipv4OrigDstAddr(at) => Some(SocketAddr::V4(SockaddrIn::from(at).into())),
+        ControlMessageOwned::Ipv6OrigDstAddr(at) => Some(SocketAddr::V6(SockaddrIn6::from(at).into())),
+        _ => None,
+    });
+    let client = came.address.and_then(|address| {
+        let v4 = address.as_sockaddr_in().map(|&address| SocketAddr::V4(address.into()));
+        v4.or(address.as_sockaddr_in6().map(|&address| SocketAddr::V6(address.into())))
+    });
+    let (Some(asked_for), Some(client), read) = (asked_for, client, came.bytes) else {
+        return Err(io::Error::other("a datagram that tells no addresses"));
+    };
+    UdpSocket::from(transparent(asked_for, SockType::Datagram)?).send_to(&buffer[..read], client)?;
+    _ = tell.send((asked_for, client));
+    Ok(())
 }
 
 fn listening(place: &Place) -> Peer {
@@ -202,7 +258,7 @@ fn a_proxy_is_given_its_connections_with_the_addresses_of_both_ends() {
     let Some(lab) = shop() else { return };
     let mut datapath = enforced(&lab);
     let peers = peers(&lab);
-    let accepted = stand_in(lab.node("n1"));
+    let came = stand_in(lab.node("n1"));
     datapath.set_proxy_port(RequestKind::Http, Some(PROXY));
     for (from, to, hook) in READ {
         for address in peers[to].0.addresses() {
@@ -213,11 +269,49 @@ fn a_proxy_is_given_its_connections_with_the_addresses_of_both_ends() {
             let connection =
                 connection.unwrap_or_else(|why| panic!("{from} to {asked_for}, {hook:?}: {why:?}"));
             assert!(connection.say(100_000).unwrap().is_made(), "{from} to {asked_for}");
-            assert_eq!(accepted.recv_timeout(PATIENCE), Ok((asked_for, connection.local)), "{from}");
+            assert_eq!(came.recv_timeout(PATIENCE), Ok((asked_for, connection.local)), "{from}");
             assert!(handed_over(&datapath) > before + 2);
         }
     }
-    assert_eq!(accepted.try_recv().ok(), None);
+    assert_eq!(came.try_recv().ok(), None);
+}
+
+#[test]
+fn a_proxy_is_given_datagrams_with_the_addresses_of_both_ends() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let peers = peers(&lab);
+    let came = datagram_stand_in(lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Dns, Some(PROXY));
+    for to in ["server", "outside"] {
+        for address in peers[to].0.addresses() {
+            let asked_for = SocketAddr::from((address, DNS));
+            let told = peers["caller"].1.udp(Call::to(asked_for).within(PATIENCE), 100).unwrap();
+            let Contact::Made { local, .. } = told else { panic!("{asked_for}: {told:?}") };
+            assert_eq!(came.recv_timeout(PATIENCE), Ok((asked_for, local)));
+        }
+    }
+}
+
+/// Put together, pieces belong to no socket any more, and whoever listens on the node at the port asked for would have them.
+#[test]
+fn a_datagram_in_pieces_is_dropped_rather_than_handed_to_whoever_listens_on_the_node() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let peers = peers(&lab);
+    let came = datagram_stand_in(lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Dns, Some(PROXY));
+    for (any, address) in ANY.iter().zip(peers["server"].0.addresses()) {
+        let service = lab.node("n1").inside(|| UdpSocket::bind((*any, DNS)).unwrap()).unwrap();
+        let before = dropped_without_proxy(&datapath, Hook::FromPod);
+        let told = peers["caller"].1.udp(Call::to((address, DNS).into()).within(BRIEF), 4000).unwrap();
+        assert_eq!(told, Contact::TimedOut);
+        assert_eq!(came.try_recv().ok(), None);
+        service.set_read_timeout(Some(BRIEF)).unwrap();
+        let heard = service.recv_from(&mut [0; 8]).ok();
+        assert_eq!(heard, None, "the node's own service has a datagram that is for a proxy");
+        assert!(dropped_without_proxy(&datapath, Hook::FromPod) > before);
+    }
 }
 
 #[test]
@@ -225,7 +319,7 @@ fn beside_a_proxy_what_is_not_its_own_goes_straight() {
     let Some(lab) = shop() else { return };
     let mut datapath = enforced(&lab);
     let peers = peers(&lab);
-    let accepted = stand_in(lab.node("n1"));
+    let came = stand_in(lab.node("n1"));
     datapath.set_proxy_port(RequestKind::Http, Some(PROXY));
     let straight = [
         ("caller", "server", PLAIN),
@@ -246,5 +340,5 @@ fn beside_a_proxy_what_is_not_its_own_goes_straight() {
     }
     let denied = Call::to((peers["server"].0.v4(), PLAIN).into()).within(BRIEF);
     assert_eq!(peers["outside"].1.tcp(denied).unwrap(), Contact::TimedOut);
-    assert_eq!((accepted.try_recv().ok(), handed_over(&datapath)), (None, 0));
+    assert_eq!((came.try_recv().ok(), handed_over(&datapath)), (None, 0));
 }
