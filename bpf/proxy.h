@@ -37,22 +37,57 @@ static __always_inline __u32 tuple_size(const struct packet *packet)
 	return packet->is_v6 ? sizeof(tuple->ipv6) : sizeof(tuple->ipv4);
 }
 
-/* The socket that listens on the proxy's port of this host, or the connection that it has accepted. */
+/* Whether somebody on this host listens at the very address asked for, who has nothing to do with the proxy. */
+static __always_inline bool is_served_here(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+
+	tuple_of(&tuple, packet);
+	/* Nobody's port, so that no connection is found in place of a listener. */
+	if (packet->is_v6)
+		tuple.ipv6.sport = 0;
+	else
+		tuple.ipv4.sport = 0;
+	socket = bpf_skc_lookup_tcp(skb, &tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	bpf_sk_release(socket);
+	return true;
+}
+
+/* What there is of the connection: the one that the proxy has accepted, or NULL. Where it is finished and another opens in its place,
+ * the kernel answers with what makes the client reset and try again; but where somebody listens at the address asked for, it would hand
+ * the other to them. */
+static __always_inline struct bpf_sock *accepted_socket(struct __sk_buff *skb, const struct packet *packet,
+							struct bpf_sock_tuple *tuple)
+{
+	bool opens = (packet->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	struct bpf_sock *socket = bpf_skc_lookup_tcp(skb, tuple, tuple_size(packet), BPF_F_CURRENT_NETNS, 0);
+
+	if (!socket)
+		return NULL;
+	if (socket->state != BPF_TCP_LISTEN &&
+	    (socket->state != BPF_TCP_TIME_WAIT || !opens || !is_served_here(skb, packet)))
+		return socket;
+	bpf_sk_release(socket);
+	return NULL;
+}
+
+/* The socket that listens on the proxy's port of this host, or the connection that it has accepted. Proxies speak TCP and UDP. */
 static __always_inline struct bpf_sock *proxy_socket(struct __sk_buff *skb, const struct packet *packet, __u16 port)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size = tuple_size(packet);
 	struct bpf_sock *socket;
 
+	if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP)
+		return NULL;
 	tuple_of(&tuple, packet);
 	if (packet->protocol == IPPROTO_TCP) {
-		socket = bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-		if (socket) {
-			if (socket->state != BPF_TCP_LISTEN)
-				return socket;
-			/* Somebody's listener on the port asked for, not the proxy's. */
-			bpf_sk_release(socket);
-		}
+		socket = accepted_socket(skb, packet, &tuple);
+		if (socket)
+			return socket;
 	}
 	if (packet->is_v6) {
 		__builtin_memset(tuple.ipv6.daddr, 0, 16);

@@ -9,8 +9,8 @@
 use nix::cmsg_space;
 use nix::libc::sockaddr_in6;
 use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6,
-    SockaddrStorage, bind, listen, recvmsg, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn,
+    SockaddrIn6, SockaddrStorage, bind, listen, recvmsg, sendto, setsockopt, socket, sockopt,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,11 +19,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, U
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_abi::state::{Counter, Hook};
 use weir_abi::{Reason, RequestKind};
 use weir_runtime::datapath::{Datapath, Options};
 use weir_runtime::enforcer::Enforcer;
+use weir_tests::kernel::packet::{Ip, sctp};
 use weir_tests::lab::{self, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Policyd};
 
 /// Where requests are read.
@@ -32,6 +33,8 @@ const HTTP: u16 = 8080;
 const PLAIN: u16 = 9090;
 /// Where names are asked for, by datagrams.
 const DNS: u16 = 53;
+/// Where requests are read, and the node itself has a service.
+const OTHER: u16 = 7070;
 const PROXY: u16 = 15_001;
 /// What must come gets this long.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,13 +64,15 @@ spec:
   - toEndpoints: [{matchLabels: {app: server}}]
     toPorts:
     - {ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}
+    - {ports: [{port: \"7070\", protocol: TCP}], rules: {http: [{method: GET}]}}
     - {ports: [{port: \"9090\", protocol: TCP}]}
-    - {ports: [{port: \"53\", protocol: UDP}], rules: {dns: [{matchPattern: \"*\"}]}}
+    - {ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: \"*\"}]}}
   - toCIDR: [203.0.113.0/24, \"2001:db8::/64\"]
     toPorts:
     - {ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{method: GET}]}}
+    - {ports: [{port: \"7070\", protocol: TCP}], rules: {http: [{method: GET}]}}
     - {ports: [{port: \"9090\", protocol: TCP}]}
-    - {ports: [{port: \"53\", protocol: UDP}], rules: {dns: [{matchPattern: \"*\"}]}}
+    - {ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: \"*\"}]}}
 ";
 
 /// A node with three pods: requests to the server are read, those from the caller, and none of the client's as such.
@@ -106,12 +111,7 @@ const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr
 fn stand_in(node: &Place) -> Came {
     let (tell, came) = channel();
     for any in ANY {
-        let listen = || {
-            let socket = transparent((any, PROXY).into(), SockType::Stream)?;
-            listen(&socket, Backlog::new(16)?)?;
-            nix::Result::Ok(TcpListener::from(socket))
-        };
-        let listener = node.inside(listen).unwrap().unwrap();
+        let listener = node.inside(|| proxy_listener(any).unwrap()).unwrap();
         let tell = tell.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -121,6 +121,12 @@ fn stand_in(node: &Place) -> Came {
         });
     }
     came
+}
+
+fn proxy_listener(any: IpAddr) -> nix::Result<TcpListener> {
+    let socket = transparent((any, PROXY).into(), SockType::Stream)?;
+    listen(&socket, Backlog::new(16)?)?;
+    Ok(socket.into())
 }
 
 /// The same for datagrams.
@@ -311,6 +317,72 @@ fn a_datagram_in_pieces_is_dropped_rather_than_handed_to_whoever_listens_on_the_
         let heard = service.recv_from(&mut [0; 8]).ok();
         assert_eq!(heard, None, "the node's own service has a datagram that is for a proxy");
         assert!(dropped_without_proxy(&datapath, Hook::FromPod) > before);
+    }
+}
+
+/// A rule on any protocol is on SCTP too, which no proxy speaks.
+#[test]
+fn what_a_proxy_does_not_speak_is_dropped() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let (caller, server) = (lab.pod("shop/caller"), lab.pod("shop/server"));
+    let _came = datagram_stand_in(lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Dns, Some(PROXY));
+    for (family, (from, to)) in [AddressFamily::Inet, AddressFamily::Inet6]
+        .into_iter()
+        .zip(caller.addresses().into_iter().zip(server.addresses()))
+    {
+        let packet = Ip::new(from, to).carrying(&sctp(40_000, DNS, 1));
+        let send = || {
+            let raw = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
+            sendto(
+                raw.as_raw_fd(),
+                &packet,
+                &SockaddrStorage::from(SocketAddr::from((to, 0))),
+                MsgFlags::empty(),
+            )
+        };
+        assert_eq!(caller.inside(send).unwrap(), Ok(packet.len()));
+        let end = Instant::now() + PATIENCE;
+        while dropped_without_proxy(&datapath, Hook::FromPod) == 0 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(handed_over(&datapath), 0, "{from}");
+    }
+    assert_eq!(dropped_without_proxy(&datapath, Hook::FromPod), 2);
+}
+
+/// A client may take a port again while the proxy's end of the connection before waits for its last packets. The kernel would then look
+/// for whoever listens at the address asked for, which on the node is somebody else.
+#[test]
+fn a_connection_in_the_place_of_a_finished_one_goes_to_the_proxy_or_nowhere() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let (peers, node) = (peers(&lab), lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Http, Some(PROXY));
+    for (at, any) in ANY.into_iter().enumerate() {
+        let proxy = node.inside(|| proxy_listener(any).unwrap()).unwrap();
+        let asked_for = SocketAddr::from((peers["server"].0.addresses()[at], OTHER));
+        let from = SocketAddr::from((peers["caller"].0.addresses()[at], 40_000));
+        let open = |within| peers["caller"].1.open(Call::to(asked_for).from(from).within(within)).unwrap();
+        for _ in 0..2 {
+            let connection = open(PATIENCE).unwrap();
+            let (stream, client) = proxy.accept().unwrap();
+            assert_eq!((stream.local_addr().unwrap(), client), (asked_for, from));
+            // The proxy is done first, so its end is the one that waits.
+            drop(stream);
+            thread::sleep(Duration::from_millis(50));
+            drop(connection);
+            thread::sleep(Duration::from_millis(50));
+        }
+        let service = node.inside(|| TcpListener::bind((any, OTHER)).unwrap()).unwrap();
+        let again = open(Duration::from_millis(1500));
+        service.set_nonblocking(true).unwrap();
+        let heard = service.accept().ok().map(|(_, client)| client);
+        assert_eq!(heard, None, "the node's own service has a connection that is for a proxy");
+        if again.is_ok() {
+            proxy.accept().unwrap();
+        }
     }
 }
 
