@@ -32,7 +32,9 @@ impl Datapath {
     ///
     /// - `net.ipv4.ip_early_demux` is 0, for both families: a packet to a pod else meets the proxy's connection as it comes to the node,
     ///   before any program of ours, and what has met a socket is not forwarded;
-    /// - pods' interfaces have no strict `rp_filter` (1): what was on its way to a pod comes in again from there, with its client's address.
+    /// - `rp_filter` is 0 at pods' interfaces, and for all: what was on its way to a pod comes in again from there, with its client's address.
+    ///   Loose filtering (2) is none at interfaces that have an IPv4 address, which those of pods need not have. Programs hold each pod to
+    ///   its own addresses in any case.
     ///
     /// Without them packets are lost, and none passes unread.
     pub fn set_proxy_port(&mut self, kind: RequestKind, port: Option<u16>) {
