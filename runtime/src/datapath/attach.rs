@@ -96,7 +96,8 @@ fn name_of(interface: u32) -> Result<String, Source> {
 }
 
 fn attach_tcx(program: &mut SchedClassifier, hook: Hook, interface: u32, path: &Path) -> Result<(), Source> {
-    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    // A program before ours that accepts a packet would end the chain.
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program.attach_with_options(&name_of(interface)?, attach_type(hook), options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(path)?;

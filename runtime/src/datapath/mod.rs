@@ -273,6 +273,10 @@ impl Datapath {
         let mut in_force = Duration::ZERO;
         self.slots.swap(&self.settings, kernel, || in_force = began.elapsed())?;
         self.rename(renaming)?;
+        if *renaming != Renaming::default() {
+            // The same image may come back while a record judged before the renaming is still there.
+            self.judge_again();
+        }
         let settled = began.elapsed();
         let (checksum, class) = (header.checksum, self.slots.class());
         Ok(Installation { checksum, bytes: kernel.len(), class, grown, in_force, settled })
