@@ -374,8 +374,14 @@ impl Daemon {
         }
     }
 
-    /// Enforces what was kept on disk.
+    /// Enforces what was kept on disk, once it is known that the kernel has lost it or holds the same: another image that it holds is
+    /// newer, and could not be kept.
     fn fall_back(&mut self) {
+        let Some(believed) = &self.believed else { return };
+        let kept = self.fallback.as_ref().map(|target| target.legend.checksum);
+        if believed.image.is_some() && believed.image != kept {
+            return;
+        }
         if let (None, Some(target)) = (&self.target, self.fallback.take()) {
             info!(image = %checksum(target.legend.checksum), "the last good image is enforced until the source answers");
             self.aim(target);

@@ -23,7 +23,7 @@ use weir_abi::layout::MAX_IMAGE_BYTES;
 use weir_compiler::identity::IdentityLock;
 use weir_project::{ProjectError, replace};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const IMAGE: &str = "image.weir";
 const IDENTITIES: &str = "identities.json";
 const STATE: &str = "state.json";
@@ -82,6 +82,8 @@ pub struct Stored {
 #[serde(deny_unknown_fields)]
 struct State {
     version: u32,
+    /// The image that the roster is of, by its checksum.
+    image: Option<u64>,
     roster: Option<Roster>,
     registrations: Registrations,
 }
@@ -135,9 +137,13 @@ impl Store {
             Ok(None) => {}
             Err(error) => findings.push(self.damaged(IMAGE, &error)),
         }
+        let image = stored.image.as_ref().and_then(|image| Image::open(image).ok());
+        let image = image.map(|image| image.header().checksum);
         match self.read(STATE, MAX_JSON).map(|bytes| bytes.as_deref().map(parse)) {
             Ok(Some(Ok(state))) => {
-                (stored.roster, stored.registrations) = (state.roster, state.registrations);
+                // Who is who under another image, between whose writing and this a process died, says nothing of this one.
+                stored.roster = state.roster.filter(|_| image.is_none() || state.image == image);
+                stored.registrations = state.registrations;
             }
             Ok(Some(Err(error))) => findings.push(self.damaged(STATE, &error)),
             Ok(None) => {}
@@ -175,16 +181,18 @@ impl Store {
         Ok(replace(&self.folder.join(IMAGE), image)?)
     }
 
-    /// Keeps who is who.
+    /// Keeps who is who under an image.
     ///
     /// # Errors
     /// [`StoreError`]; the old file is as it was.
     pub fn keep_state(
         &self,
+        image: Option<u64>,
         roster: Option<&Roster>,
         registrations: &Registrations,
     ) -> Result<(), StoreError> {
-        let state = State { version: VERSION, roster: roster.cloned(), registrations: registrations.clone() };
+        let (roster, registrations) = (roster.cloned(), registrations.clone());
+        let state = State { version: VERSION, image, roster, registrations };
         Ok(replace(&self.folder.join(STATE), &serde_json::to_vec(&state)?)?)
     }
 

@@ -48,14 +48,14 @@ impl Daemon {
         self.is_applying = false;
         match installed {
             Ok(installed) => {
-                match &self.believed {
-                    None => self.begin(&installed),
-                    Some(believed) if *believed != installed => {
-                        warn!("the kernel holds something else than it was told; it is told again");
-                    }
-                    Some(_) => {}
+                let is_first = self.believed.is_none();
+                if self.believed.as_ref().is_some_and(|believed| *believed != installed) {
+                    warn!("the kernel holds something else than it was told; it is told again");
                 }
                 self.believed = Some(installed);
+                if is_first {
+                    self.fall_back();
+                }
             }
             Err(error) => {
                 error!(%error, "cannot compare the kernel with what is wanted");
@@ -63,14 +63,6 @@ impl Daemon {
             }
         }
         self.converge();
-    }
-
-    /// What an earlier daemon left is kept until a source answers, unless the kernel has lost it.
-    fn begin(&mut self, installed: &State) {
-        let kept = self.fallback.as_ref().map(|target| target.legend.checksum);
-        if installed.image.is_none() || installed.image == kept {
-            self.fall_back();
-        }
     }
 
     /// Brings the kernel to what is wanted, as far as that is known.
@@ -180,35 +172,42 @@ impl Daemon {
         }
     }
 
-    /// All is done that can be done now: who waits for it is told, and it is kept.
-    fn settled(&mut self) {
-        self.answer_waiting();
+    /// All is done that can be done now: it is kept, and then who waits for it is told.
+    pub(super) fn settled(&mut self) {
         self.keep();
+        if !self.is_keeping {
+            self.answer_waiting();
+        }
     }
 
-    /// Keeps on disk what came into force.
+    /// Keeps on disk what came into force, and which interfaces were registered, whatever is in force.
     fn keep(&mut self) {
-        let (Some(target), Some(believed)) = (&self.target, &self.believed) else { return };
-        let (image, roster) = (believed.image, Some(Arc::clone(&target.roster)));
-        if self.is_keeping || image != Some(target.legend.checksum) {
+        if self.is_keeping {
             return;
         }
-        let same_roster =
-            matches!((&self.kept.1, &roster), (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a == b);
+        let in_force = self.believed.as_ref().and_then(|believed| believed.image);
+        let target = self.target.as_ref().filter(|target| Some(target.legend.checksum) == in_force);
+        let (image, roster, bytes) = match target {
+            Some(target) => (in_force, Some(Arc::clone(&target.roster)), Some(Arc::clone(&target.image))),
+            None => (self.kept.0, self.kept.1.clone(), None),
+        };
+        let same_roster = match (&self.kept.1, &roster) {
+            (Some(kept), Some(roster)) => Arc::ptr_eq(kept, roster) || kept == roster,
+            (kept, roster) => kept.is_none() && roster.is_none(),
+        };
         let (is_new_image, is_new_state) =
             (self.kept.0 != image, !same_roster || self.kept.2 != self.registrations);
         if !is_new_image && !is_new_state {
             return;
         }
         self.is_keeping = true;
-        let (store, bytes) = (Arc::clone(&self.store), Arc::clone(&target.image));
-        let registrations = self.registrations.clone();
+        let (store, registrations) = (Arc::clone(&self.store), self.registrations.clone());
         self.work.spawn_blocking(move || {
             let keep = || {
-                if is_new_state {
-                    store.keep_state(roster.as_deref(), &registrations)?;
+                if let Some(bytes) = bytes.filter(|_| is_new_image) {
+                    store.keep_image(&bytes)?;
                 }
-                if is_new_image { store.keep_image(&bytes) } else { Ok(()) }
+                store.keep_state(image, roster.as_deref(), &registrations)
             };
             let failure = keep().err().map(|error| chain(&error));
             Done::Kept(Box::new(Kept { image, roster, registrations, failure }))
@@ -225,8 +224,11 @@ impl Daemon {
         self.keep_failure = failure;
         if !failed {
             self.kept = (image, roster, registrations);
-            // Something else may have come into force meanwhile. What failed is tried with the next change.
+            // Something else may have come into force meanwhile. What failed is tried again with the next comparison.
             self.keep();
+        }
+        if !self.is_keeping {
+            self.answer_waiting();
         }
     }
 
@@ -273,15 +275,19 @@ impl Daemon {
     }
 }
 
-/// Takes steps, on the datapath's thread. If the image is not in force, everything else is left for the next time. A pod that could
-/// not be told of still gets the programs, which then let nothing pass there; an interface where they still stand stays known.
+/// Takes steps, on the datapath's thread. If the image does not come into force, all is left for the next time but that programs are put
+/// at pods: a pod that could not be told of has them too, and they let nothing pass there. An interface where they still stand stays
+/// known.
 fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &[Step]) -> Applied {
     let mut applied = Applied { image, ..Applied::default() };
     if steps.iter().any(|step| matches!(step, Step::InstallImage(_))) {
         applied.counters = enforcer.counters().ok();
     }
-    let mut still_there: BTreeSet<u32> = BTreeSet::new();
+    let (mut is_image_refused, mut still_there) = (false, BTreeSet::new());
     for step in steps {
+        if is_image_refused && !matches!(step, Step::Attach(_)) {
+            continue;
+        }
         if matches!(step, Step::RemoveEndpoint(interface) if still_there.contains(interface)) {
             continue;
         }
@@ -292,9 +298,7 @@ fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &
             }
             Err(error) => {
                 applied.failed.push((step.clone(), chain(&error)));
-                if matches!(step, Step::InstallImage(_)) {
-                    break;
-                }
+                is_image_refused |= matches!(step, Step::InstallImage(_));
                 if let Step::Detach(interface) = step {
                     still_there.insert(*interface);
                 }

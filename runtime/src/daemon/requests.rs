@@ -36,7 +36,7 @@ impl Daemon {
                     self.waiting.registered.push((pod, reply));
                     self.converge();
                     if self.target.is_none() || self.interfaces.is_none() || self.believed.is_none() {
-                        self.answer_waiting();
+                        self.settled();
                     }
                 }
                 Err(error) => say(reply, Response::Error(error.to_string())),

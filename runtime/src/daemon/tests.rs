@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::client::{Client, ClientError};
 use crate::control::{Answered, Request, Response};
-use crate::plan::Step;
+use crate::plan::{Renaming, Step};
 use crate::status::Status;
 use crate::town::{CLUSTER, Model, POLICY, Town};
 use std::future::pending;
@@ -239,6 +239,62 @@ async fn what_fails_is_told_and_tried_again() {
     model.memory.lock().unwrap().refuses.clear();
     running.until("the second try", |status| status.endpoints[0].attached).await;
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_while_an_image_is_refused_lets_nothing_pass() {
+    let town = Arc::new(Town::new());
+    let model = Model::default();
+    let running = start(&town, &model);
+    let first = running.until("the first image", has_image).await.image.unwrap();
+    model.memory.lock().unwrap().refuses.push(Step::InstallImage(Renaming::default()));
+    town.file("source/policies/db.yaml", POLICY.replace("5432", "5433"));
+    let refused = |status: &Status| {
+        status.problems.iter().any(|problem| problem.contains("cannot put the image in force"))
+    };
+    running.until("the refusal", refused).await;
+    running.register("shop/db").await;
+    let state = model.look().state;
+    assert!(state.attached.contains(&loopback()), "the programs stand there");
+    assert!(!state.endpoints.contains_key(&loopback()), "and know no pod, so that nothing passes");
+    assert_eq!(running.status().await.image.unwrap().checksum, first.checksum);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_kernel_holds_is_not_given_up_for_an_older_image_on_disk() {
+    let town = Arc::new(Town::new());
+    let model = Model::default();
+    let running = start(&town, &model);
+    running.until("the first image", has_image).await;
+    running.stop().await.unwrap();
+    let older = [town.read("state/image.weir"), town.read("state/state.json")];
+    town.file("source/policies/db.yaml", POLICY.replace("5432", "5433"));
+    let running = start(&town, &model);
+    let newer = running.until("the second image", has_image).await.image.unwrap();
+    running.stop().await.unwrap();
+
+    // A disk that was full kept the older one, and then the source is bad.
+    town.file("state/image.weir", &older[0]).file("state/state.json", &older[1]);
+    town.file("source/policies/db.yaml", "spec: [");
+    let running = start(&town, &model);
+    let status = running.until("the refusal", |status| status.source.read.is_some()).await;
+    assert_eq!(status.image.unwrap().checksum, newer.checksum);
+    let installs = |step: &Step| matches!(step, Step::InstallImage(_));
+    assert_eq!(model.look().steps.iter().filter(|step| installs(step)).count(), 2);
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_registration_outlives_a_restart_without_an_image() {
+    let town = Arc::new(Town::new());
+    town.file("source/policies/db.yaml", "spec: [");
+    let model = Model::default();
+    let running = start(&town, &model);
+    running.until("the refusal", |status| status.source.read.is_some()).await;
+    running.register("shop/db").await;
+    running.stop().await.unwrap();
+    assert!(String::from_utf8(town.read("state/state.json")).unwrap().contains("shop/db"));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn kept(town: &Town) -> (PathBuf, Stored) {
     let folder = town.path("state");
     let store = Store::open(&folder).unwrap();
     fs::copy(town.path("identities.json"), store.identities()).unwrap();
-    store.keep_state(Some(&snapshot.roster), &registrations()).unwrap();
+    store.keep_state(Some(snapshot.legend.checksum), Some(&snapshot.roster), &registrations()).unwrap();
     store.keep_image(&snapshot.image).unwrap();
     let roster = Some((*snapshot.roster).clone());
     (folder, Stored { image: Some(snapshot.image), roster, registrations: registrations() })
@@ -29,6 +29,15 @@ fn what_was_kept_comes_back() {
     assert_eq!(store.load(), (stored, vec![]));
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn who_is_who_under_another_image_is_left_out() {
+    let town = Town::new();
+    let (folder, stored) = kept(&town);
+    let store = Store::open(&folder).unwrap();
+    store.keep_state(Some(7), stored.roster.as_ref(), &registrations()).unwrap();
+    assert_eq!(store.load(), (Stored { roster: None, ..stored }, vec![]));
 }
 
 #[test]
@@ -62,7 +71,7 @@ fn a_damaged_file_is_told_and_counts_as_missing() {
             bytes
         }),
         ("of another version", |bytes| {
-            String::from_utf8_lossy(&bytes).replacen("\"version\":1", "\"version\":9", 1).into_bytes()
+            String::from_utf8_lossy(&bytes).replacen("\"version\":2", "\"version\":9", 1).into_bytes()
         }),
     ];
     for name in [IMAGE, STATE, IDENTITIES] {
