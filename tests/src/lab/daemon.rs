@@ -3,15 +3,15 @@
 //! Every wait ends, and where what is waited for does not come, the daemon's status and log are told. What it put in the kernel stays
 //! when it is killed, and goes with the node.
 
+use super::binary::built;
 use super::{Lab, Place};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 use tempfile::TempDir;
 use weir_runtime::control::client::Client;
 use weir_runtime::control::{Request, Response};
@@ -305,26 +305,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(unnamed, path)
 }
 
-/// The binary, built with whatever it is made of; Cargo builds no other package's binaries for a test by itself.
-pub fn program() -> io::Result<&'static Path> {
-    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = PROGRAM.get_or_init(|| {
-        let test = env::current_exe().map_err(|error| error.to_string())?;
-        let beside = test.parent().ok_or("a program lies in no folder")?;
-        // Tests lie one deeper than binaries.
-        let profile = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "policyd"]);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        let status = build.status().map_err(|error| format!("cargo build: {error}"))?;
-        if !status.success() {
-            return Err("policyd cannot be built".to_owned());
-        }
-        Ok(profile.join("policyd"))
-    });
-    built.as_deref().map_err(|error| io::Error::other(error.clone()))
+/// The binary.
+///
+/// # Errors
+/// It cannot be built.
+pub fn program() -> io::Result<PathBuf> {
+    built("policyd", "policyd")
 }

@@ -32,6 +32,7 @@
 //! Not here: any datapath, services and their addresses, pods on their node's network, SCTP (the kernels that we test on
 //! are built without it).
 
+pub mod binary;
 pub mod daemon;
 mod manifests;
 mod namespace;

@@ -4,20 +4,11 @@
 
 use super::{keep, machine};
 use crate::Failure;
-use crate::checkout::{Checkout, line, run as run_command};
+use crate::checkout::{Checkout, line};
 use std::process::Stdio;
 
 /// Measures and keeps the table.
 pub(super) fn run(checkout: &Checkout) -> Result<(), Failure> {
-    // The processes that speak in the lab are a binary of the tests, as fast as what is measured.
-    run_command(&mut checkout.cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "weir-tests",
-        "--bin",
-        "lab_peer",
-    ]))?;
     let mut report = format!(
         "# Traffic, measured on {}\n\n{}\n",
         super::date(),

@@ -15,18 +15,18 @@ pub use message::{Call, Contact};
 pub use service::serve;
 
 use super::Place;
+use super::binary::built;
 use flow::{Counts, Flow};
 use message::{Answer, Numbered, Request};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
-use std::{env, thread};
 
 /// What a busy machine may add to the time that an answer takes.
 const GRACE: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ impl Peer {
         let mut process = place
             .command("nice")
             .args(["-n", "19"])
-            .arg(program()?)
+            .arg(built("weir-tests", "lab_peer")?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -268,15 +268,4 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn unexpected(answer: &Answer) -> io::Error {
     io::Error::other(format!("the peer answered something else: {answer:?}"))
-}
-
-/// The binary, which Cargo puts beside the folder of the tests' own.
-fn program() -> io::Result<PathBuf> {
-    let own = env::current_exe()?;
-    let beside =
-        own.ancestors().skip(1).take(2).map(|folder| folder.join("lab_peer")).find(|path| path.is_file());
-    beside.ok_or_else(|| {
-        let what = format!("no `lab_peer` near {}: cargo build -p weir-tests", own.display());
-        io::Error::new(io::ErrorKind::NotFound, what)
-    })
 }
