@@ -217,6 +217,8 @@ struct Daemon {
     is_applying: bool,
     /// Something was wanted meanwhile.
     is_stale: bool,
+    /// The kernel was once told of everybody.
+    has_told_all: bool,
     is_reading: bool,
     /// The source changed meanwhile.
     is_read_stale: bool,
@@ -283,6 +285,7 @@ impl Daemon {
             work: JoinSet::new(),
             is_applying: false,
             is_stale: false,
+            has_told_all: false,
             is_reading: false,
             is_read_stale: false,
             is_sweeping: false,

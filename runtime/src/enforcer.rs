@@ -19,13 +19,17 @@ pub trait Enforcer: Send {
     ///
     /// # Errors
     /// What the kernel refused.
-    fn installed(&self) -> Result<State, DatapathError>;
+    fn installed(&mut self) -> Result<State, DatapathError>;
 
     /// Takes a step; `image` is the one that [`Step::InstallImage`] stands for.
     ///
     /// # Errors
-    /// What the kernel refused. Then the step has changed nothing.
+    /// What the kernel refused. The step is then to be taken again; where an image was to be installed, [`Enforcer::installed`] says whether
+    /// it came into force.
     fn take(&mut self, step: &Step, image: &[u8]) -> Result<Option<Installation>, DatapathError>;
+
+    /// All addresses that are wanted were told: none is missing from an earlier run.
+    fn all_addresses_told(&mut self);
 
     /// What was counted under the image in force.
     ///

@@ -130,7 +130,7 @@ impl Enforcer for Model {
         Features { kernel: "a model".to_owned(), attach: "tcx".to_owned(), has_tcx: true }
     }
 
-    fn installed(&self) -> Result<State, DatapathError> {
+    fn installed(&mut self) -> Result<State, DatapathError> {
         Ok(self.look().state)
     }
 
@@ -151,6 +151,8 @@ impl Enforcer for Model {
         let (bytes, took) = (image.len(), Duration::ZERO);
         Ok(Some(Installation { checksum, bytes, class: bytes, grown: false, in_force: took, settled: took }))
     }
+
+    fn all_addresses_told(&mut self) {}
 
     fn counters(&self) -> Result<Counters, DatapathError> {
         Ok(self.look().counters)

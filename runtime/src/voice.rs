@@ -10,7 +10,7 @@
 //!
 //! Not here: connections, whose packets are more than the first; the daemon's own datapath ([`crate::inquiry`]).
 
-use crate::datapath::{Answer, Datapath, DatapathError, Endpoint, Options, Question, remove_everything};
+use crate::datapath::{Answer, DatapathError, Endpoint, Options, Question, Temporary};
 use crate::inquiry::side_of;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,8 +70,7 @@ pub struct Stands {
 /// A datapath in the place of a node.
 #[derive(Debug)]
 struct Stand {
-    datapath: Datapath,
-    pin_root: PathBuf,
+    datapath: Temporary,
     /// The voice and the home that it stands for now.
     role: (u64, Option<usize>),
     addresses: BTreeSet<IpAddr>,
@@ -103,17 +102,10 @@ impl Stands {
             let mut name = self.options.pin_root.clone().into_os_string();
             name.push(format!("-{}", self.stands.len()));
             let pin_root = PathBuf::from(name);
-            let datapath = Datapath::open(&Options { pin_root: pin_root.clone(), ..self.options.clone() })?;
-            self.stands.push(Stand { datapath, pin_root, role: (0, None), addresses: BTreeSet::new() });
+            let datapath = Temporary::open(&Options { pin_root, ..self.options.clone() })?;
+            self.stands.push(Stand { datapath, role: (0, None), addresses: BTreeSet::new() });
         }
         self.stands.get_mut(place).ok_or(DatapathError::Question("no datapath stands for its node"))
-    }
-}
-
-impl Drop for Stand {
-    fn drop(&mut self) {
-        // What stays behind is attached nowhere, and the next run has another name.
-        _ = remove_everything(&self.pin_root);
     }
 }
 

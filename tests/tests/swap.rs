@@ -162,7 +162,7 @@ fn listening(place: &Place) -> Peer {
 }
 
 /// Runs flows from several namespaces while the node's datapath is changed, and looks at what came of them.
-fn under_fire(scene: &Scene, change: impl FnOnce(&mut Datapath) + Send) {
+fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
     // Each fills the machine.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,7 +173,7 @@ fn under_fire(scene: &Scene, change: impl FnOnce(&mut Datapath) + Send) {
         scene.put(&mut datapath, 0);
         datapath
     };
-    let mut datapath = node.inside(open).unwrap();
+    let datapath = node.inside(open).unwrap();
     let [server, shared, crossing, crossed] = PODS.map(|pod| listening(lab.pod(pod)));
     let outside = Peer::start(lab.outside()).unwrap();
     let to = |pod: &str| SocketAddr::from((lab.pod(pod).v4(), PORT));
@@ -197,7 +197,7 @@ fn under_fire(scene: &Scene, change: impl FnOnce(&mut Datapath) + Send) {
         ("the crossing pair", false, crossing.flow(long(Kind::Udp, denied(Call::to(to("shop/crossed")))))),
     ];
     let flows = flows.map(|(name, is_allowed, flow)| (name, is_allowed, flow.unwrap()));
-    node.inside(|| change(&mut datapath)).unwrap();
+    let datapath = node.inside(|| change(datapath)).unwrap();
     for (name, is_allowed, flow) in flows {
         let counts: Counts = flow.stop().unwrap();
         println!(
@@ -211,47 +211,51 @@ fn under_fire(scene: &Scene, change: impl FnOnce(&mut Datapath) + Send) {
             assert_eq!(counts.echoed, 0, "{name}: {counts:?}");
         }
     }
-    drop((server, crossed));
+    drop((server, crossed, datapath));
 }
 
 #[test]
 fn a_thousand_swaps_lose_nothing_and_mix_nothing() {
     let Some(scene) = Scene::new() else { return };
-    under_fire(&scene, |datapath| {
+    under_fire(&scene, |mut datapath| {
         let began = Instant::now();
         let mut slowest = Duration::ZERO;
         for swap in 1..=SWAPS {
-            let installed = scene.put(datapath, swap % 2);
+            let installed = scene.put(&mut datapath, swap % 2);
             slowest = slowest.max(installed.in_force);
         }
         println!("{SWAPS} swaps in {:?}, the slowest in force after {slowest:?}", began.elapsed());
+        datapath
     });
 }
 
 #[test]
 fn growth_to_larger_values_loses_nothing_and_mixes_nothing() {
     let Some(scene) = Scene::new() else { return };
-    under_fire(&scene, |datapath| {
+    under_fire(&scene, |mut datapath| {
         for swap in 1..=20 {
-            scene.put(datapath, swap % 2);
+            scene.put(&mut datapath, swap % 2);
         }
-        let grown = scene.put(datapath, 2);
+        let grown = scene.put(&mut datapath, 2);
         assert!(grown.grown, "{grown:?}");
         for swap in 1..=7 {
-            assert!(!scene.put(datapath, swap % 3).grown);
+            assert!(!scene.put(&mut datapath, swap % 3).grown);
         }
+        datapath
     });
 }
 
 #[test]
 fn an_upgrade_of_the_programs_loses_nothing_and_mixes_nothing() {
     let Some(scene) = Scene::new() else { return };
-    under_fire(&scene, |datapath| {
+    under_fire(&scene, |mut datapath| {
         for round in 1..=20 {
             // Another process would load them from its own object; what stands at the pods is replaced as it opens.
-            *datapath = Datapath::open(&Scene::options()).unwrap();
+            drop(datapath);
+            datapath = Datapath::open(&Scene::options()).unwrap();
             assert!(datapath.image_in_force().is_some());
-            scene.put(datapath, round % 2);
+            scene.put(&mut datapath, round % 2);
         }
+        datapath
     });
 }

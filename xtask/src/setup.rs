@@ -59,8 +59,13 @@ pub(crate) fn emulator(checkout: &Checkout) -> Result<PathBuf, Failure> {
 
 /// The programs that tests make networks and namespaces with.
 pub(crate) fn network_tools(checkout: &Checkout) -> Result<Vec<PathBuf>, Failure> {
-    let tools =
-        [("ip", "iproute2"), ("unshare", "util-linux"), ("nsenter", "util-linux"), ("nice", "coreutils")];
+    let tools = [
+        ("ip", "iproute2"),
+        ("unshare", "util-linux"),
+        ("nsenter", "util-linux"),
+        ("nice", "coreutils"),
+        ("tc", "iproute2"),
+    ];
     tools.into_iter().map(|(program, package)| installed(checkout, program, package)).collect()
 }
 

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
 use weir_abi::state::STATE_VERSION;
-use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
+use weir_runtime::datapath::{DatapathError, Options, Temporary};
 
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
@@ -24,7 +24,7 @@ pub(crate) struct Laboratory {
 
 /// A datapath of one measurement, taken out of the kernel with it.
 pub(crate) struct Bed {
-    pub(crate) datapath: Datapath,
+    pub(crate) datapath: Temporary,
     pin_root: PathBuf,
 }
 
@@ -51,7 +51,7 @@ impl Laboratory {
         let number = self.opened.replace(self.opened.get() + 1);
         let pin_root = PathBuf::from(format!("/sys/fs/bpf/weir-bench-{}-{number}", std::process::id()));
         let options = Options { pin_root: pin_root.clone(), ..Options::default() };
-        Ok(Bed { datapath: Datapath::open(&options)?, pin_root })
+        Ok(Bed { datapath: Temporary::open(&options)?, pin_root })
     }
 }
 
@@ -67,12 +67,5 @@ impl Bed {
     /// Where its maps are pinned.
     pub(crate) fn state(&self) -> PathBuf {
         self.pin_root.join(format!("state-{STATE_VERSION}"))
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        // The next run has another name, so what stays behind here disturbs nobody.
-        _ = remove_everything(&self.pin_root);
     }
 }

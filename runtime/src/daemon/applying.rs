@@ -88,6 +88,7 @@ impl Daemon {
         if steps.is_empty() {
             self.failures.clear();
             self.retry = None;
+            self.tell_all_told();
             self.settled();
             return;
         }
@@ -97,6 +98,17 @@ impl Daemon {
             let applied = kernel.call(move |enforcer| apply(enforcer, image, &bytes, &steps));
             applied.await.map_or(Done::KernelGone, |applied| Done::Applied(Box::new(applied)))
         });
+    }
+
+    /// Once: the kernel has all addresses that are wanted, so an earlier run left none out.
+    fn tell_all_told(&mut self) {
+        if !std::mem::replace(&mut self.has_told_all, true) {
+            let kernel = self.kernel.clone();
+            self.work.spawn(async move {
+                let told = kernel.call(|enforcer| enforcer.all_addresses_told()).await;
+                told.map_or(Done::KernelGone, |()| Done::Answered)
+            });
+        }
     }
 
     pub(super) fn applied(&mut self, applied: Applied) {
@@ -129,6 +141,9 @@ impl Daemon {
             let pause = self.retry.map_or(FIRST_RETRY, |(_, pause)| (pause * 2).min(RECONCILE));
             Some((Instant::now() + pause, pause))
         };
+        if self.failures.is_empty() {
+            self.tell_all_told();
+        }
         if self.is_stale {
             self.converge();
         } else {

@@ -11,8 +11,6 @@ use super::syscall;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
 use aya::programs::{Link, LinkOrder, ProgramError, SchedClassifier};
-use nix::mount::{MsFlags, mount};
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
@@ -38,22 +36,6 @@ fn link_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
 
 fn mark_path(pin_root: &Path, interface: u32, hook: Hook) -> PathBuf {
     link_folder(pin_root).join(format!("{interface}-{}-clsact", program_name(hook)))
-}
-
-/// Mounts a BPF file system where the folder's is none yet.
-pub(super) fn ensure_file_system(pin_root: &Path) -> Result<(), DatapathError> {
-    let Some(mount_point) = pin_root.ancestors().skip(1).find(|folder| folder.is_dir()) else {
-        let source = io::Error::from(io::ErrorKind::NotFound);
-        return Err(DatapathError::NoFileSystem { path: pin_root.to_owned(), source });
-    };
-    let fail = |error: nix::Error| DatapathError::NoFileSystem {
-        path: mount_point.to_owned(),
-        source: error.into(),
-    };
-    if statfs(mount_point).map_err(fail)?.filesystem_type() != BPF_FS_MAGIC {
-        mount(Some("bpf"), mount_point, Some("bpf"), MsFlags::empty(), None::<&str>).map_err(fail)?;
-    }
-    Ok(())
 }
 
 /// Puts both programs at an interface, or replaces those that stand there.
@@ -184,7 +166,7 @@ fn has_ended(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Interfaces where both loaded programs stand.
-pub(super) fn standing(programs: &Programs, pin_root: &Path) -> Result<BTreeSet<u32>, DatapathError> {
+pub(super) fn standing(programs: &mut Programs, pin_root: &Path) -> Result<BTreeSet<u32>, DatapathError> {
     let mut hooks: BTreeMap<u32, usize> = BTreeMap::new();
     for (interface, hook) in attached(pin_root)? {
         if stands(programs, pin_root, interface, hook) {
@@ -194,11 +176,14 @@ pub(super) fn standing(programs: &Programs, pin_root: &Path) -> Result<BTreeSet<
     Ok(hooks.into_iter().filter(|(_, count)| *count == HOOKS.len()).map(|(interface, _)| interface).collect())
 }
 
-/// Whether a program stands where its pin says. Of a filter in clsact only the interface is asked for.
-fn stands(programs: &Programs, pin_root: &Path, interface: u32, hook: Hook) -> bool {
+/// Whether a program stands where its pin or mark says. A filter in clsact is put there again to be sure of it: it goes with its clsact,
+/// and nothing is told of that.
+fn stands(programs: &mut Programs, pin_root: &Path, interface: u32, hook: Hook) -> bool {
     let Ok(name) = name_of(interface) else { return false };
     if !link_path(pin_root, interface, hook).exists() {
-        return true;
+        return programs
+            .program_mut(hook)
+            .is_some_and(|program| put_filter(program, hook, interface).is_ok());
     }
     let own = programs.program(hook).and_then(|program| program.info().ok()).map(|info| info.id());
     let there = SchedClassifier::query_tcx(&name, attach_type(hook));

@@ -11,12 +11,12 @@ impl Enforcer for Datapath {
         Features { kernel: kernel.trim().to_owned(), attach: attach.to_owned(), has_tcx: self.has_tcx }
     }
 
-    fn installed(&self) -> Result<State, DatapathError> {
+    fn installed(&mut self) -> Result<State, DatapathError> {
         Ok(State {
             image: self.image_in_force(),
             addresses: self.addresses()?,
             endpoints: self.endpoints()?,
-            attached: attach::standing(&self.programs, &self.options.pin_root)?,
+            attached: attach::standing(&mut self.programs, &self.options.pin_root)?,
         })
     }
 
@@ -32,6 +32,10 @@ impl Enforcer for Datapath {
             Step::Detach(interface) => self.detach(interface)?,
         }
         Ok(None)
+    }
+
+    fn all_addresses_told(&mut self) {
+        Datapath::all_addresses_told(self);
     }
 
     fn counters(&self) -> Result<Counters, DatapathError> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DatapathError {
     /// There is no BPF file system to pin to.
-    #[error("cannot mount a BPF file system at {}: {source}", .path.display())]
+    #[error("there is no BPF file system for {}: {source}", .path.display())]
     NoFileSystem {
         /// Where one was wanted.
         path: PathBuf,
@@ -24,6 +24,12 @@ pub enum DatapathError {
         path: PathBuf,
         /// The kernel's answer.
         source: io::Error,
+    },
+    /// Another datapath uses the pins.
+    #[error("{} is in use by another policyd", .path.display())]
+    InUse {
+        /// Where.
+        path: PathBuf,
     },
     /// The kernel refuses a program or map.
     #[error("the kernel refuses the programs: {told}")]

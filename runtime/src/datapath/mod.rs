@@ -24,21 +24,26 @@ mod events;
 mod load;
 mod mapping;
 mod parties;
+mod pins;
 mod proxies;
 mod question;
 mod slots;
 mod syscall;
 mod table;
+mod temporary;
 
 pub use error::DatapathError;
 pub use question::{Answer, Arrival, Departure, Fate, Question};
+pub use temporary::{Temporary, remove_abandoned};
 
 use crate::plan::Renaming;
 use aya::programs::{TestRun, TestRunOptions};
 use load::Programs;
 use mapping::Mapping;
+use nix::fcntl::Flock;
 use slots::Slots;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -46,6 +51,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use table::Table;
+use tracing::warn;
 use weir_abi::layout::Header;
 use weir_abi::state::{
     AddressRecord, Aggregation, BLOCKS, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord,
@@ -152,6 +158,28 @@ impl Tables {
     }
 }
 
+impl Tables {
+    /// Tells of maps that were made for other sizes than are asked for now: they stay as they are.
+    fn compare(&self, options: &Options) {
+        for (map, made_for, asked) in [
+            ("addresses_v4", self.addresses_v4.capacity(), options.addresses),
+            ("addresses_v6", self.addresses_v6.capacity(), options.addresses),
+            ("interfaces", self.interfaces.capacity(), options.interfaces),
+            ("conntrack_v4", self.conntrack_v4.capacity(), options.conntrack_v4),
+            ("conntrack_v6", self.conntrack_v6.capacity(), options.conntrack_v6),
+        ] {
+            if made_for != asked {
+                warn!(
+                    map,
+                    made_for,
+                    asked,
+                    "a map keeps the size that it was made for; `policyd cleanup` and a start make it anew"
+                );
+            }
+        }
+    }
+}
+
 /// The kernel's programs and maps.
 #[derive(Debug)]
 pub struct Datapath {
@@ -166,8 +194,13 @@ pub struct Datapath {
     counted: [Option<counting::Extent>; SLOTS as usize],
     /// A renaming did not come to its end: what the slots say of parties may differ.
     are_parties_unsettled: bool,
-    /// Addresses that found no room.
+    /// Addresses that could not be set, and whether an earlier run may have left some.
     missing: BTreeSet<IpAddr>,
+    may_miss_more: bool,
+    /// A move to larger slots has begun and not come to its end.
+    is_split: bool,
+    /// The pins are this process's alone.
+    _lock: Flock<File>,
     has_tcx: bool,
 }
 
@@ -186,7 +219,8 @@ impl Datapath {
     /// [`DatapathError`]; what is attached already stays as it is.
     pub fn open(options: &Options) -> Result<Self, DatapathError> {
         let folder = map_folder(&options.pin_root);
-        attach::ensure_file_system(&options.pin_root)?;
+        pins::ensure_file_system(&options.pin_root)?;
+        let lock = pins::lock(&options.pin_root)?;
         load::make_folder(&folder)?;
         let slots = match Slots::find(&folder)? {
             Some(slots) => slots,
@@ -198,6 +232,7 @@ impl Datapath {
         slots.settle(&settings)?;
         slots.forget_others(&folder)?;
         let tables = Tables::open(&folder)?;
+        tables.compare(options);
         attach::replace_all(&mut programs, &options.pin_root)?;
         let options = options.clone();
         let (sweeps, has_tcx) = (connections::Sweeps::default(), load::has_tcx());
@@ -213,10 +248,12 @@ impl Datapath {
             counted: [None; SLOTS as usize],
             are_parties_unsettled,
             missing,
+            may_miss_more: true,
+            is_split: false,
+            _lock: lock,
             has_tcx,
         };
         datapath.settle_parties()?;
-        datapath.forget_missing()?;
         Ok(datapath)
     }
 
@@ -258,6 +295,7 @@ impl Datapath {
         let header: Header = *image.header();
         let kernel = bytes.get(..header.kernel_bytes as usize).unwrap_or(bytes);
         let class = slots::class_for(kernel.len())?;
+        self.reunite()?;
         let grown = class > self.slots.class();
         if grown {
             self.grow(class)?;
@@ -283,17 +321,38 @@ impl Datapath {
     }
 
     /// Moves to larger values: the image in force is copied, then programs are replaced one by one. Both generations enforce the
-    /// same image until the last is replaced, so no packet meets a mixture.
+    /// same image until the last is replaced, so no packet meets a mixture. Where that fails the old ones are put back.
     fn grow(&mut self, class: usize) -> Result<(), DatapathError> {
         let folder = map_folder(&self.options.pin_root);
         let image = self.slots.image(&self.settings);
         let slot = 1 - Slots::idle(&self.settings);
         let slots = Slots::create(&folder, class, slot, &image)?;
-        let mut programs = Programs::load(&self.options, &slots)?;
-        attach::replace_all(&mut programs, &self.options.pin_root)?;
-        slots.wait_for_programs()?;
-        slots.forget_others(&folder)?;
+        self.is_split = true;
+        let moved = Programs::load(&self.options, &slots).and_then(|mut programs| {
+            attach::replace_all(&mut programs, &self.options.pin_root)?;
+            slots.wait_for_programs()?;
+            Ok(programs)
+        });
+        let programs = match moved {
+            Ok(programs) => programs,
+            Err(error) => {
+                // Until they are back no other image is taken, and both generations enforce the same.
+                return Err(self.reunite().err().unwrap_or(error));
+            }
+        };
         (self.slots, self.programs) = (slots, programs);
+        self.is_split = false;
+        self.slots.forget_others(&folder)
+    }
+
+    /// Has all interfaces judge by the same slots again, after a move to larger ones that failed.
+    fn reunite(&mut self) -> Result<(), DatapathError> {
+        if self.is_split {
+            attach::replace_all(&mut self.programs, &self.options.pin_root)?;
+            self.slots.wait_for_programs()?;
+            self.slots.forget_others(&map_folder(&self.options.pin_root))?;
+            self.is_split = false;
+        }
         Ok(())
     }
 
@@ -414,8 +473,12 @@ fn sixteen(address: IpAddr) -> [u8; 16] {
 /// Takes everything of a datapath out of the kernel: programs from interfaces, names of maps.
 ///
 /// # Errors
-/// A pin that cannot be removed.
+/// A pin that cannot be removed; [`DatapathError::InUse`] while a datapath uses them.
 pub fn remove_everything(pin_root: &Path) -> Result<(), DatapathError> {
+    if !pin_root.exists() {
+        return Ok(());
+    }
+    let _lock = pins::lock(pin_root)?;
     attach::detach_all(pin_root)?;
     match std::fs::remove_dir_all(pin_root) {
         Ok(()) => Ok(()),

@@ -1,6 +1,6 @@
 //! Who is who in the kernel: whose an address is, and which pod is behind an interface.
 //!
-//! An address that leads nowhere is outside of the cluster; while any that should lead somewhere found no room, it is unknown, which is
+//! An address that leads nowhere is outside of the cluster; while any that should lead somewhere could not be set, it is unknown, which is
 //! closed. An interface that leads nowhere lets nothing pass where the programs stand.
 //!
 //! A party has an identity in each slot of images. They are the same but during a swap, so that those who are another under the new
@@ -32,32 +32,25 @@ impl Datapath {
         };
         match set {
             Ok(()) => self.missing.remove(&address),
-            Err(DatapathError::Full { .. }) => self.missing.insert(address),
-            Err(_) => return set,
+            Err(_) => self.missing.insert(address),
         };
         self.tell_missing();
         set
     }
 
-    /// Lets programs know whether addresses are missing.
+    /// Lets programs know whether addresses may be missing.
     fn tell_missing(&self) {
+        if self.may_miss_more && self.missing.is_empty() {
+            // As an earlier run left it.
+            return;
+        }
         self.settings.store(MISSING, self.missing.len() as u64);
     }
 
-    /// Forgets that addresses were missing in an earlier run, if there is room for them now.
-    pub(super) fn forget_missing(&self) -> Result<(), DatapathError> {
-        fn is_full<K: Record>(table: &Table<K, AddressRecord>) -> Result<bool, DatapathError> {
-            let mut entries = 0;
-            table.each(|_| entries += 1)?;
-            Ok(entries >= table.capacity())
-        }
-        if self.settings.load(MISSING) > 0
-            && !is_full(&self.tables.addresses_v4)?
-            && !is_full(&self.tables.addresses_v6)?
-        {
-            self.tell_missing();
-        }
-        Ok(())
+    /// All addresses of the cluster were told to this datapath, so none is missing but those that could not be set.
+    pub fn all_addresses_told(&mut self) {
+        self.may_miss_more = false;
+        self.tell_missing();
     }
 
     /// Says that the cluster has an address in that block. First the block, then the address: in between it is outside, as before.

@@ -98,11 +98,15 @@ impl Slots {
         for slot in 0..SLOTS as usize {
             slots.place(slot).map_err(fail("fill a slot"))?;
         }
-        syscall::pin(slots.outer.fd(), &slots.path).map_err(|source| DatapathError::Pin {
-            what: "pin",
-            path: slots.path.clone(),
-            source,
-        })?;
+        let refused = |what| {
+            let path = slots.path.clone();
+            move |source| DatapathError::Pin { what, path, source }
+        };
+        // One that was left there was given up: what is in force lies elsewhere.
+        if slots.path.exists() {
+            fs::remove_file(&slots.path).map_err(refused("unpin"))?;
+        }
+        syscall::pin(slots.outer.fd(), &slots.path).map_err(refused("pin"))?;
         Ok(slots)
     }
 

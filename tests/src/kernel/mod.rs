@@ -20,7 +20,7 @@ use std::env;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use weir_runtime::datapath::{Datapath, DatapathError, Options, remove_everything};
+use weir_runtime::datapath::{DatapathError, Options, Temporary};
 
 /// A datapath with small maps, at that place.
 fn small(pin_root: PathBuf) -> Options {
@@ -45,7 +45,7 @@ fn unused_pin_root() -> PathBuf {
 #[derive(Debug)]
 pub struct Kernel {
     /// It.
-    pub datapath: Datapath,
+    pub datapath: Temporary,
     pin_root: PathBuf,
 }
 
@@ -65,12 +65,7 @@ impl Kernel {
     #[expect(clippy::panic, reason = "where every test must run, one that cannot has failed")]
     pub fn open_with(options: Options) -> Option<Kernel> {
         let pin_root = unused_pin_root();
-        let opened = Datapath::open(&Options { pin_root: pin_root.clone(), ..options });
-        if opened.is_err() {
-            // What came before the refusal, such as the folder.
-            _ = remove_everything(&pin_root);
-        }
-        match opened {
+        match Temporary::open(&Options { pin_root: pin_root.clone(), ..options }) {
             Ok(datapath) => Some(Kernel { datapath, pin_root }),
             Err(error) if !is_forbidden(&error) => panic!("the kernel refuses the datapath: {error}"),
             Err(error) => {
@@ -81,13 +76,6 @@ impl Kernel {
                 None
             }
         }
-    }
-}
-
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        // The next run has another name, so what stays behind here disturbs nobody.
-        _ = remove_everything(&self.pin_root);
     }
 }
 

@@ -11,6 +11,7 @@
 mod image;
 mod wire;
 
+use aya::maps::MapData;
 use image::{PEER, POD, SmallImage};
 use std::fs;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use weir_abi::{Action, Image};
 use weir_runtime::datapath::{
     Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, remove_everything,
 };
+use weir_runtime::enforcer::Enforcer;
 use weir_tests::lab;
 use wire::{EVERYTHING, Wire, in_a_namespace, of_port};
 use zerocopy::IntoBytes;
@@ -151,6 +153,10 @@ fn a_datapath_from_the_first_load_to_the_last_removal() {
         let wire = Wire::lay().unwrap();
         programs_stand_at_an_interface(&root, &mut datapath, &wire);
         println!("packets on a wire are judged");
+        it_is_this_process_alone(&root);
+        a_filter_that_was_removed_is_put_again(&mut datapath, &wire);
+        a_move_to_larger_values_that_fails_mixes_nothing(&root, &mut datapath, &wire);
+        println!("what others do to it is mended or refused");
         a_larger_image_replaces_the_programs(&root, &mut datapath, &wire);
         println!("programs were replaced for a larger image");
         another_datapath_does_not_meet_this_one(&datapath, &wire);
@@ -249,6 +255,44 @@ fn programs_stand_at_an_interface(root: &PinRoot, datapath: &mut Datapath, wire:
     datapath.attach(wire.interface).unwrap();
     stand_at(root, datapath, &[wire.interface]);
     only_passes(wire, &SmallImage::first());
+}
+
+fn it_is_this_process_alone(root: &PinRoot) {
+    let other = root.open();
+    assert!(matches!(other, Err(DatapathError::InUse { .. })), "{other:?}");
+    let removed = remove_everything(&root.0);
+    assert!(matches!(removed, Err(DatapathError::InUse { .. })), "{removed:?}");
+}
+
+/// Without tcx a filter goes with its clsact, and nobody is told.
+fn a_filter_that_was_removed_is_put_again(datapath: &mut Datapath, wire: &Wire) {
+    if datapath.has_tcx() {
+        return;
+    }
+    wire::remove_clsact(wire.interface).unwrap();
+    everything_passes(wire);
+    assert!(datapath.installed().unwrap().attached.contains(&wire.interface));
+    only_passes(wire, &SmallImage::first());
+}
+
+fn a_move_to_larger_values_that_fails_mixes_nothing(root: &PinRoot, datapath: &mut Datapath, wire: &Wire) {
+    let (small, large) = (SmallImage::first(), SmallImage::large());
+    // A pin that is no link of ours stands where one of the loopback interface would be.
+    let settings = root.0.join(format!("state-{STATE_VERSION}/settings"));
+    let foreign = root.0.join(format!("links/{LOOPBACK}-from_pod"));
+    MapData::from_pin(settings).unwrap().pin(&foreign).unwrap();
+    let failed = datapath.install_image(large.bytes(), &[]);
+    assert!(matches!(failed, Err(DatapathError::Attach { .. })), "{failed:?}");
+    // Whatever stands at the interfaces now, no other image comes into force before all judge by the same slots again.
+    let refused = datapath.install_image(SmallImage::second().bytes(), &[]);
+    assert!(matches!(refused, Err(DatapathError::Attach { .. })), "{refused:?}");
+    only_passes(wire, &small);
+    fs::remove_file(foreign).unwrap();
+    for image in [&SmallImage::second(), &small] {
+        assert!(!install(datapath, image).grown);
+        introduce(datapath, image, wire.interface).unwrap();
+        only_passes(wire, image);
+    }
 }
 
 fn a_larger_image_replaces_the_programs(root: &PinRoot, datapath: &mut Datapath, wire: &Wire) {

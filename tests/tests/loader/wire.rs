@@ -159,12 +159,22 @@ pub(crate) fn remove_spare_interface() -> io::Result<()> {
     ip("link del spare0")
 }
 
+/// Removes the clsact of an interface, and all filters with it.
+pub(crate) fn remove_clsact(interface: u32) -> io::Result<()> {
+    let name = nix::net::if_::if_indextoname(interface)?;
+    run("tc", &format!("qdisc del dev {} clsact", name.to_string_lossy()))
+}
+
 fn ip(arguments: &str) -> io::Result<()> {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output()?;
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &str) -> io::Result<()> {
+    let output = Command::new(program).args(arguments.split_whitespace()).output()?;
     if output.status.success() {
         Ok(())
     } else {
         let told = String::from_utf8_lossy(&output.stderr);
-        Err(io::Error::other(format!("ip {arguments}: {}", told.trim())))
+        Err(io::Error::other(format!("{program} {arguments}: {}", told.trim())))
     }
 }

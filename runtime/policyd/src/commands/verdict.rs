@@ -9,17 +9,19 @@ use crate::args::VerdictArgs;
 use crate::output::{print, read_bounded, tell};
 use anyhow::bail;
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use weir_abi::Image;
 use weir_project::{OnNode, Project, answer, refuse_stdin_twice};
 use weir_runtime::control::client::Client;
 use weir_runtime::control::{Answered, MAX_FLOWS, Request, Response};
-use weir_runtime::datapath::Options;
+use weir_runtime::datapath::{Options, remove_abandoned};
 use weir_runtime::voice::{Stands, Voice};
 
 /// Bytes of flows, at most.
 const LARGEST: u64 = 256 << 20;
+/// Where programs loaded apart are pinned; the number of the process follows.
+const APART: &str = "/sys/fs/bpf/weir-verdict-";
 /// Connections that a datapath apart has room for: a question records none.
 const NO_CONNECTIONS: u32 = 64;
 
@@ -48,8 +50,10 @@ fn apart(args: &VerdictArgs) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Findings);
         }
     };
+    // Of questions that were cut short.
+    remove_abandoned(Path::new(APART));
     let options = Options {
-        pin_root: PathBuf::from(format!("/sys/fs/bpf/weir-verdict-{}", std::process::id())),
+        pin_root: PathBuf::from(format!("{APART}{}", std::process::id())),
         conntrack_v4: NO_CONNECTIONS,
         conntrack_v6: NO_CONNECTIONS,
         interfaces: 1,
