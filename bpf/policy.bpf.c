@@ -29,7 +29,8 @@
 #define DROP TC_ACT_SHOT
 
 /* What is known of a packet on its way through a program. It lies in a map rather than on the stack, where the verifier would
- * tell apart every way that led to a number; one packet at a time passes a CPU here.
+ * tell apart every way that led to a number; one packet at a time passes a CPU here. A question has another than packets: on kernels
+ * before 6.4 a packet may come amid a test run.
  *
  * Functions that are not static are verified once, for whatever is in the passage, and not once for each way that leads to them. */
 struct passage {
@@ -46,16 +47,14 @@ struct passage {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct passage);
 } passages SEC(".maps");
 
-static __always_inline struct passage *this_passage(void)
+static __always_inline struct passage *this_passage(__u32 is_question)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&passages, &zero);
+	return bpf_map_lookup_elem(&passages, &is_question);
 }
 
 static __always_inline const struct settings *present_settings(void)
@@ -84,7 +83,8 @@ static __always_inline const struct address_record *peer_of(const struct passage
 /* Tells of the packet; `kind` is an enum event_kind, and above it 1 for a packet back. */
 __noinline int tell_of(struct __sk_buff *skb, __u32 kind, __u64 outcome)
 {
-	const struct passage *passage = this_passage();
+	/* Of a question nothing is told. */
+	const struct passage *passage = this_passage(false);
 	struct telling telling = {};
 
 	if (!passage)
@@ -165,10 +165,10 @@ static __always_inline ruling outcome_of_record(const struct conntrack_record *r
 }
 
 /* Judges a connection by who opened it: a packet back is judged as the one that it answers. */
-__noinline __u64 judge_opening(__u32 opened_at, __u32 icmp_type)
+__noinline __u64 judge_opening(__u32 is_question, __u32 opened_at, __u32 icmp_type)
 {
 	const struct settings *now_set = present_settings();
-	struct passage *passage = this_passage();
+	const struct passage *passage = this_passage(is_question != 0);
 	struct inquiry inquiry = {};
 	struct image image = {};
 	const struct packet *packet;
@@ -204,9 +204,11 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 	enum hook opened_at = record->state & OPENED_INWARD ? HOOK_TO_POD : HOOK_FROM_POD;
 	bool is_reply = passage->hook != opened_at;
 	ruling outcome = outcome_of_record(record);
+	bool is_handed_over;
+	int done = PASS;
 
 	if (record->judged_under != passage->judged_under) {
-		outcome = judge_opening(opened_at, record->icmp_type);
+		outcome = judge_opening(false, opened_at, record->icmp_type);
 		count_one(COUNTER_CONNECTIONS_JUDGED_AGAIN);
 		if (action_of(outcome) == ACTION_DENY) {
 			forget_connection(connection);
@@ -215,17 +217,18 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 		}
 		judged(record, outcome, passage->judged_under);
 	}
+	is_handed_over = action_of(outcome) == ACTION_REDIRECT && !is_reply;
+	if (is_handed_over) {
+		done = redirect(skb, passage, settings, requests_of(outcome));
+		if (done == DROP)
+			return drop_for(skb, passage, without_proxy(outcome));
+	}
 	advance(record, packet, passage->hook == HOOK_FROM_POD, is_reply, passage->tick);
 	count_rule(passage->slot, action_of(outcome), rule_or_set_of(outcome), skb->len);
 	if (is_due(record, packet, is_reply, passage->tick))
 		tell_of(skb, EVENT_KIND_PACKET | is_reply << 8, outcome);
-	if (action_of(outcome) == ACTION_REDIRECT && !is_reply) {
-		int done = redirect(skb, passage, settings, requests_of(outcome));
-
-		if (done == DROP)
-			return drop_for(skb, passage, without_proxy(outcome));
+	if (is_handed_over)
 		return done;
-	}
 	return pass(skb, passage, is_reply ? REASON_REPLY : reason_of(outcome));
 }
 
@@ -234,7 +237,7 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
  * once a packet of its own has been judged under this one. */
 __noinline int is_related(struct __sk_buff *skb)
 {
-	const struct passage *passage = this_passage();
+	const struct passage *passage = this_passage(false);
 	const struct conntrack_record *record;
 	struct connection connection;
 	struct packet inner = {};
@@ -252,7 +255,7 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 {
 	const struct packet *packet = &passage->packet;
 	__u8 icmp_type = is_icmp(packet) ? packet->destination_port : 0;
-	ruling outcome = judge_opening(passage->hook, icmp_type);
+	ruling outcome = judge_opening(passage->is_question, passage->hook, icmp_type);
 	int done = PASS;
 
 	if (action_of(outcome) == ACTION_DENY)
@@ -362,7 +365,7 @@ static __always_inline void meet(const struct passage *passage, const struct int
  * one nor redirects. */
 __noinline int is_among_neighbours(void)
 {
-	const struct passage *passage = this_passage();
+	const struct passage *passage = this_passage(false);
 	const struct interface_record *pod;
 	struct connection connection;
 	const struct packet *packet;
@@ -447,7 +450,7 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 	struct packet *packet;
 	int refused;
 
-	passage = this_passage();
+	passage = this_passage(skb->mark == MARK_QUESTION);
 	now_set = present_settings();
 	if (!passage || !now_set)
 		return DROP;

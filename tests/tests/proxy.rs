@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use weir_abi::state::{Counter, Hook};
 use weir_abi::{Reason, RequestKind};
 use weir_runtime::datapath::{Datapath, Options};
-use weir_runtime::enforcer::Enforcer;
+use weir_runtime::enforcer::{Counted, Enforcer};
 use weir_tests::kernel::packet::{Ip, sctp};
 use weir_tests::lab::{self, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Policyd};
 
@@ -413,4 +413,25 @@ fn beside_a_proxy_what_is_not_its_own_goes_straight() {
     let denied = Call::to((peers["server"].0.v4(), PLAIN).into()).within(BRIEF);
     assert_eq!(peers["outside"].1.tcp(denied).unwrap(), Contact::TimedOut);
     assert_eq!((came.try_recv().ok(), handed_over(&datapath)), (None, 0));
+}
+
+#[test]
+fn a_packet_of_a_connection_whose_proxy_has_gone_is_counted_once() {
+    let Some(lab) = shop() else { return };
+    let mut datapath = enforced(&lab);
+    let peers = peers(&lab);
+    let _came = datagram_stand_in(lab.node("n1"));
+    datapath.set_proxy_port(RequestKind::Dns, Some(PROXY));
+    let counted = |datapath: &Datapath| -> u64 {
+        let of_sets = |(counted, _): &&(Counted, _)| matches!(counted, Counted::RequestSet(_));
+        datapath.counters().unwrap().rules.iter().filter(of_sets).map(|(_, count)| count.packets).sum()
+    };
+    let (place, caller) = &peers["caller"];
+    let call = Call::to((peers["server"].0.v4(), DNS).into()).from((place.v4(), 40_001).into());
+    assert!(caller.udp(call.within(PATIENCE), 100).unwrap().is_made());
+    datapath.set_proxy_port(RequestKind::Dns, None);
+    let before = (counted(&datapath), dropped_without_proxy(&datapath, Hook::FromPod));
+    assert_eq!(caller.udp(call.within(BRIEF), 100).unwrap(), Contact::TimedOut);
+    let after = (counted(&datapath), dropped_without_proxy(&datapath, Hook::FromPod));
+    assert_eq!(after, (before.0 + 1, before.1 + 1));
 }
