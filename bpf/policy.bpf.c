@@ -65,11 +65,10 @@ static __always_inline const struct settings *present_settings(void)
 }
 
 /* Answers a question in the packet's control block; a test run hands it back. */
-static __always_inline void answer(struct __sk_buff *skb, const struct passage *passage, ruling outcome)
+static __always_inline void answer(struct __sk_buff *skb, ruling outcome)
 {
 	skb->cb[0] = rule_or_set_of(outcome);
 	skb->cb[1] = (__u32)outcome & 0xFFFFFF;
-	skb->cb[2] = passage->slot | (passage->image ? SLOTS : 0);
 }
 
 /* What is known of the other side. Looked up for those who are told, not kept for those who are not. */
@@ -102,7 +101,7 @@ __noinline int tell_of(struct __sk_buff *skb, __u32 kind, __u64 outcome)
 static __noinline int drop_for(struct __sk_buff *skb, const struct passage *passage, ruling outcome)
 {
 	if (passage->is_question) {
-		answer(skb, passage, outcome);
+		answer(skb, outcome);
 		return DROP;
 	}
 	count_reason(passage->hook, reason_of(outcome), skb->len);
@@ -261,7 +260,7 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 	if (action_of(outcome) == ACTION_DENY)
 		return drop_for(skb, passage, outcome);
 	if (passage->is_question) {
-		answer(skb, passage, outcome);
+		answer(skb, outcome);
 		return PASS;
 	}
 	if (action_of(outcome) == ACTION_REDIRECT) {

@@ -81,8 +81,6 @@ pub struct Features {
     pub kernel: String,
     /// How programs are attached: `tcx` or `clsact`.
     pub attach: String,
-    /// Whether the kernel has tcx.
-    pub has_tcx: bool,
 }
 
 /// What was counted, over all CPUs; what is zero is left out.

@@ -127,7 +127,7 @@ impl Model {
 
 impl Enforcer for Model {
     fn features(&self) -> Features {
-        Features { kernel: "a model".to_owned(), attach: "tcx".to_owned(), has_tcx: true }
+        Features { kernel: "a model".to_owned(), attach: "tcx".to_owned() }
     }
 
     fn installed(&mut self) -> Result<State, DatapathError> {

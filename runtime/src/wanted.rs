@@ -1,6 +1,9 @@
 //! What should be in the kernel: an image, a roster and the node's interfaces to a [`State`], and who is where.
 //!
-//! Pure. A registration says which interface a pod has; where there is none, the route to a pod's address does.
+//! Pure. A registration says which interface a pod has, and wins over the routes that lead there; a route to a pod's address says so of an
+//! interface that nobody registered. Where the two name two interfaces both are the pod's, for one of them may be out of date, and what
+//! is not a pod's would be open. Where a route goes and interface and pod stay, the pod is where it was: routes are taken away and put
+//! again.
 //! Addresses that the node has besides those its cluster object names are the node as well, such as a bridge's: what
 //! a kubelet sends from there is the host's.
 //!
@@ -48,8 +51,14 @@ pub enum Because {
     Route,
 }
 
-/// What should be in the kernel while the image with this checksum is wanted.
-pub fn wanted(image: u64, roster: &Roster, interfaces: &Interfaces, registrations: &Registrations) -> Wanted {
+/// What should be in the kernel while the image with this checksum is wanted. `last` is who was where so far.
+pub fn wanted(
+    image: u64,
+    roster: &Roster,
+    interfaces: &Interfaces,
+    registrations: &Registrations,
+    last: &BTreeMap<u32, Placement>,
+) -> Wanted {
     let mut wanted = Wanted { state: State { image: Some(image), ..State::default() }, ..Wanted::default() };
     let own = roster.own_identity();
     wanted.state.addresses.extend(interfaces.own.iter().map(|&address| (address, own)));
@@ -62,22 +71,32 @@ pub fn wanted(image: u64, roster: &Roster, interfaces: &Interfaces, registration
         roster.pods_here().map(|member| (member.name.as_str(), member)).collect();
     let by_name: HashMap<&str, u32> =
         interfaces.links.iter().map(|(&index, link)| (link.name.as_str(), index)).collect();
+    let owners: HashMap<IpAddr, &Member> = here
+        .values()
+        .flat_map(|&member| member.addresses.iter().map(move |&address| (address, member)))
+        .collect();
+    let owners_of = |index: u32| {
+        let routes = interfaces.links.get(&index).filter(|link| link.is_veth).map(|link| &link.routes);
+        routes.into_iter().flatten().filter_map(|address| owners.get(address).copied())
+    };
     for (pod, interface) in registrations.iter() {
-        if let (Some(member), Some(&index)) = (here.get(pod), by_name.get(interface)) {
+        if let (Some(&member), Some(&index)) = (here.get(pod), by_name.get(interface)) {
             wanted.place(index, member, interface, Because::Registration);
         }
     }
-    let registered: BTreeSet<String> =
-        wanted.placements.values().map(|placement| placement.pod.clone()).collect();
-    let owners: HashMap<IpAddr, &Member> = here
-        .values()
-        .filter(|member| !registered.contains(&member.name))
-        .flat_map(|&member| member.addresses.iter().map(move |&address| (address, member)))
-        .collect();
-    for (&index, link) in interfaces.links.iter().filter(|(_, link)| link.is_veth) {
-        let owner = link.routes.iter().find_map(|address| owners.get(address));
-        if let (Some(owner), false) = (owner, wanted.placements.contains_key(&index)) {
+    for (&index, link) in &interfaces.links {
+        if let (Some(owner), false) = (owners_of(index).next(), wanted.placements.contains_key(&index)) {
             wanted.place(index, owner, &link.name, Because::Route);
+        }
+    }
+    let found: BTreeSet<String> = wanted.placements.values().map(|placement| placement.pod.clone()).collect();
+    let by_route = last.iter().filter(|(_, placement)| placement.by == Because::Route);
+    for (&index, placement) in by_route.filter(|(_, placement)| !found.contains(&placement.pod)) {
+        let stays = interfaces.links.get(&index).is_some_and(|link| link.name == placement.interface);
+        if let (Some(&member), true, false) =
+            (here.get(placement.pod.as_str()), stays, wanted.placements.contains_key(&index))
+        {
+            wanted.place(index, member, &placement.interface, placement.by);
         }
     }
     let placed: BTreeSet<&str> = wanted.placements.values().map(|placement| placement.pod.as_str()).collect();

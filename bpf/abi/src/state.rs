@@ -369,6 +369,4 @@ pub mod answer {
     pub const RULE_OR_SET: usize = 0;
     /// `action | reason << 8 | requests << 16`.
     pub const OUTCOME: usize = 1;
-    /// The image's slot and 1 bit set above it if an image was there.
-    pub const SLOT: usize = 2;
 }

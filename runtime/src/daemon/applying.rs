@@ -77,7 +77,13 @@ impl Daemon {
         else {
             return;
         };
-        let wanted = wanted(target.legend.checksum, &target.roster, interfaces, &self.registrations);
+        let wanted = wanted(
+            target.legend.checksum,
+            &target.roster,
+            interfaces,
+            &self.registrations,
+            &self.wanted.placements,
+        );
         let steps = plan(believed, &wanted.state);
         if wanted.placements != self.wanted.placements {
             let placements = wanted.placements.clone();

@@ -8,7 +8,7 @@ impl Enforcer for Datapath {
     fn features(&self) -> Features {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let attach = if self.has_tcx { "tcx" } else { "clsact" };
-        Features { kernel: kernel.trim().to_owned(), attach: attach.to_owned(), has_tcx: self.has_tcx }
+        Features { kernel: kernel.trim().to_owned(), attach: attach.to_owned() }
     }
 
     fn installed(&mut self) -> Result<State, DatapathError> {
