@@ -15,13 +15,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 use weir_abi::Image;
+use weir_benches::compiled::{image_of, parsed};
 use weir_benches::prefixes;
+use weir_compiler::cluster::Cluster;
 use weir_compiler::parties::PartyIdentities;
+use weir_lab::{self as lab, Call, Flow, Kind, Lab, Peer, Plan, PodPlan};
 use weir_runtime::datapath::{Datapath, Endpoint, Options};
 use weir_runtime::enforcer::Enforcer;
 use weir_runtime::plan::{State, plan};
-use weir_tests::lab::{self, Call, Flow, Kind, Lab, Peer, Plan, PodPlan};
-use weir_tests::world::World;
 
 const PREFIXES: usize = 100_000;
 const RULES: usize = 1000;
@@ -124,14 +125,13 @@ struct Weir {
 
 impl Weir {
     fn new(lab: &Lab) -> Self {
-        let policies = policies();
-        let files = [("cluster.yaml", lab.cluster_yaml()), ("policies.yaml", policies)];
-        let world = World::read(files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into());
-        assert!(world.errors().is_empty(), "{:?}", world.errors());
-        let image = world.node_images().unwrap()[0].as_bytes().to_vec();
+        let (compiled, _) = image_of(parsed(policies(), lab.cluster_yaml()), Some("n1"));
+        let image = compiled.bytes.as_bytes().to_vec();
+        let mut known = parsed(String::new(), lab.cluster_yaml());
+        let cluster = Cluster::collect(&mut known.objects, &mut known.diagnostics);
         let opened = Image::open(&image).unwrap();
-        let identities = PartyIdentities::new(&opened, &world.cluster);
-        let addresses = world.cluster.addresses();
+        let identities = PartyIdentities::new(&opened, &cluster);
+        let addresses = cluster.addresses();
         let addresses: BTreeMap<IpAddr, _> =
             addresses.map(|(address, party)| (address, identities.identity(party, Some(0)))).collect();
         let endpoint = |pod: &&str| {

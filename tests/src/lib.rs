@@ -5,8 +5,7 @@
 //! manifests ─ World::read ─> World ─ an Engine of engines() ─> verdicts ─ Case::failures ─> a report
 //! ```
 //!
-//! [`kernel`] puts packets through the very programs, [`lab`] is apart: namespaces that play nodes and pods, for packets on wires. Both
-//! need root.
+//! [`kernel`] puts packets through the very programs, and needs root. Namespaces that play nodes and pods are a package of their own, weir-lab.
 //!
 //! Not here: tests of one room (they are beside what they test), and what needs a cluster.
 
@@ -16,6 +15,5 @@ pub mod engines;
 pub mod forgery;
 pub mod inquiry;
 pub mod kernel;
-pub mod lab;
 pub mod random;
 pub mod world;

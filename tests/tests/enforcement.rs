@@ -5,10 +5,10 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
 use weir_runtime::control::{Answered, Request, Response};
 use weir_runtime::event::{Event, Fate};
 use weir_runtime::wanted::Because;
-use weir_tests::lab::{self, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
 
 /// Where peers listen, and where policy lets them be reached.
 const PORT: u16 = 8080;

@@ -8,7 +8,7 @@
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use weir_tests::lab::daemon::program;
+use weir_lab::daemon::program;
 use weir_tests::{case, kernel};
 
 /// One case in so many.

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
-use weir_tests::lab::{self, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
+use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
 use weir_tests::world::World;
 
 /// Where peers listen.
@@ -172,6 +172,18 @@ fn pods_come_and_go() {
     }
     lab.stop_pod("shop/heir").unwrap();
     assert!(heir.listen_tcp("127.0.0.1:0".parse().unwrap()).is_err());
+}
+
+#[test]
+fn the_product_reads_a_plan() {
+    let pod =
+        PodPlan::new("shop/web", "n1").label("app", "web").label("on", "true").port("http", "TCP", 8080);
+    let plan = Plan::new().namespace("shop", &[("env", "prod")]).node("n1").node("n2").pod(pod);
+    let world = World::read(vec![("cluster.yaml".to_owned(), plan.cluster_yaml().into_bytes())]);
+    assert_eq!(format!("{:?}", world.findings), "[]");
+    assert_eq!((world.cluster.nodes.len(), world.cluster.pods.len()), (2, 1));
+    let read = &world.cluster.pods[0];
+    assert_eq!(format!("{:?}", read.addresses), "[10.1.0.1, fd00:1::1]");
 }
 
 #[test]

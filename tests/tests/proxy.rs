@@ -22,10 +22,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use weir_abi::state::{Counter, Hook};
 use weir_abi::{Reason, RequestKind};
+use weir_lab::{self as lab, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Policyd};
 use weir_runtime::datapath::{Datapath, Options};
 use weir_runtime::enforcer::{Counted, Enforcer};
 use weir_tests::kernel::packet::{Ip, sctp};
-use weir_tests::lab::{self, Call, Contact, Lab, Peer, Place, Plan, PodPlan, Policyd};
 
 /// Where requests are read.
 const HTTP: u16 = 8080;

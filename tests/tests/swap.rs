@@ -16,10 +16,10 @@ use weir_abi::{Action, Image};
 use weir_compiler::compile::Options as CompileOptions;
 use weir_compiler::identity::IdentityLock;
 use weir_compiler::parties::PartyIdentities;
+use weir_lab::{self as lab, Call, Counts, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
 use weir_runtime::datapath::{Datapath, Endpoint, Installation, Options};
 use weir_runtime::enforcer::Enforcer;
 use weir_runtime::plan::{State, plan};
-use weir_tests::lab::{self, Call, Counts, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
 use weir_tests::world::World;
 
 const PORT: u16 = 8080;

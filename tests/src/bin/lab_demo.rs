@@ -14,8 +14,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use weir_compiler::flow::{Flow, Verdict, VerdictLine, judge};
 use weir_compiler::interpret::Interpreter;
+use weir_lab::{Call, Contact, Lab, Monitor, Peer, Place, Plan, PodPlan, Policyd, missing};
 use weir_runtime::event::Event;
-use weir_tests::lab::{Call, Contact, Lab, Monitor, Peer, Place, Plan, PodPlan, Policyd, missing};
 use weir_tests::world::World;
 
 const POLICIES: &str = "examples/shop/policies";

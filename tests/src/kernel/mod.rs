@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariant: a test that needs the kernel and cannot have it says so, and with CI set it fails instead. What the kernel refuses to one who
-//! may ask is a failure anywhere. Not here: interfaces and wires ([`crate::lab`]).
+//! may ask is a failure anywhere. Not here: interfaces and wires (weir-lab).
 
 pub mod packet;
 mod traces;

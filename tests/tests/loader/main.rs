@@ -19,11 +19,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 use weir_abi::state::{Hook, STATE_VERSION};
 use weir_abi::{Action, Image};
+use weir_lab as lab;
 use weir_runtime::datapath::{
     Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, remove_everything,
 };
 use weir_runtime::enforcer::Enforcer;
-use weir_tests::lab;
 use wire::{EVERYTHING, Wire, in_a_namespace, of_port};
 use zerocopy::IntoBytes;
 

@@ -35,6 +35,7 @@ const ROOMS: &[Room] = &[
         package: "policyc",
         may_use: MayUse::Only(&["weir-project", "weir-compiler", "weir-grammar", "weir-abi"]),
     },
+    Room { package: "weir-lab", may_use: MayUse::Only(&["weir-runtime"]) },
     Room { package: "weir-tests", may_use: MayUse::Anything },
     Room { package: "weir-benches", may_use: MayUse::Anything },
     Room { package: "xtask", may_use: MayUse::Anything },
@@ -90,10 +91,6 @@ pub(crate) fn check(checkout: &Checkout) -> Result<Vec<Finding>, Failure> {
 /// Why a room may not name a package, if it may not.
 fn refused(room: &Room, dependency: &str) -> Option<&'static str> {
     let other = ROOMS.iter().find(|other| other.package == dependency)?;
-    // What is measured in the lab is measured in the one that tests use.
-    if (room.package, other.package) == ("weir-benches", "weir-tests") {
-        return None;
-    }
     match (&other.may_use, &room.may_use) {
         (MayUse::Anything, _) => Some("nobody looks at what looks at everything"),
         (_, MayUse::Only(few)) if !few.contains(&dependency) => Some("the arrow runs the other way"),

@@ -15,7 +15,7 @@
 //!
 //! ```no_run
 //! # fn main() -> std::io::Result<()> {
-//! use weir_tests::lab::{Peer, Plan, PodPlan};
+//! use weir_lab::{Peer, Plan, PodPlan};
 //! let lab = Plan::new()
 //!     .node("n1")
 //!     .node("n2")

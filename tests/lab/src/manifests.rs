@@ -49,22 +49,3 @@ fn document(text: &mut String, kind: &str, metadata: &Value, rest: &[(&str, Valu
         let _ = writeln!(text, "{key}: {value}");
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::world::World;
-
-    #[test]
-    fn the_product_reads_it() {
-        let pod =
-            PodPlan::new("shop/web", "n1").label("app", "web").label("on", "true").port("http", "TCP", 8080);
-        let mut plan = Plan::new().namespace("shop", &[("env", "prod")]).node("n1").node("n2").pod(pod);
-        plan.settle();
-        let world = World::read(vec![("cluster.yaml".to_owned(), render(&plan).into_bytes())]);
-        assert_eq!(format!("{:?}", world.findings), "[]");
-        assert_eq!((world.cluster.nodes.len(), world.cluster.pods.len()), (2, 1));
-        let read = &world.cluster.pods[0];
-        assert_eq!(format!("{:?}", read.addresses), "[10.1.0.1, fd00:1::1]");
-    }
-}

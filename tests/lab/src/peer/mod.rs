@@ -54,7 +54,7 @@ impl Peer {
         let mut process = place
             .command("nice")
             .args(["-n", "19"])
-            .arg(built("weir-tests", "lab_peer")?)
+            .arg(built("weir-lab", "lab_peer")?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
