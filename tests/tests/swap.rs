@@ -179,7 +179,7 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
     let to = |pod: &str| SocketAddr::from((lab.pod(pod).v4(), PORT));
     let from = |address: Ipv4Addr| SocketAddr::from((address, 0));
     // The first fills what the machine has left; more like it would leave the kernel no time to answer the swaps.
-    let long = |kind, call: Call| Flow::new(kind, call).lasts(Duration::from_secs(240));
+    let long = |kind, call: Call| Flow::new(kind, call).lasts(Duration::from_secs(900));
     let steady = |kind, call: Call| long(kind, call).rate(RATE);
     let allowed = |call: Call| call.within(WITHIN);
     let denied = |call: Call| call.within(DENIED);
@@ -197,7 +197,9 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
         ("the crossing pair", false, crossing.flow(long(Kind::Udp, denied(Call::to(to("shop/crossed")))))),
     ];
     let flows = flows.map(|(name, is_allowed, flow)| (name, is_allowed, flow.unwrap()));
+    let began = Instant::now();
     let datapath = node.inside(|| change(datapath)).unwrap();
+    let took = began.elapsed();
     for (name, is_allowed, flow) in flows {
         let counts: Counts = flow.stop().unwrap();
         println!(
@@ -205,12 +207,21 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
             counts.sent, counts.echoed, counts.lost, counts.longest_gap
         );
         assert!(counts.sent > 50, "{name}: {counts:?}");
+        assert!(
+            counts.took + Duration::from_secs(1) > took,
+            "{name} ended before the changes did: {counts:?}"
+        );
         if is_allowed {
             assert_eq!(counts.lost, 0, "{name}: {counts:?}");
         } else {
             assert_eq!(counts.echoed, 0, "{name}: {counts:?}");
         }
     }
+    // What came late, or whose echo did, came all the same.
+    assert!(server.heard_from(OFFICE.into()).unwrap() > 0);
+    assert_eq!(server.heard_from(STRANGER.into()).unwrap(), 0, "a stranger was let in");
+    let crossing = lab.pod("shop/crossing").v4();
+    assert_eq!(crossed.heard_from(crossing).unwrap(), 0, "the crossing pair was let through");
     drop((server, crossed, datapath));
 }
 

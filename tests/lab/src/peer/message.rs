@@ -6,7 +6,7 @@ use super::flow::{Counts, Flow};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A request with its number.
@@ -23,6 +23,8 @@ pub(super) enum Request {
     ListenTcp(SocketAddr),
     /// Listen for datagrams, and echo.
     ListenUdp(SocketAddr),
+    /// How many datagrams have come from an address.
+    HeardFrom(IpAddr),
     /// Connect, and keep the connection under the request's number.
     Open(Call),
     /// Send that many bytes on an open connection and wait for the echo.
@@ -60,6 +62,7 @@ pub(super) enum Answer {
     Listening(SocketAddr),
     Contact(Contact),
     Counts(Counts),
+    Heard(u64),
     Done,
     /// It could not be done, which is no finding about the network.
     Wrong(String),

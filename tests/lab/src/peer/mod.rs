@@ -20,7 +20,7 @@ use flow::{Counts, Flow};
 use message::{Answer, Numbered, Request};
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -83,6 +83,17 @@ impl Peer {
     /// The address cannot be had.
     pub fn listen_udp(&self, at: SocketAddr) -> io::Result<SocketAddr> {
         self.listen(Request::ListenUdp(at))
+    }
+
+    /// How many datagrams have come from an address to whatever listens here, echoed in time or not.
+    ///
+    /// # Errors
+    /// The peer died.
+    pub fn heard_from(&self, address: IpAddr) -> io::Result<u64> {
+        match self.ask(Request::HeardFrom(address), Duration::ZERO)?.1 {
+            Answer::Heard(count) => Ok(count),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Connects by TCP, and closes.

@@ -4,7 +4,7 @@
 
 use super::flow::UnderWay;
 use super::message::{Answer, Contact, Numbered, Request};
-use super::socket;
+use super::socket::{self, Heard};
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 use std::net::TcpStream;
@@ -16,6 +16,7 @@ use std::thread;
 struct Kept {
     connections: Mutex<HashMap<u64, Arc<Mutex<TcpStream>>>>,
     flows: Mutex<HashMap<u64, UnderWay>>,
+    heard: Heard,
 }
 
 /// Serves until the standard input ends.
@@ -62,7 +63,10 @@ impl Kept {
     fn answer(&self, number: u64, request: Request) -> io::Result<Answer> {
         match request {
             Request::ListenTcp(at) => socket::listen_tcp(at).map(Answer::Listening),
-            Request::ListenUdp(at) => socket::listen_udp(at).map(Answer::Listening),
+            Request::ListenUdp(at) => socket::listen_udp(at, Arc::clone(&self.heard)).map(Answer::Listening),
+            Request::HeardFrom(address) => {
+                Ok(Answer::Heard(locked(&self.heard).get(&address).copied().unwrap_or(0)))
+            }
             Request::Knock(call) => told(
                 socket::open(&call).and_then(|stream| socket::made(stream.local_addr(), stream.peer_addr())),
             ),

@@ -9,9 +9,11 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use nix::sys::time::TimeVal;
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ use std::time::{Duration, Instant};
 const LONGEST: usize = 65_535;
 /// What a TCP echo reads at once.
 const MOUTHFUL: usize = 16 * 1024;
+
+/// Datagrams that came, by the address that they came from.
+pub(super) type Heard = Arc<Mutex<HashMap<IpAddr, u64>>>;
 
 /// An address for the kernel.
 fn sockaddr(address: SocketAddr) -> Box<dyn SockaddrLike> {
@@ -162,7 +167,7 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// Echoes every datagram from now on.
-pub(super) fn listen_udp(at: SocketAddr) -> io::Result<SocketAddr> {
+pub(super) fn listen_udp(at: SocketAddr, heard: Heard) -> io::Result<SocketAddr> {
     let socket = UdpSocket::bind(at)?;
     let bound = socket.local_addr()?;
     thread::spawn(move || {
@@ -170,6 +175,7 @@ pub(super) fn listen_udp(at: SocketAddr) -> io::Result<SocketAddr> {
         loop {
             // An error is about an earlier answer that could not be delivered: it is not the next caller's.
             if let Ok((read, from)) = socket.recv_from(&mut buffer) {
+                *heard.lock().unwrap_or_else(PoisonError::into_inner).entry(from.ip()).or_default() += 1;
                 let _ = socket.send_to(&buffer[..read], from);
             }
         }
