@@ -191,6 +191,10 @@ fn show(lab: &Lab) -> Result<(), Failure> {
         }
     }
 
+    let last = ["monitor", "--drops", "--last", "1", "--count", "1"];
+    println!("\nthe last drop on node-b:\n");
+    print!("{}", daemons[1].command(&last, "")?.1);
+
     println!("\nthe web asks for reports, and a policy is added:\n");
     let began = Instant::now();
     let before = daemons[1].image()?;
