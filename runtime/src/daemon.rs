@@ -144,13 +144,12 @@ fn watch_interfaces() -> (watch::Receiver<Option<Interfaces>>, Trouble) {
     let (complain, trouble) = watch::channel(None);
     tokio::spawn(async move {
         while !tell.is_closed() {
-            let ended = netlink::watch(&tell).await;
+            let ended = netlink::watch(&tell, || _ = complain.send_replace(None)).await;
             if let Err(error) = &ended {
                 warn!(%error, "this node's interfaces are not watched");
             }
             complain.send_replace(ended.err().map(|error| error.to_string()));
             sleep(FIRST_RETRY).await;
-            complain.send_replace(None);
         }
     });
     (interfaces, trouble)

@@ -338,7 +338,8 @@ fn events_are_told_as_the_level_says_and_drops_as_the_budget_allows() {
         assert!((fewest..=most).contains(&of("packet")), "{level}: {} packets", of("packet"));
         // Of some hundreds a few are told, and those tell how many were not.
         assert!(drops.sent > 100, "{drops:?}");
-        assert!((3..=24).contains(&of("drop")), "{level}: {} drops of {}", of("drop"), drops.sent);
+        let most = 3 * std::thread::available_parallelism().unwrap().get() * 4;
+        assert!((3..=most).contains(&of("drop")), "{level}: {} drops of {}", of("drop"), drops.sent);
         assert!(events.iter().any(|event| event.left_out > 10), "{level}");
     }
 }

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use weir_abi::state::Hook;
 
 const HOOKS: [Hook; 2] = [Hook::FromPod, Hook::ToPod];
-/// The place of our filters in clsact.
-const PRIORITY: u16 = 0x57;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+/// The place of our filters in clsact: before all that do not ask for the very first, since one that accepts a packet ends the chain.
+const PRIORITY: u16 = 1;
+const HANDLE: TcHandle = TcHandle::new(0x57, 0x45);
 
 type Source = Box<dyn Error + Send + Sync>;
 

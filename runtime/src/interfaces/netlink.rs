@@ -52,16 +52,18 @@ pub enum NetlinkError {
     Closed,
 }
 
-/// Tells of the node's interfaces for as long as anybody listens: at once, and after every change.
+/// Tells of the node's interfaces for as long as anybody listens: at once, and after every change. `listed` is called whenever they could
+/// be listed, changed or not.
 ///
 /// # Errors
 /// [`NetlinkError`]; it may be called again.
-pub async fn watch(told: &watch::Sender<Option<Interfaces>>) -> Result<(), NetlinkError> {
+pub async fn watch(told: &watch::Sender<Option<Interfaces>>, listed: impl Fn()) -> Result<(), NetlinkError> {
     let (connection, handle, mut messages) = new_multicast_connection(GROUPS)?;
     let _connection = Aborting(tokio::spawn(connection));
     while !told.is_closed() {
         let began = Instant::now();
         let found = list(&handle).await?;
+        listed();
         told.send_if_modified(|known| {
             let is_new = known.as_ref() != Some(&found);
             if is_new {
@@ -234,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn the_loopback_interface_is_found() {
         let (told, mut heard) = watch::channel(None);
-        let watching = tokio::spawn(async move { watch(&told).await });
+        let watching = tokio::spawn(async move { watch(&told, || ()).await });
         heard.changed().await.unwrap();
         let found = heard.borrow().clone().unwrap();
         assert!(found.links.values().any(|link| link.name == "lo" && !link.is_veth), "{found:?}");

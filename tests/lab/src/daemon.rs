@@ -168,13 +168,13 @@ impl<'a> Policyd<'a> {
         }
     }
 
-    /// Its events from now on.
+    /// Its events, those before included as far as it keeps them, so that it does not matter when it begins to listen.
     ///
     /// # Errors
     /// It does not answer.
     pub fn monitor(&self, arguments: &[&str]) -> io::Result<Monitor> {
         let mut command = self.place.command(program()?);
-        command.arg("monitor").arg("-o").arg("json").args(arguments);
+        command.args(["monitor", "-o", "json", "--last", "1024"]).args(arguments);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let (tell, events) = channel();
         if let Some(out) = process.stdout.take() {
@@ -187,8 +187,6 @@ impl<'a> Policyd<'a> {
                 }
             });
         }
-        // It listens once it is among the daemon's listeners, which only it knows; a moment is enough for a socket.
-        thread::sleep(Duration::from_millis(200));
         Ok(Monitor { process, events })
     }
 
@@ -260,11 +258,18 @@ impl Monitor {
 }
 
 impl Monitor {
-    /// All events of interest up to now; those of the others are forgotten.
+    /// All events of interest up to now; those of the others are forgotten. It is over when none came for a while, many times what the
+    /// daemon takes to read them.
     pub fn gather(&self, is_it: impl Fn(&Event) -> bool) -> Vec<Event> {
-        // The daemon reads the kernel's events every few milliseconds.
-        thread::sleep(Duration::from_millis(150));
-        self.events.try_iter().filter_map(Result::ok).filter(is_it).collect()
+        let mut gathered = Vec::new();
+        let end = Instant::now() + Duration::from_secs(10);
+        while let Ok(event) = self.events.recv_timeout(Duration::from_millis(400)) {
+            if Instant::now() > end {
+                break;
+            }
+            gathered.extend(event.ok().filter(|event| is_it(event)));
+        }
+        gathered
     }
 }
 
