@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
 /* An image and its sections. A packet resolves its image once and hands it on.
  *
- * Every read is masked into the value. For a checked image the mask changes nothing; it is what the verifier believes. */
+ * Every read is masked into the value. For a checked image the mask changes nothing; it is what the verifier believes. What
+ * begins at the last byte of the mask still ends in RECORD_ROOM. */
 #pragma once
 
 #include "abi.h"
 #include "maps.h"
 #include "options.h"
 
-/* An image in force; `bytes` is a map's value of IMAGE_MASK + 4 bytes, with RECORD_ROOM behind them. */
+/* An image in force; `bytes` is a map's value of IMAGE_MASK + 1 bytes, with RECORD_ROOM behind them. */
 struct image {
 	const void *bytes;
 	__u32 slot;
@@ -26,7 +27,7 @@ static __always_inline __u32 section(const struct image *image, enum section sec
 
 static __always_inline __u64 long_at(const struct image *image, __u32 offset)
 {
-	return *(const __u64 *)(image->bytes + (offset & IMAGE_MASK & ~7u));
+	return *(const __u64 *)(image->bytes + (offset & IMAGE_MASK));
 }
 
 static __always_inline __u32 word_at(const struct image *image, __u32 offset)
@@ -36,7 +37,7 @@ static __always_inline __u32 word_at(const struct image *image, __u32 offset)
 
 static __always_inline __u16 half_at(const struct image *image, __u32 offset)
 {
-	return *(const __u16 *)(image->bytes + (offset & (IMAGE_MASK | 2)));
+	return *(const __u16 *)(image->bytes + (offset & IMAGE_MASK));
 }
 
 /* A record of at most RECORD_ROOM bytes, whose fields then cost one load each. */

@@ -6,8 +6,8 @@
 
 #include <linux/types.h>
 
-/* Size of the value that holds an image, a power of two, less 4: `offset & IMAGE_MASK` is in bounds and aligned. */
-volatile const __u32 IMAGE_MASK = 4096 - 4;
+/* Size of the value that holds an image, a power of two, less 1: `offset & IMAGE_MASK` is in bounds. */
+volatile const __u32 IMAGE_MASK = 4096 - 1;
 
 /* Enum aggregation, and the interval in ticks. */
 volatile const __u8 AGGREGATION = 2;

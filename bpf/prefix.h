@@ -23,35 +23,95 @@ static __always_inline __u32 above(__u64 a, __u64 b)
 	return ((~b & a) | (~(b ^ a) & (b - a))) >> 63;
 }
 
-/* `address` in host byte order. */
-static __always_inline __u32 class_of_v4(const struct image *image, __u32 address)
+/* V4_LANES narrow starts are compared as one number: a lane for each, the first in the lowest. */
+#define LANES 0x0001000100010001ull
+#define LANE_TOPS 0x8000800080008000ull
+/* A lane's low bit times this has the lane's number in the highest lane. */
+#define LANE_NUMBERS 0x0000000100020003ull
+/* From a start to the class of the range before. */
+#define CLASS_BEFORE (offsetof(struct v4_block, classes) - sizeof(__u16))
+
+/* Which start an entry of a narrow table's directory leads to, counted over all blocks. */
+static __always_inline __u32 number_of_start(__u32 entry)
 {
-	const struct header *header = header_of(image);
-	__u32 shift = 32 - (header->v4_bits & 31);
-	__u32 directory = section(image, SECTION_V4_DIRECTORY) + (__u32)((__u64)address >> shift) * 4;
-	__u32 ranges = section(image, SECTION_V4_RANGES);
-	__u32 offset = (__u64)address & (((__u64)1 << shift) - 1);
-	__u32 start = word_at(image, directory);
-	__u32 len = word_at(image, directory + 4) - start + 1;
-	/* The range before the chunk's first reaches into the chunk, so the search begins with it. */
-	__u32 at = start - 1;
+	__u32 place = entry & ~V4_PARITY;
 
-	if (header->v4_format == V4_NARROW) {
-		for (int step = 0; step < SEARCH_STEPS && len > 1; step++) {
-			__u32 half = len / 2;
+	return place / sizeof(struct v4_block) * V4_BLOCK + place % sizeof(struct v4_block) / 2;
+}
 
-			at += half & at_most(word_at(image, ranges + (at + half) * 4) & 0xFFFF, offset);
-			len -= half;
-		}
-		return word_at(image, ranges + at * 4) >> 16;
+static __always_inline __u32 place_of_start(__u32 number)
+{
+	return number / V4_BLOCK * sizeof(struct v4_block) + number % V4_BLOCK * 2;
+}
+
+/* Beyond the starts that are compared at once: the class of the last range that starts at or before the offset. */
+static __always_inline __u32 class_of_far_start(const struct image *image, __u32 entry, __u32 next, __u32 offset)
+{
+	__u32 ranges = section(image, SECTION_V4_RANGES), parity = entry >> 31 << 15;
+	/* Starts before `from` are known not to be above the offset, those from `from + len` on to be. */
+	__u32 from = number_of_start(entry) + V4_LANES;
+	__u32 len = number_of_start(next) - from;
+
+	for (int step = 0; step < SEARCH_STEPS && len > 0; step++) {
+		__u32 half = len / 2;
+		__u32 start = half_at(image, ranges + place_of_start(from + half)) ^ parity;
+		__u32 more = at_most(start, offset);
+
+		from += (half + 1) & more;
+		len = (half & ~more) | ((len - half - 1) & more);
 	}
+	return half_at(image, ranges + place_of_start(from - 1) + offsetof(struct v4_block, classes));
+}
+
+/* `address` in host byte order. */
+static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32 address)
+{
+	__u32 shift = header_of(image)->v4_shift & 31;
+	__u32 chunk = address >> shift, offset = address ^ chunk << shift;
+	__u32 place = section(image, SECTION_V4_DIRECTORY) + chunk * 4;
+	__u32 entry = word_at(image, place);
+	/* The parity is above the mask. */
+	const void *first = record_at(image, section(image, SECTION_V4_RANGES) + entry);
+	__u64 starts = *(const __u64 *)first ^ (entry >> 31) * LANE_TOPS;
+	/* Lanes whose top is set are above: those of other chunks have it, to the others a carry out of 15 bits brings it. What is
+	 * carried further goes from another chunk's lane to those behind it. */
+	__u64 above = (starts + (offset * LANES ^ ~LANE_TOPS) | starts) & LANE_TOPS;
+	__u32 not_above;
+
+	if (!above)
+		return class_of_far_start(image, entry, word_at(image, place + 4), offset);
+	not_above = ((above & -above) >> 15) * LANE_NUMBERS >> 48 & (V4_LANES - 1);
+	/* The range before the chunk's first reaches into the chunk. */
+	return *(const __u16 *)(first + CLASS_BEFORE + not_above * 2);
+}
+
+static __always_inline __u32 class_of_wide_v4(const struct image *image, __u32 address)
+{
+	/* Up to 32 bits, so not of a word. */
+	__u32 shift = header_of(image)->v4_shift & 63;
+	__u32 chunk = (__u64)address >> shift;
+	__u32 offset = address ^ (__u32)((__u64)chunk << shift);
+	__u32 place = section(image, SECTION_V4_DIRECTORY) + chunk * 4;
+	__u32 ranges = section(image, SECTION_V4_RANGES);
+	__u32 first = word_at(image, place);
+	__u32 len = word_at(image, place + 4) - first + 1;
+	/* The range before the chunk's first reaches into the chunk, so the search begins with it. */
+	__u32 at = first - 1;
+
 	for (int step = 0; step < SEARCH_STEPS && len > 1; step++) {
 		__u32 half = len / 2;
 
-		at += half & at_most(word_at(image, ranges + (at + half) * 8), offset);
+		at += half & at_most(word_at(image, ranges + (at + half) * sizeof(struct v4_range)), offset);
 		len -= half;
 	}
-	return word_at(image, ranges + at * 8 + 4);
+	return word_at(image, ranges + at * sizeof(struct v4_range) + offsetof(struct v4_range, class));
+}
+
+static __always_inline __u32 class_of_v4(const struct image *image, __u32 address)
+{
+	if (header_of(image)->v4_format == V4_NARROW)
+		return class_of_narrow_v4(image, address);
+	return class_of_wide_v4(image, address);
 }
 
 /* The last of a low table's keys that is not above `low`; its class. */

@@ -25,10 +25,10 @@ static __always_inline const struct endpoint_record *endpoint_of(const struct im
 	enum section where = SECTION_ENDPOINTS;
 	__u32 at, offset;
 
-	if (identity < IDENTITY_ENTITIES) {
-		at = identity;
-	} else if (identity >= IDENTITY_FIRST_POD && identity < IDENTITY_END_POD) {
+	if (identity >= IDENTITY_FIRST_POD && identity < IDENTITY_END_POD) {
 		at = identity - IDENTITY_FIRST_POD + IDENTITY_ENTITIES;
+	} else if (identity < IDENTITY_ENTITIES) {
+		at = identity;
 	} else {
 		where = SECTION_NODE_ENDPOINTS;
 		if (identity >= IDENTITY_FIRST_HOST && identity < IDENTITY_FIRST_HOST + IDENTITY_NODES)
@@ -48,13 +48,10 @@ static __always_inline const struct endpoint_record *endpoint_of(const struct im
 /* For ICMP and ICMPv6 the port is the type. */
 static __always_inline __u32 class_of_port(const struct image *image, __u8 protocol, __u16 port)
 {
-	__u32 entry = word_at(image, section(image, SECTION_PROTOCOLS) + protocol * 4);
-	__u32 page;
+	__u32 directory = word_at(image, section(image, SECTION_PROTOCOLS) + protocol * 4);
+	__u32 page = word_at(image, directory + port / PORT_PAGE * 4);
 
-	if (entry & INDIRECT)
-		return entry & ~INDIRECT;
-	page = half_at(image, section(image, SECTION_PORT_DIRECTORIES) + (entry * PORT_DIRECTORY + port / PORT_PAGE) * 2);
-	return half_at(image, section(image, SECTION_PORT_PAGES) + (page * PORT_PAGE + port % PORT_PAGE) * 2);
+	return half_at(image, page + port % PORT_PAGE * 2);
 }
 
 /* A table's column for one port class. */
@@ -68,30 +65,24 @@ static __always_inline void find_column(const struct image *image, struct column
 	__u32 number;
 
 	column->table = record_at(image, section(image, SECTION_TABLES) + table * sizeof(*column->table));
-	number = half_at(image, section(image, SECTION_COLUMN_MAPS) + (column->table->column_map + port) * 2);
-	column->place = record_at(image, section(image, SECTION_COLUMNS) +
-						 (column->table->columns + number) * sizeof(*column->place));
+	number = half_at(image, column->table->column_map + port * 2);
+	column->place = record_at(image, column->table->columns + number * sizeof(*column->place));
 }
 
 static __always_inline ruling outcome_of(const struct image *image, const struct column *column, __u32 peer)
 {
 	const struct table_record *table = column->table;
 	const struct column_record *place = column->place;
-	__u32 code = 0;
+	__u32 page = word_at(image, table->peer_directory + peer / PEER_PAGE * 4);
+	__u32 row = word_at(image, page + peer % PEER_PAGE * 4);
+	__u32 code;
 
-	if (place->width) {
-		__u32 directory = table->peer_directory + peer / PEER_PAGE;
-		__u32 page = word_at(image, section(image, SECTION_PEER_DIRECTORIES) + directory * 4);
-		__u32 row = word_at(image, section(image, SECTION_PEER_PAGES) + (page * PEER_PAGE + peer % PEER_PAGE) * 4);
-
-		if (table->row_pages != 1)
-			row = half_at(image, section(image, SECTION_ROW_DIRECTORIES) +
-						     (table->row_directory + row * table->row_pages + place->page) * 2);
-		code = word_at(image, section(image, SECTION_ROWS) +
-					      (table->rows + row * table->page_words + place->word) * 4);
-		code = code >> (place->shift & 31) & ((1u << (place->width & 31)) - 1);
-	}
-	return long_at(image, section(image, SECTION_DICTIONARIES) + (place->dictionary + code) * 8);
+	if (table->row_pages != 1)
+		row = half_at(image, table->row_directory + row + place->page) * table->page_bytes;
+	code = word_at(image, table->rows + row + place->word);
+	/* With no bits the code is 0, whatever the word: a branch that follows the port would cost more than to read it. */
+	code = code >> (place->shift & 31) & ((1u << (place->width & 31)) - 1);
+	return long_at(image, place->dictionary + code * 8);
 }
 
 /* Of outcomes for one address the strongest holds; the order is told in compiler/src/reference.rs. */
@@ -197,17 +188,19 @@ static __always_inline ruling judge(const struct image *image, const struct inqu
 	table = inquiry->hook == HOOK_FROM_POD ? endpoint->egress : endpoint->ingress;
 	if (!table)
 		return OUTCOME(ACTION_ALLOW, REASON_NO_POLICY);
-	find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
+	/* The peer's class before the port's: the loads for it hang on each other, so they should begin early. */
 	if (record || settings->addresses_missing) {
 		endpoint = endpoint_of(image, identity_of(record, image->slot));
 		if (!endpoint)
 			return OUTCOME(ACTION_DENY, REASON_UNKNOWN_ENDPOINT);
+		find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
 		return outcome_of(image, &column, endpoint->class);
 	}
 	if (inquiry->is_v6)
 		class = class_of_v6(image, high_half(inquiry->peer), low_half(inquiry->peer));
 	else
 		class = class_of_v4(image, bpf_ntohl(inquiry->peer->words[3]));
+	find_column(image, &column, table, class_of_port(image, inquiry->protocol, inquiry->port));
 	outcome = outcome_of(image, &column, class);
 	/* Names are of those that a pod asks for. */
 	if (settings->learned && inquiry->hook == HOOK_FROM_POD)

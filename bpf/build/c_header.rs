@@ -13,7 +13,7 @@ macro_rules! constants {
 
 const OF_IMAGE: &[(&str, u64)] = constants! {
     layout::{
-        SECTIONS, PEER_PAGE, PORT_PAGE, PORT_DIRECTORY, V6_BLOCK, INDIRECT, V4_NARROW, V4_WIDE, NO_RULE,
+        SECTIONS, PEER_PAGE, PORT_PAGE, V6_BLOCK, INDIRECT, V4_NARROW, V4_BLOCK, V4_LANES, V4_PARITY, NO_RULE,
     }
 };
 

@@ -51,9 +51,9 @@ fn long_prefixes() -> Vec<u8> {
          status: {podIP: 10.0.0.1}}\n---\napiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\n\
          metadata: {name: long}\nspec:\n  endpointSelector: {}\n  egress:\n",
     );
-    for place in 0..160 {
-        let v6 = format!("2001:db8:0:{}::{place:x}/{}", place % 12, 48 + place / 2);
-        let v4 = format!("198.51.{place}.0/{}", 20 + place % 12);
+    for place in 0..800 {
+        let v6 = format!("2001:db8:0:{}::{place:x}/{}", place % 12, 48 + place % 80);
+        let v4 = format!("198.{}.{}.0/{}", 18 + place / 256, place % 256, 20 + place % 12);
         let port = 8000 + place * 3;
         text.push_str(&format!(
             "  - toCIDR: [\"{v6}\", \"{v4}\"]\n    toPorts: [{{ports: [{{port: \"{port}\", protocol: TCP}}]}}]\n"

@@ -33,7 +33,16 @@ fn ask(kernel: &Kernel, peer: IpAddr, port: u16, expected: Outcome) -> Result<()
     Ok(())
 }
 
-/// One pod that may reach so many IPv4 and IPv6 prefixes, every other one of those there could be.
+/// The IPv4 prefix of a number, a /24: many side by side, every other one of those there could be, and as many far apart.
+fn v4_prefix(number: u32) -> u32 {
+    if number.is_multiple_of(2) {
+        0x2000_0000 + number * 256
+    } else {
+        0x8000_0000 | number.wrapping_mul(0x9E37_7900)
+    }
+}
+
+/// One pod that may reach so many IPv4 and IPv6 prefixes.
 fn long_list(prefixes: u32) -> World {
     let mut text = String::from(
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n\
@@ -44,7 +53,7 @@ fn long_list(prefixes: u32) -> World {
          spec:\n  endpointSelector: {}\n  egress:\n  - toCIDR:\n",
     );
     for number in 0..prefixes {
-        let v4 = Ipv4Addr::from(0x2000_0000 + number * 512);
+        let v4 = Ipv4Addr::from(v4_prefix(number));
         let v6 = Ipv6Addr::from(0x2001_0DB8u128 << 96 | u128::from(number) << 81);
         _ = write!(text, "    - {v4}/24\n    - {v6}/48\n");
     }
@@ -62,7 +71,7 @@ fn ask_along(kernel: &mut Kernel, image: &Image<'_>, prefixes: u32) -> Result<[u
     let mut seen = [0; 4];
     for number in (0..prefixes).step_by(37) {
         for gap in [0, 1] {
-            let v4 = Ipv4Addr::from(0x2000_0000 + number * 512 + gap * 256 + 7);
+            let v4 = Ipv4Addr::from(v4_prefix(number) + gap * 256 + 7);
             let v6 = 0x2001_0DB8u128 << 96 | u128::from(number) << 81 | u128::from(gap) << 80 | 7;
             for address in [IpAddr::V4(v4), IpAddr::V6(Ipv6Addr::from(v6))] {
                 let expected = image.judge(table, image.address_class(address), image.port_class(6, 443));

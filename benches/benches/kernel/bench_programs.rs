@@ -32,7 +32,7 @@ pub(crate) struct BenchPrograms {
 impl BenchPrograms {
     /// Loads them for the image class that is in force in `bed`. They will take the first `batches` in turn, a power of two.
     pub(crate) fn load(bed: &Bed, class: usize, batches: usize, prefixes: usize) -> Self {
-        let mask = u32::try_from(class - 4).unwrap();
+        let mask = u32::try_from(class - 1).unwrap();
         let batch_mask = u32::try_from(batches - 1).unwrap();
         let folder = bed.state();
         let mut loader = EbpfLoader::new();

@@ -2,12 +2,13 @@
 
 use crate::identity::Identity;
 use crate::layout::{
-    Action, ColumnRecord, EXACT_PORT, EndpointRecord, FactRecord, FqdnRecord, Header, HeaderRecord, INDIRECT,
-    IdentityRecord, NO_RULE, OutcomeRecord, PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, PlaceRecord,
-    PolicyRecord, Reason, RequestKind, RequestRuleRecord, RequestSetRecord, RuleRecord, TableRecord,
+    Action, ColumnRecord, EXACT_PORT, EndpointRecord, FactRecord, FqdnRecord, Header, HeaderRecord,
+    IdentityRecord, NO_RULE, OutcomeRecord, PEER_PAGE, PLAIN, PORT_PAGE, PlaceRecord, PolicyRecord, Reason,
+    RequestKind, RequestRuleRecord, RequestSetRecord, RuleRecord, TableRecord,
 };
 use crate::prefix::{V4Table, V6Table};
 use core::net::IpAddr;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// Peers that no rule of the image tells apart.
 ///
@@ -93,7 +94,7 @@ pub struct Image<'a> {
     pub(crate) v4: V4Table<'a>,
     pub(crate) v6: V6Table<'a>,
     pub(crate) protocols: &'a [u32],
-    pub(crate) port_directories: &'a [u16],
+    pub(crate) port_directories: &'a [u32],
     pub(crate) port_pages: &'a [u16],
     pub(crate) tables: &'a [TableRecord],
     pub(crate) peer_directories: &'a [u32],
@@ -101,7 +102,6 @@ pub struct Image<'a> {
     pub(crate) column_maps: &'a [u16],
     pub(crate) columns: &'a [ColumnRecord],
     pub(crate) row_directories: &'a [u16],
-    pub(crate) rows: &'a [u32],
     pub(crate) dictionaries: &'a [OutcomeRecord],
     pub(crate) rules: &'a [RuleRecord],
     pub(crate) policies: &'a [PolicyRecord],
@@ -167,13 +167,10 @@ impl<'a> Image<'a> {
     #[inline]
     pub fn port_class(&self, protocol: u8, port: u16) -> PortClass {
         let lookup = || {
-            let entry = *self.protocols.get(usize::from(protocol))?;
-            if entry & INDIRECT != 0 {
-                return u16::try_from(entry & !INDIRECT).ok();
-            }
+            let directory = *self.protocols.get(usize::from(protocol))?;
             let port = usize::from(port);
-            let page = *self.port_directories.get(entry as usize * PORT_DIRECTORY + port / PORT_PAGE)?;
-            self.port_pages.get(usize::from(page) * PORT_PAGE + port % PORT_PAGE).copied()
+            let page = self.entry::<u32>(directory, port / PORT_PAGE)?;
+            self.entry::<u16>(*page, port % PORT_PAGE).copied()
         };
         PortClass(lookup().unwrap_or_default())
     }
@@ -191,15 +188,20 @@ impl<'a> Image<'a> {
         Verdicts { image: self, column }
     }
 
+    /// The entry of so great a number in a run that begins at a place of the image.
+    #[inline]
+    fn entry<T: FromBytes + Immutable + KnownLayout>(&self, place: u32, number: usize) -> Option<&'a T> {
+        let start = number.checked_mul(size_of::<T>())?.checked_add(place as usize)?;
+        T::ref_from_bytes(self.bytes.get(start..start.checked_add(size_of::<T>())?)?).ok()
+    }
+
     #[inline]
     fn column(&self, table: Table, port: PortClass) -> Column<'_> {
         let find = || {
             let table = self.tables.get(table.0 as usize)?;
-            let column = *self.column_maps.get(table.column_map as usize + usize::from(port.0))?;
-            let column = self.columns.get(table.columns as usize + usize::from(column))?;
-            let outcomes = self.dictionaries.get(column.dictionary as usize..)?;
-            let pages = self.peer_directories.get(table.peer_directory as usize..)?;
-            Some(Column::Coded { table, column, pages, outcomes })
+            let column = self.entry::<u16>(table.column_map, usize::from(port.0))?;
+            let column = self.entry::<ColumnRecord>(table.columns, usize::from(*column))?;
+            Some(Column::Coded { table, column })
         };
         find().unwrap_or(Column::Unknown)
     }
@@ -227,14 +229,7 @@ impl<'a> Image<'a> {
 enum Column<'a> {
     NoPolicy,
     Unknown,
-    Coded {
-        table: &'a TableRecord,
-        column: &'a ColumnRecord,
-        /// Page of rows by peer class.
-        pages: &'a [u32],
-        /// Outcome by code.
-        outcomes: &'a [OutcomeRecord],
-    },
+    Coded { table: &'a TableRecord, column: &'a ColumnRecord },
 }
 
 /// The verdicts of one table on one port, by peer.
@@ -251,37 +246,30 @@ impl Verdicts<'_> {
         match self.column {
             Column::NoPolicy => Outcome::NO_POLICY,
             Column::Unknown => Outcome::UNKNOWN,
-            Column::Coded { table, column, pages, outcomes } => self
-                .code(table, column, pages, peer)
-                .and_then(|code| outcomes.get(code as usize))
+            Column::Coded { table, column } => self
+                .code(table, column, peer)
+                .and_then(|code| self.image.entry(column.dictionary, code as usize))
                 .and_then(|record| self.image.outcome(record))
                 .unwrap_or(Outcome::UNKNOWN),
         }
     }
 
     #[inline]
-    fn code(
-        &self,
-        table: &TableRecord,
-        column: &ColumnRecord,
-        pages: &[u32],
-        peer: PeerClass,
-    ) -> Option<u32> {
+    fn code(&self, table: &TableRecord, column: &ColumnRecord, peer: PeerClass) -> Option<u32> {
         if column.width == 0 {
             return Some(0);
         }
         let image = self.image;
         let peer = peer.0 as usize;
-        let page = *pages.get(peer / PEER_PAGE)?;
-        let row = *image.peer_pages.get(page as usize * PEER_PAGE + peer % PEER_PAGE)? as usize;
-        let row_pages = table.row_pages as usize;
-        let page = if row_pages == 1 {
+        let page = image.entry::<u32>(table.peer_directory, peer / PEER_PAGE)?;
+        let row = *image.entry::<u32>(*page, peer % PEER_PAGE)?;
+        let page = if table.row_pages == 1 {
             row
         } else {
-            let at = table.row_directory as usize + row * row_pages + usize::from(column.page);
-            usize::from(*image.row_directories.get(at)?)
+            let entry = table.row_directory.checked_add(row)?.checked_add(column.page)?;
+            u32::from(*image.entry::<u16>(entry, 0)?).checked_mul(table.page_bytes)?
         };
-        let word = table.rows as usize + page * table.page_words as usize + usize::from(column.word);
-        Some(*image.rows.get(word)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1))
+        let word = table.rows.checked_add(page)?.checked_add(column.word)?;
+        Some(*image.entry::<u32>(word, 0)? >> (column.shift & 31) & ((1u32 << (column.width & 31)) - 1))
     }
 }

@@ -7,6 +7,9 @@
 //! The kernel part holds the tables, the user part what only user space reads: the source map, the
 //! labels of identities, request rules, names. The tables never depend on the source map, so moving
 //! a policy to another file or line changes the user part alone.
+//!
+//! What the kernel follows from record to record is a *place*: bytes from the start of the image, so that a step is one addition
+//! and one load.
 
 use crate::shape::{Numbers, numbered, records};
 
@@ -26,18 +29,25 @@ pub const MAX_TABLE_ENTRIES: u64 = 1 << 30;
 /// Peer classes per page of [`Section::PeerPages`].
 pub const PEER_PAGE: usize = 32;
 /// Ports per page of [`Section::PortPages`].
-pub const PORT_PAGE: usize = 64;
+pub const PORT_PAGE: usize = 128;
 /// Entries of one port directory: 65,536 ports in pages.
 pub const PORT_DIRECTORY: usize = 65536 / PORT_PAGE;
 /// Keys per block of the IPv6 search tree: one cache line of `u64`.
 pub const V6_BLOCK: usize = 8;
-/// Set in an IPv6 value that names a low table in place of a class, and in a protocol entry that
-/// names a port class in place of a directory.
+/// Set in an IPv6 value that names a low table in place of a class.
 pub const INDIRECT: u32 = 1 << 31;
-/// A narrow IPv4 range: `offset | class << 16` in one word. Needs at least 16 directory bits.
+/// IPv4 ranges are narrow: [`V4Block`]. Needs a shift of at most [`V4_NARROW_SHIFT`].
 pub const V4_NARROW: u32 = 1;
-/// A wide IPv4 range: offset and class in two words.
+/// IPv4 ranges are wide: [`V4Range`].
 pub const V4_WIDE: u32 = 2;
+/// Bits of a narrow start's offset.
+pub const V4_NARROW_SHIFT: u32 = 15;
+/// Ranges of a [`V4Block`].
+pub const V4_BLOCK: usize = 16;
+/// Narrow starts that are compared at once.
+pub const V4_LANES: usize = 4;
+/// Of an entry of a narrow table's directory: the chunk's parity.
+pub const V4_PARITY: u32 = 1 << 31;
 
 numbered! {
 /// The parts of an image, by their place in [`Header::sections`].
@@ -47,9 +57,10 @@ Section {
     Endpoints = 0,
     /// [`EndpointRecord`] of nodes: as remote node, then as host, in pairs.
     NodeEndpoints = 1,
-    /// `u32` by the top bits of an address: where its ranges begin; one entry more at the end.
+    /// `u32` by the top bits of an address: where the ranges of its chunk begin; one entry more at the end. Wide: the number of the
+    /// range. Narrow: bytes from the start of the section to the first start, and the chunk's [`V4_PARITY`].
     V4Directory = 2,
-    /// `u32` words, narrow or wide ranges.
+    /// [`V4Block`] or [`V4Range`].
     V4Ranges = 3,
     /// `u64` upper halves of IPv6 range starts, in search-tree blocks.
     V6Keys = 4,
@@ -61,17 +72,17 @@ Section {
     V6LowKeys = 7,
     /// `u32` class for each.
     V6LowValues = 8,
-    /// 256 × `u32` by IP protocol: `INDIRECT | port class`, or a directory's number.
+    /// 256 × `u32` by IP protocol: the place of its directory.
     Protocols = 9,
-    /// `u16` page by port / [`PORT_PAGE`]; [`PORT_DIRECTORY`] entries each.
+    /// `u32` place of a page by port / [`PORT_PAGE`]; [`PORT_DIRECTORY`] entries each.
     PortDirectories = 10,
     /// `u16` port class; [`PORT_PAGE`] entries each. ICMP types stand in as ports.
     PortPages = 11,
     /// [`TableRecord`]; number 0 is "no policy".
     Tables = 12,
-    /// `u32` page by peer class / [`PEER_PAGE`], one run per table.
+    /// `u32` place of a page by peer class / [`PEER_PAGE`], one run per table.
     PeerDirectories = 13,
-    /// `u32` row of the table; [`PEER_PAGE`] entries each.
+    /// `u32` bytes from the table's first row, or first entry for a row, to the peer's; [`PEER_PAGE`] entries each.
     PeerPages = 14,
     /// `u16` column by port class, one run per table.
     ColumnMaps = 15,
@@ -143,8 +154,8 @@ records! {
         peer_classes: u32,
         /// Port classes; class 0 is every port that no rule names.
         port_classes: u32,
-        /// Bits that index the IPv4 directory, 0 to 24.
-        v4_bits: u32,
+        /// Bits below those that index the IPv4 directory, 8 to 32.
+        v4_shift: u32,
         /// [`V4_NARROW`] or [`V4_WIDE`].
         v4_format: u32,
         /// Ranges in the fullest IPv4 chunk: bounds the search.
@@ -171,6 +182,28 @@ records! {
         known: u32,
     }
 
+    /// Narrow IPv4 ranges, a cache line of them.
+    ///
+    /// A start is `offset | parity << 15`. The parity is its chunk's, and changes from one chunk that has starts to the next: so
+    /// whoever compares [`V4_LANES`] starts from the chunk's first on sees where they end. A chunk begins at a place from 1 to
+    /// [`V4_BLOCK`] - [`V4_LANES`], so that these are of one block, and place 0 repeats the range before it: the class of what
+    /// lies before the chunk's first start is always at the place before. Starts of no range, where none may begin, have the parity of the
+    /// chunk that follows.
+    V4Block {
+        /// Where ranges start within their chunks.
+        starts: [u16; V4_BLOCK],
+        /// Their classes.
+        classes: [u16; V4_BLOCK],
+    }
+
+    /// A wide IPv4 range.
+    V4Range {
+        /// Where it starts within its chunk.
+        start: u32,
+        /// Its class.
+        class: u32,
+    }
+
     /// A run of [`Section::V6LowKeys`].
     LowTable {
         /// First entry.
@@ -181,11 +214,11 @@ records! {
 
     /// The verdicts of all endpoints under one set of rules, in one direction.
     TableRecord {
-        /// First entry in [`Section::PeerDirectories`].
+        /// Place of the first entry in [`Section::PeerDirectories`].
         peer_directory: u32,
-        /// First entry in [`Section::ColumnMaps`].
+        /// Place of the first entry in [`Section::ColumnMaps`].
         column_map: u32,
-        /// First entry in [`Section::Columns`].
+        /// Place of the first entry in [`Section::Columns`].
         columns: u32,
         /// Columns.
         column_count: u32,
@@ -193,24 +226,24 @@ records! {
         row_count: u32,
         /// Pages of one row. With one page, a row's number is its page's.
         row_pages: u32,
-        /// Words of one page.
-        page_words: u32,
+        /// Bytes of one page.
+        page_bytes: u32,
         /// Pages of all rows; equal ones are one. Meaningless with one page a row.
         page_count: u32,
-        /// First entry in [`Section::RowDirectories`]; meaningless with one page a row.
+        /// Place of the first entry in [`Section::RowDirectories`]; meaningless with one page a row.
         row_directory: u32,
-        /// First word in [`Section::Rows`].
+        /// Place of the first word in [`Section::Rows`].
         rows: u32,
     }
 
     /// Where a row keeps one port class's code. Codes never straddle words.
     ColumnRecord {
-        /// First entry in [`Section::Dictionaries`]; there are as many as codes fit the bits.
+        /// Place of the first entry in [`Section::Dictionaries`]; there are as many as codes fit the bits.
         dictionary: u32,
-        /// Page within the row.
-        page: u16,
-        /// Word within the page.
-        word: u16,
+        /// Bytes from the row's first entry in [`Section::RowDirectories`] to its page's; 0 with one page a row.
+        page: u32,
+        /// Bytes from the start of the page to the word.
+        word: u32,
         /// Lowest bit within the word.
         shift: u8,
         /// Bits of the code, 0 to 24; 0: the code is 0 for every row.

@@ -7,12 +7,13 @@
 use crate::ABI_VERSION;
 use crate::image::Image;
 use crate::layout::{
-    Action, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC, MAX_IMAGE_BYTES,
-    MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, PEER_PAGE, PLAIN, PORT_DIRECTORY,
-    PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text, V4_NARROW,
-    V4_WIDE, V6_BLOCK,
+    Action, ColumnRecord, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC,
+    MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, OutcomeRecord,
+    PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section,
+    TableRecord, Text, V4_BLOCK, V4_LANES, V4_NARROW, V4_NARROW_SHIFT, V4_PARITY, V4_WIDE, V4Block, V4Range,
+    V6_BLOCK,
 };
-use crate::prefix::{V4Table, V6Table};
+use crate::prefix::{NarrowChunk, V4Ranges, V4Table, V6Table};
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use twox_hash::XxHash3_64;
@@ -177,16 +178,24 @@ fn check_extents(header: &Header) -> Result<(), ImageError> {
 
 fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageError> {
     let strings: &[u8] = section(bytes, header, Section::Strings)?;
+    let _: &[u32] = section(bytes, header, Section::Rows)?;
     Ok(Image {
         bytes,
         header,
         endpoints: section(bytes, header, Section::Endpoints)?,
         node_endpoints: section(bytes, header, Section::NodeEndpoints)?,
         v4: V4Table {
-            bits: header.v4_bits,
-            format: header.v4_format,
+            shift: header.v4_shift,
             directory: section(bytes, header, Section::V4Directory)?,
-            ranges: section(bytes, header, Section::V4Ranges)?,
+            ranges: match header.v4_format {
+                V4_NARROW if (8..=V4_NARROW_SHIFT).contains(&header.v4_shift) => {
+                    V4Ranges::Narrow(section(bytes, header, Section::V4Ranges)?)
+                }
+                V4_WIDE if (8..=32).contains(&header.v4_shift) => {
+                    V4Ranges::Wide(section(bytes, header, Section::V4Ranges)?)
+                }
+                _ => return Err(ImageError::Header { field: "v4_format" }),
+            },
         },
         v6: V6Table {
             levels: header.v6_levels,
@@ -205,7 +214,6 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
         column_maps: section(bytes, header, Section::ColumnMaps)?,
         columns: section(bytes, header, Section::Columns)?,
         row_directories: section(bytes, header, Section::RowDirectories)?,
-        rows: section(bytes, header, Section::Rows)?,
         dictionaries: section(bytes, header, Section::Dictionaries)?,
         rules: section(bytes, header, Section::Rules)?,
         policies: section(bytes, header, Section::Policies)?,
@@ -290,45 +298,66 @@ impl Image<'_> {
     }
 
     fn check_v4(&self) -> Result<(), ImageError> {
-        let (bits, format) = (self.v4.bits, self.v4.format);
-        let words = match format {
-            V4_NARROW if (16..=24).contains(&bits) => 1,
-            V4_WIDE if bits <= 24 => 2,
-            _ => return Err(ImageError::Header { field: "v4_format" }),
-        };
-        let ranges = self.v4.ranges.len() / words;
-        if !self.v4.ranges.len().is_multiple_of(words) || self.v4.directory.len() != (1 << bits) + 1 {
-            return Err(ImageError::Header { field: "v4_bits" });
+        let V4Table { shift, directory, ranges } = self.v4;
+        if directory.len() != (1u64 << (32 - shift)) as usize + 1 {
+            return Err(ImageError::Header { field: "v4_shift" });
         }
-        let place = |index| ImageError::Record { section: Section::V4Directory, index };
-        let start_of = |index: usize| {
-            if words == 1 { self.v4.ranges[index] & 0xFFFF } else { self.v4.ranges[index * 2] }
+        let first = Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
+        let chunk = |index: usize| (directory[index], directory[index + 1]);
+        let sound = |is_sound: &dyn Fn(u32, u32) -> bool| {
+            let unsound = directory.windows(2).position(|chunk| !is_sound(chunk[0], chunk[1]));
+            unsound.map_or(Ok(()), |index| Err(ImageError::Record { section: Section::V4Directory, index }))
         };
-        let class_of = |index: usize| {
-            if words == 1 { self.v4.ranges[index] >> 16 } else { self.v4.ranges[index * 2 + 1] }
-        };
-        for (index, chunk) in self.v4.directory.windows(2).enumerate() {
-            let (start, end) = (chunk[0] as usize, chunk[1] as usize);
-            let sound = start <= end
-                && end <= ranges
-                && end - start <= self.header.v4_longest as usize
-                && (start + 1..end).all(|at| start_of(at - 1) < start_of(at));
-            if !sound {
-                return Err(place(index));
+        let known = |class: u32| class < self.header.peer_classes;
+        match ranges {
+            V4Ranges::Narrow(blocks) => {
+                sound(&|entry, next| self.is_sound_narrow(blocks, NarrowChunk { entry, next }))?;
+                let (entry, next) = chunk(0);
+                let lowest = NarrowChunk::number(entry);
+                let start = blocks[lowest / V4_BLOCK].starts[lowest % V4_BLOCK];
+                if (NarrowChunk { entry, next }).own(start) != 0 {
+                    return first;
+                }
+                all(Section::V4Ranges, blocks, |block| block.classes.iter().all(|&class| known(class.into())))
+            }
+            V4Ranges::Wide(ranges) => {
+                sound(&|entry, next| self.is_sound_wide(ranges, entry, next))?;
+                // So there is always one before.
+                if chunk(0).0 != 0 || chunk(0).1 == 0 || ranges[0].start != 0 {
+                    return first;
+                }
+                all(Section::V4Ranges, ranges, |range| known(range.class))
             }
         }
-        if ranges == 0 || start_of(0) != 0 || self.v4.directory.get(1) == Some(&0) {
-            return Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
+    }
+
+    /// Whether the starts of a chunk rise, and whoever compares them sees where they end.
+    fn is_sound_narrow(&self, blocks: &[V4Block], chunk: NarrowChunk) -> bool {
+        let may_begin = |entry: u32| {
+            let (number, place) = (NarrowChunk::number(entry), (entry & !V4_PARITY) as usize);
+            place.is_multiple_of(2)
+                && place % size_of::<V4Block>() < V4_BLOCK * 2
+                && (1..=V4_BLOCK - V4_LANES).contains(&(number % V4_BLOCK))
+                && number / V4_BLOCK < blocks.len()
+        };
+        if !may_begin(chunk.entry) || !may_begin(chunk.next) {
+            return false;
         }
-        if self.v4.directory.first() != Some(&0)
-            || self.v4.directory.last().map(|&end| end as usize) != Some(ranges)
-        {
-            return Err(place(0));
-        }
-        match (0..ranges).find(|&index| class_of(index) >= self.header.peer_classes) {
-            Some(index) => Err(ImageError::Record { section: Section::V4Ranges, index }),
-            None => Ok(()),
-        }
+        let (first, next) = (NarrowChunk::number(chunk.entry), NarrowChunk::number(chunk.next));
+        let own = |number: usize| chunk.own(blocks[number / V4_BLOCK].starts[number % V4_BLOCK]);
+        let end = (first..next).find(|&number| own(number) >= NarrowChunk::END).unwrap_or(next);
+        first <= next
+            && next - first <= self.header.v4_longest as usize
+            && (first + 1..end).all(|number| own(number - 1) <= own(number))
+            && (end..next).all(|number| own(number) >= NarrowChunk::END)
+            && (end - first >= V4_LANES || own(end) >= NarrowChunk::END)
+    }
+
+    fn is_sound_wide(&self, ranges: &[V4Range], first: u32, next: u32) -> bool {
+        let own = ranges.get(first as usize..next as usize);
+        own.is_some_and(|own| {
+            own.len() <= self.header.v4_longest as usize && own.is_sorted_by(|a, b| a.start < b.start)
+        })
     }
 
     fn check_v6(&self) -> Result<(), ImageError> {
@@ -366,29 +395,28 @@ impl Image<'_> {
         all(Section::V6LowValues, table.low_values, |&value| value < self.header.peer_classes)
     }
 
+    /// The number of the first entry of a run of `len` entries that begins at a place, if the run lies in the section.
+    fn run_at<T>(&self, section: Section, place: u32, len: usize) -> Option<usize> {
+        let extent = self.header.sections[section as usize];
+        let from = place.checked_sub(extent.offset)? as usize;
+        let end = len.checked_mul(size_of::<T>())?.checked_add(from)?;
+        (from.is_multiple_of(size_of::<T>()) && end <= extent.len as usize).then_some(from / size_of::<T>())
+    }
+
     fn check_ports(&self) -> Result<(), ImageError> {
-        let classes = self.header.port_classes;
-        let directories = self.port_directories.len() / PORT_DIRECTORY;
-        let pages = self.port_pages.len() / PORT_PAGE;
-        if !self.port_directories.len().is_multiple_of(PORT_DIRECTORY) {
-            return Err(ImageError::Extent { section: Section::PortDirectories as usize });
-        }
-        if !self.port_pages.len().is_multiple_of(PORT_PAGE) {
-            return Err(ImageError::Extent { section: Section::PortPages as usize });
-        }
         if self.protocols.len() != 256 {
             return Err(ImageError::Extent { section: Section::Protocols as usize });
         }
-        all(Section::Protocols, self.protocols, |&entry| {
-            if entry & INDIRECT == 0 { (entry as usize) < directories } else { entry & !INDIRECT < classes }
+        all(Section::Protocols, self.protocols, |&directory| {
+            self.run_at::<u32>(Section::PortDirectories, directory, PORT_DIRECTORY).is_some()
         })?;
-        all(Section::PortDirectories, self.port_directories, |&page| usize::from(page) < pages)?;
-        all(Section::PortPages, self.port_pages, |&class| u32::from(class) < classes)
+        all(Section::PortDirectories, self.port_directories, |&page| {
+            self.run_at::<u16>(Section::PortPages, page, PORT_PAGE).is_some()
+        })?;
+        all(Section::PortPages, self.port_pages, |&class| u32::from(class) < self.header.port_classes)
     }
 
     fn check_tables(&self) -> Result<(), ImageError> {
-        let peer_pages = self.peer_pages.len() / PEER_PAGE;
-        let directory = (self.header.peer_classes as usize).div_ceil(PEER_PAGE);
         let classes = u64::from(self.header.peer_classes) + u64::from(self.header.port_classes);
         // Tables may share their maps, so a small image could keep its reader busy for long.
         if (self.tables.len() as u64).saturating_mul(classes) > MAX_TABLE_ENTRIES {
@@ -397,41 +425,19 @@ impl Image<'_> {
         if self.tables.is_empty() {
             return Err(ImageError::Record { section: Section::Tables, index: 0 });
         }
-        if !self.peer_pages.len().is_multiple_of(PEER_PAGE) {
-            return Err(ImageError::Extent { section: Section::PeerPages as usize });
-        }
-        all(Section::PeerDirectories, self.peer_directories, |&page| (page as usize) < peer_pages)?;
+        all(Section::PeerDirectories, self.peer_directories, |&page| {
+            self.run_at::<u32>(Section::PeerPages, page, PEER_PAGE).is_some()
+        })?;
         all(Section::Columns, self.columns, |column| {
             u32::from(column.width) <= 24
                 && column.shift < 32
                 && u32::from(column.shift) + u32::from(column.width) <= 32
                 // Every code that fits the width has an entry, so no row needs a look.
-                && run(column.dictionary, 1 << column.width, self.dictionaries.len())
+                && self.run_at::<OutcomeRecord>(Section::Dictionaries, column.dictionary, 1 << column.width).is_some()
                 && column.reserved == 0
         })?;
         for (index, table) in self.tables.iter().enumerate().skip(1) {
-            let sound = run(table.peer_directory, directory, self.peer_directories.len())
-                && run(table.column_map, self.header.port_classes as usize, self.column_maps.len())
-                && run(table.columns, table.column_count as usize, self.columns.len())
-                && self.check_rows(table);
-            let sound = sound && {
-                let start = table.column_map as usize;
-                let map = &self.column_maps[start..start + self.header.port_classes as usize];
-                let start = table.columns as usize;
-                let columns = &self.columns[start..start + table.column_count as usize];
-                let start = table.peer_directory as usize;
-                map.iter().all(|&column| u32::from(column) < table.column_count)
-                    && columns.iter().all(|column| {
-                        column.width == 0
-                            || (u32::from(column.page) < table.row_pages
-                                && u32::from(column.word) < table.page_words)
-                    })
-                    && self.peer_directories[start..start + directory].iter().all(|&page| {
-                        let start = page as usize * PEER_PAGE;
-                        self.peer_pages[start..start + PEER_PAGE].iter().all(|&row| row < table.row_count)
-                    })
-            };
-            if !sound {
+            if !self.is_sound(table).unwrap_or(false) {
                 return Err(ImageError::Record { section: Section::Tables, index });
             }
         }
@@ -454,20 +460,55 @@ impl Image<'_> {
         })
     }
 
-    fn check_rows(&self, table: &TableRecord) -> bool {
-        let (rows, pages, words) =
-            (table.row_count as usize, table.row_pages as usize, table.page_words as usize);
-        let page_count = if pages == 1 { rows } else { table.page_count as usize };
-        let words = page_count.checked_mul(words);
-        words.is_some_and(|words| run(table.rows, words, self.rows.len()))
-            && (pages == 1
-                || rows.checked_mul(pages).is_some_and(|entries| {
-                    run(table.row_directory, entries, self.row_directories.len()) && {
-                        let start = table.row_directory as usize;
-                        let entries = &self.row_directories[start..start + entries];
-                        entries.iter().all(|&page| usize::from(page) < page_count)
-                    }
-                }))
+    /// Whether all that a table leads to is there; `None` if it leads outside.
+    fn is_sound(&self, table: &TableRecord) -> Option<bool> {
+        let directory = (self.header.peer_classes as usize).div_ceil(PEER_PAGE);
+        let port_classes = self.header.port_classes as usize;
+        let columns =
+            self.run_at::<ColumnRecord>(Section::Columns, table.columns, table.column_count as usize)?;
+        let columns = &self.columns[columns..][..table.column_count as usize];
+        let map = self.run_at::<u16>(Section::ColumnMaps, table.column_map, port_classes)?;
+        let map = &self.column_maps[map..][..port_classes];
+        let pages = self.run_at::<u32>(Section::PeerDirectories, table.peer_directory, directory)?;
+        let pages = &self.peer_directories[pages..][..directory];
+        let row_bytes = self.row_bytes(table)?;
+        let row_entries = table.row_pages.checked_mul(2)?;
+        let is_row = |&row: &u32| {
+            if row_bytes == 0 {
+                row == 0
+            } else {
+                row.is_multiple_of(row_bytes) && row / row_bytes < table.row_count
+            }
+        };
+        let is_word = |word: u32| word.is_multiple_of(4) && word < table.page_bytes;
+        let is_page = |page: u32| {
+            if table.row_pages == 1 { page == 0 } else { page.is_multiple_of(2) && page < row_entries }
+        };
+        Some(
+            map.iter().all(|&column| u32::from(column) < table.column_count)
+                && columns
+                    .iter()
+                    .all(|column| column.width == 0 || (is_page(column.page) && is_word(column.word)))
+                && pages.iter().all(|&page| {
+                    let start = self.run_at::<u32>(Section::PeerPages, page, PEER_PAGE);
+                    start.is_some_and(|start| self.peer_pages[start..][..PEER_PAGE].iter().all(is_row))
+                }),
+        )
+    }
+
+    /// Bytes from one row, or from a row's first entry, to the next; `None` if rows lie outside or have unknown pages.
+    fn row_bytes(&self, table: &TableRecord) -> Option<u32> {
+        let words = (table.page_bytes.is_multiple_of(4)).then_some(table.page_bytes as usize / 4)?;
+        let pages = if table.row_pages == 1 { table.row_count } else { table.page_count } as usize;
+        self.run_at::<u32>(Section::Rows, table.rows, pages.checked_mul(words)?)?;
+        if table.row_pages == 1 {
+            return Some(table.page_bytes);
+        }
+        let entries = (table.row_count as usize).checked_mul(table.row_pages as usize)?;
+        let start = self.run_at::<u16>(Section::RowDirectories, table.row_directory, entries)?;
+        let are_known =
+            self.row_directories[start..][..entries].iter().all(|&page| usize::from(page) < pages);
+        are_known.then_some(table.row_pages.checked_mul(2)?)
     }
 
     fn check_user_part(&self) -> Result<(), ImageError> {

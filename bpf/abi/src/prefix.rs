@@ -3,22 +3,28 @@
 //! Prefixes of all rules are swept into maximal ranges of equal membership before they come here, so
 //! a lookup is a predecessor search, never a longest-prefix match.
 //!
-//! IPv4 (after DXR, Zec et al., CCR 2012): the top bits index a directory, the ranges that begin in a
-//! chunk are binary-searched by the rest; if none begins at or before the address, the last of the
-//! chunks before reaches over it. IPv6: a static search tree over the upper 64 bits, eight keys (one
-//! cache line) a node; upper halves that prefixes longer than /64 divide lead to a sorted run of
-//! lower halves.
+//! IPv4 (after DXR, Zec et al., CCR 2012): the top bits index a directory, the ranges that start in a
+//! chunk are searched by the rest; if none starts at or before the address, the last of the chunks
+//! before reaches over it. Of a large table, four starts are compared at once, which for most chunks is
+//! all of the search, and their classes are in the same cache line. IPv6: a static search tree over the upper 64 bits, eight keys (one cache line) a
+//! node; upper halves that prefixes longer than /64 divide lead to a sorted run of lower halves.
 
 use crate::image::PeerClass;
-use crate::layout::{INDIRECT, LowTable, V4_NARROW, V6_BLOCK};
+use crate::layout::{INDIRECT, LowTable, V4_BLOCK, V4_LANES, V4_PARITY, V4Block, V4Range, V6_BLOCK};
 
 /// The IPv4 table.
 #[derive(Clone, Copy, Debug)]
 pub struct V4Table<'a> {
-    pub(crate) bits: u32,
-    pub(crate) format: u32,
+    pub(crate) shift: u32,
     pub(crate) directory: &'a [u32],
-    pub(crate) ranges: &'a [u32],
+    pub(crate) ranges: V4Ranges<'a>,
+}
+
+/// The ranges of all chunks, in order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum V4Ranges<'a> {
+    Narrow(&'a [V4Block]),
+    Wide(&'a [V4Range]),
 }
 
 impl V4Table<'_> {
@@ -27,27 +33,74 @@ impl V4Table<'_> {
     #[inline]
     pub fn class(&self, address: u32) -> Option<PeerClass> {
         // u64, because a shift by 32 (no directory bits) is meant to give 0.
-        let chunk = (u64::from(address) >> (32 - self.bits)) as usize;
-        let &[start, end] = self.directory.get(chunk..chunk + 2)? else { return None };
-        let offset = (u64::from(address) & ((1u64 << (32 - self.bits)) - 1)) as u32;
-        // The range before the chunk's first reaches into the chunk, so the search begins with it.
-        let mut at = (start as usize).wrapping_sub(1);
-        let mut len = (end as usize).checked_sub(start as usize)? + 1;
-        let narrow = self.format == V4_NARROW;
-        while len > 1 {
-            let half = len / 2;
-            let middle = at.wrapping_add(half);
-            let start =
-                if narrow { *self.ranges.get(middle)? & 0xFFFF } else { *self.ranges.get(middle * 2)? };
-            at = core::hint::select_unpredictable(start <= offset, middle, at);
-            len -= half;
-        }
-        let class = if narrow {
-            *self.ranges.get(at)? >> 16
-        } else {
-            *self.ranges.get(at.wrapping_mul(2).wrapping_add(1))?
+        let chunk = (u64::from(address) >> self.shift) as usize;
+        let &[first, next] = self.directory.get(chunk..chunk + 2)? else { return None };
+        let offset = (u64::from(address) & ((1u64 << self.shift) - 1)) as u32;
+        // The range before the chunk's first reaches into the chunk.
+        let class = match self.ranges {
+            V4Ranges::Narrow(blocks) => {
+                NarrowChunk { entry: first, next }.class(blocks, offset as u16)?.into()
+            }
+            V4Ranges::Wide(ranges) => {
+                let own = ranges.get(first as usize..next as usize)?;
+                let not_above = own.partition_point(|range| range.start <= offset);
+                ranges.get((first as usize + not_above).checked_sub(1)?)?.class
+            }
         };
         Some(PeerClass(class))
+    }
+}
+
+/// The lowest, and the highest, bit of each of four starts in one number.
+const LANES: u64 = 0x0001_0001_0001_0001;
+const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
+
+/// A chunk of a narrow table: its entry in the directory and the next.
+#[derive(Clone, Copy)]
+pub(crate) struct NarrowChunk {
+    pub(crate) entry: u32,
+    pub(crate) next: u32,
+}
+
+impl NarrowChunk {
+    /// Offsets are below this.
+    pub(crate) const END: u16 = 1 << 15;
+
+    /// Which start, counted over all blocks, an entry leads to.
+    pub(crate) const fn number(entry: u32) -> usize {
+        const BLOCK_BYTES: usize = size_of::<V4Block>();
+        let place = (entry & !V4_PARITY) as usize;
+        place / BLOCK_BYTES * V4_BLOCK + place % BLOCK_BYTES / 2
+    }
+
+    /// A start without the chunk's parity: of another's chunk, it is above every offset.
+    pub(crate) const fn own(self, start: u16) -> u16 {
+        start ^ ((self.entry & V4_PARITY) >> 16) as u16
+    }
+
+    #[inline]
+    fn class(self, blocks: &[V4Block], offset: u16) -> Option<u16> {
+        let first = Self::number(self.entry);
+        let (block, at) = (blocks.get(first / V4_BLOCK)?, first % V4_BLOCK);
+        let lanes = block.starts.get(at..at + V4_LANES)?;
+        // As one number, as bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
+        let starts = lanes.iter().rev().fold(0, |all, &start| all << 16 | u64::from(self.own(start)));
+        let above = (starts.wrapping_add(u64::from(offset) * LANES ^ !LANE_TOPS) | starts) & LANE_TOPS;
+        if above != 0 {
+            return block.classes.get((at + above.trailing_zeros() as usize / 16).checked_sub(1)?).copied();
+        }
+        // Those before `from` are not above, those from `to` on are.
+        let (mut from, mut to) = (first + V4_LANES, Self::number(self.next));
+        while from < to {
+            let middle = from.midpoint(to);
+            let start = blocks.get(middle / V4_BLOCK)?.starts[middle % V4_BLOCK];
+            if self.own(start) <= offset {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Some(blocks.get((from - 1) / V4_BLOCK)?.classes[(from - 1) % V4_BLOCK])
     }
 }
 

@@ -2,51 +2,50 @@
 
 use crate::classes::ports::PortClasses;
 use rustc_hash::FxHashMap;
-use weir_abi::layout::{INDIRECT, PORT_DIRECTORY, PORT_PAGE};
+use std::hash::Hash;
+use weir_abi::layout::PORT_PAGE;
 
-/// The sections.
+/// The sections. Places are within sections, until the image is put together.
 #[derive(Debug, Default)]
 pub struct PortImage {
-    /// By protocol.
+    /// Directories by protocol.
     pub protocols: Vec<u32>,
     /// Pages by port / [`PORT_PAGE`].
-    pub directories: Vec<u16>,
+    pub directories: Vec<u32>,
     /// Classes.
     pub pages: Vec<u16>,
 }
 
 /// Lays out the classes of all ports of all protocols. Class numbers fit 16 bits.
 pub fn lay_out(ports: &PortClasses) -> PortImage {
-    let mut image = PortImage { protocols: vec![INDIRECT; 256], ..PortImage::default() };
-    let mut pages: FxHashMap<Vec<u16>, u16> = FxHashMap::default();
-    let mut directories: FxHashMap<Vec<u16>, u32> = FxHashMap::default();
-    for (&protocol, starts) in &ports.protocols {
-        let entry = &mut image.protocols[usize::from(protocol)];
-        if let [(_, class)] = starts[..] {
-            *entry = INDIRECT | class;
-            continue;
-        }
+    let mut image = PortImage::default();
+    let mut pages: FxHashMap<Vec<u16>, u32> = FxHashMap::default();
+    let mut directories: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+    let mut directory_of = |starts: &[(u16, u32)]| {
         let mut classes = Vec::with_capacity(1 << 16);
         for (at, &(_, class)) in starts.iter().enumerate() {
             let end = starts.get(at + 1).map_or(1 << 16, |&(next, _)| usize::from(next));
             classes.resize(end, u16::try_from(class).unwrap_or(u16::MAX));
         }
-        let directory: Vec<u16> = classes
-            .chunks(PORT_PAGE)
-            .map(|page| {
-                let next = u16::try_from(pages.len()).unwrap_or(u16::MAX);
-                *pages.entry(page.to_vec()).or_insert_with_key(|page| {
-                    image.pages.extend_from_slice(page);
-                    next
-                })
-            })
-            .collect();
-        let out = &mut image.directories;
-        *entry = *directories.entry(directory).or_insert_with_key(|directory| {
-            let number = u32::try_from(out.len() / PORT_DIRECTORY).unwrap_or(u32::MAX);
-            out.extend_from_slice(directory);
-            number
-        });
+        let directory: Vec<u32> =
+            classes.chunks(PORT_PAGE).map(|page| place_of(page, &mut image.pages, &mut pages)).collect();
+        place_of(&directory, &mut image.directories, &mut directories)
+    };
+    let mut protocols = vec![directory_of(&[(0, 0)]); 256];
+    for (&protocol, starts) in &ports.protocols {
+        protocols[usize::from(protocol)] = directory_of(starts);
     }
+    image.protocols = protocols;
     image
+}
+
+/// Where a run is among equal-sized ones, equal ones kept once; bytes.
+fn place_of<T: Copy + Eq + Hash>(run: &[T], kept: &mut Vec<T>, known: &mut FxHashMap<Vec<T>, u32>) -> u32 {
+    if let Some(&place) = known.get(run) {
+        return place;
+    }
+    let place = u32::try_from(size_of_val(kept.as_slice())).unwrap_or(u32::MAX);
+    kept.extend_from_slice(run);
+    known.insert(run.to_vec(), place);
+    place
 }

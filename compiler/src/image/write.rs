@@ -7,11 +7,11 @@ use crate::tables::EncodedTables;
 use rustc_hash::FxHashMap;
 use weir_abi::ABI_VERSION;
 use weir_abi::layout::{
-    EndpointRecord, Extent, FactRecord, FqdnRecord, Header, HeaderRecord, IdentityRecord, KERNEL_SECTIONS,
-    MAGIC, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord, SECTION_ALIGNMENT,
-    SECTIONS, Section, Text,
+    ColumnRecord, EndpointRecord, Extent, FactRecord, FqdnRecord, Header, HeaderRecord, IdentityRecord,
+    KERNEL_SECTIONS, MAGIC, PlaceRecord, PolicyRecord, RequestRuleRecord, RequestSetRecord, RuleRecord,
+    SECTION_ALIGNMENT, SECTIONS, Section, TableRecord, Text,
 };
-use zerocopy::{FromZeros, Immutable, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 /// Everything that goes into an image but text.
 #[derive(Debug, Default)]
@@ -117,8 +117,8 @@ impl ImageWriter {
         header.image_bytes = place(total);
         header.peer_classes = place(parts.peer_classes);
         header.port_classes = place(parts.port_classes);
-        header.v4_bits = parts.v4.bits;
-        header.v4_format = parts.v4.format;
+        header.v4_shift = parts.v4.shift;
+        header.v4_format = parts.v4.ranges.format();
         header.v4_longest = parts.v4.longest;
         header.v6_levels = parts.v6.levels;
         header.v6_longest = parts.v6.longest;
@@ -128,10 +128,44 @@ impl ImageWriter {
             let start = extent.offset as usize;
             bytes[start..start + section.len()].copy_from_slice(section);
         }
+        relocate(bytes, &header);
         bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
         header.checksum = weir_abi::checksum(bytes);
         bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
         Ok(ImageBytes { words })
+    }
+}
+
+/// Makes places within sections places within the image.
+fn relocate(bytes: &mut [u8], header: &Header) {
+    let start = |section: Section| header.sections[section as usize].offset;
+    each(bytes, header, Section::Protocols, |directory: &mut u32| {
+        *directory += start(Section::PortDirectories);
+    });
+    each(bytes, header, Section::PortDirectories, |page: &mut u32| *page += start(Section::PortPages));
+    each(bytes, header, Section::PeerDirectories, |page: &mut u32| *page += start(Section::PeerPages));
+    each(bytes, header, Section::Columns, |column: &mut ColumnRecord| {
+        column.dictionary += start(Section::Dictionaries);
+    });
+    each(bytes, header, Section::Tables, |table: &mut TableRecord| {
+        table.peer_directory += start(Section::PeerDirectories);
+        table.column_map += start(Section::ColumnMaps);
+        table.columns += start(Section::Columns);
+        table.row_directory += start(Section::RowDirectories);
+        table.rows += start(Section::Rows);
+    });
+}
+
+fn each<T: FromBytes + IntoBytes + KnownLayout>(
+    bytes: &mut [u8],
+    header: &Header,
+    section: Section,
+    change: impl FnMut(&mut T),
+) {
+    let Extent { offset, len } = header.sections[section as usize];
+    let section = bytes.get_mut(offset as usize..(offset + len) as usize).unwrap_or_default();
+    if let Ok(records) = <[T]>::mut_from_bytes(section) {
+        records.iter_mut().for_each(change);
     }
 }
 
@@ -149,7 +183,7 @@ fn sections<'a>(parts: &'a Parts, strings: &'a str) -> [&'a [u8]; SECTIONS] {
     set(Section::Endpoints, bytes_of(&parts.endpoints[0]));
     set(Section::NodeEndpoints, bytes_of(&parts.endpoints[1]));
     set(Section::V4Directory, bytes_of(&parts.v4.directory));
-    set(Section::V4Ranges, bytes_of(&parts.v4.ranges));
+    set(Section::V4Ranges, parts.v4.ranges.as_bytes());
     set(Section::V6Keys, bytes_of(&parts.v6.keys));
     set(Section::V6Values, bytes_of(&parts.v6.values));
     set(Section::V6LowTables, bytes_of(&parts.v6.low_tables));

@@ -4,7 +4,7 @@ use super::{Outcomes, Table};
 use rustc_hash::FxHashMap;
 use weir_abi::layout::{ColumnRecord, OutcomeRecord, PEER_PAGE, TableRecord};
 
-/// The sections that hold the tables.
+/// The sections that hold the tables. Places are within sections, until the image is put together.
 #[derive(Debug, Default)]
 pub struct EncodedTables {
     /// By table number.
@@ -38,6 +38,9 @@ pub struct Encoder {
 
 /// Words of a page of a row that is cut: measured best where rows differ in a column here and there.
 const PAGE_WORDS: usize = 2;
+/// Rows of all tables together are stored whole up to this: they stay in the nearer caches, where a page's number would only be one
+/// load more.
+const MAX_WHOLE_BYTES: usize = 64 << 10;
 /// Rows beyond this are not searched for equal pages.
 const MAX_CUT_BYTES: usize = 16 << 20;
 
@@ -64,7 +67,7 @@ fn pack(
         words.fill(0);
         for &(column, code) in &table.cells[start..end] {
             let record = &columns[usize::from(column)];
-            words[usize::from(record.word)] |= code << record.shift;
+            words[record.word as usize / 4] |= code << record.shift;
         }
         start = end;
         let number = known.get(&words).copied().unwrap_or_else(|| {
@@ -122,6 +125,11 @@ fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
+/// Where the next entry of a section comes to stand.
+fn place_of<T>(section: &[T]) -> u32 {
+    place(size_of_val(section))
+}
+
 impl Encoder {
     /// For an image with so many peer classes. Table 0 is "no policy".
     pub fn new(peer_classes: usize) -> Self {
@@ -147,20 +155,21 @@ impl Encoder {
         let row_words = self.columns(&table.dictionaries, outcomes);
         let (rows, renumbered) = pack(table, &self.out.columns[columns..], row_words, most)?;
         let mut record = TableRecord {
-            peer_directory: self.peers(&table.rows, &renumbered),
             column_map: self.column_map(&table.column_map),
-            columns: place(columns),
+            columns: place_of(&self.out.columns[..columns]),
             column_count: place(table.dictionaries.len()),
             ..TableRecord::default()
         };
         self.rows(&mut record, &rows, row_words);
-        let page_words = record.page_words.max(1);
-        for column in &mut self.out.columns[columns..] {
-            let word = u32::from(column.word);
-            // Both fit: a row has fewer than 65,536 words.
-            column.page = u16::try_from(word / page_words).unwrap_or(u16::MAX);
-            column.word = u16::try_from(word % page_words).unwrap_or(u16::MAX);
+        let mut row_bytes = record.page_bytes;
+        if record.row_pages != 1 {
+            row_bytes = record.row_pages * 2;
+            for column in &mut self.out.columns[columns..] {
+                column.page = column.word / record.page_bytes * 2;
+                column.word %= record.page_bytes;
+            }
         }
+        record.peer_directory = self.peers(&table.rows, &renumbered, row_bytes);
         self.out.tables.push(record);
         let bytes = self.bytes();
         if bytes > most { Err(bytes) } else { Ok(place(self.out.tables.len() - 1)) }
@@ -197,12 +206,12 @@ impl Encoder {
             padded.resize(1 << width, dictionary[0]);
             let out = &mut self.out.dictionaries;
             let start = *self.dictionaries.entry(padded).or_insert_with_key(|padded| {
-                let start = place(out.len());
+                let start = place_of(out);
                 out.extend(padded.iter().map(|&outcome| outcomes.records[outcome as usize]));
                 start
             });
             self.out.columns.push(ColumnRecord {
-                word: u16::try_from(word).unwrap_or(u16::MAX),
+                word: place(word * 4),
                 shift: if width == 0 { 0 } else { u8::try_from(shift).unwrap_or(0) },
                 width: u8::try_from(width).unwrap_or(u8::MAX),
                 dictionary: start,
@@ -215,18 +224,19 @@ impl Encoder {
 
     /// Stores rows whole, or cut into pages of which equal ones are stored once: whichever is smaller.
     fn rows(&mut self, record: &mut TableRecord, rows: &PackedRows, row_words: usize) {
-        (record.rows, record.row_count) = (place(self.out.rows.len()), place(rows.count));
-        (record.row_pages, record.page_words) = (1, place(row_words));
+        (record.rows, record.row_count) = (place_of(&self.out.rows), place(rows.count));
+        (record.row_pages, record.page_bytes) = (1, place(row_words * 4));
         let whole = rows.words.len() * 4;
+        let is_small = size_of_val(self.out.rows.as_slice()) + whole <= MAX_WHOLE_BYTES;
         // Cutting a row needs several pages, and looking for equal ones takes time.
-        let worth_a_look = row_words > PAGE_WORDS && whole < MAX_CUT_BYTES;
+        let worth_a_look = !is_small && row_words > PAGE_WORDS && whole < MAX_CUT_BYTES;
         let paged = if worth_a_look { Pages::cut(&rows.words, row_words) } else { None };
         match paged {
             Some(pages) if pages.bytes() < whole => {
                 record.row_pages = place(row_words.div_ceil(PAGE_WORDS));
-                record.page_words = place(PAGE_WORDS);
+                record.page_bytes = place(PAGE_WORDS * 4);
                 record.page_count = place(pages.pages.len() / PAGE_WORDS);
-                record.row_directory = place(self.out.row_directories.len());
+                record.row_directory = place_of(&self.out.row_directories);
                 self.out.row_directories.extend(pages.directory);
                 self.out.rows.extend(pages.pages);
             }
@@ -234,7 +244,7 @@ impl Encoder {
         }
     }
 
-    fn peers(&mut self, rows: &[(u32, u32)], renumbered: &[u32]) -> u32 {
+    fn peers(&mut self, rows: &[(u32, u32)], renumbered: &[u32], row_bytes: u32) -> u32 {
         let empty = self.page([0; PEER_PAGE]);
         let mut directory = vec![empty; self.peer_classes.div_ceil(PEER_PAGE)];
         let mut rows = rows.iter().peekable();
@@ -242,13 +252,13 @@ impl Encoder {
             let at = class as usize / PEER_PAGE;
             let mut page = [0; PEER_PAGE];
             while let Some(&(class, row)) = rows.next_if(|&&(class, _)| class as usize / PEER_PAGE == at) {
-                page[class as usize % PEER_PAGE] = renumbered[row as usize];
+                page[class as usize % PEER_PAGE] = renumbered[row as usize] * row_bytes;
             }
             directory[at] = self.page(page);
         }
         let out = &mut self.out.peer_directories;
         *self.directories.entry(directory).or_insert_with_key(|directory| {
-            let start = place(out.len());
+            let start = place_of(out);
             out.extend_from_slice(directory);
             start
         })
@@ -257,16 +267,16 @@ impl Encoder {
     fn page(&mut self, page: [u32; PEER_PAGE]) -> u32 {
         let out = &mut self.out.peer_pages;
         *self.pages.entry(page).or_insert_with_key(|page| {
-            let number = place(out.len() / PEER_PAGE);
+            let start = place_of(out);
             out.extend_from_slice(page);
-            number
+            start
         })
     }
 
     fn column_map(&mut self, map: &[u16]) -> u32 {
         let out = &mut self.out.column_maps;
         *self.column_maps.entry(map.to_vec()).or_insert_with_key(|map| {
-            let start = place(out.len());
+            let start = place_of(out);
             out.extend_from_slice(map);
             start
         })

@@ -57,7 +57,7 @@ impl Programs {
     /// Loads both for the class of `slots`.
     pub(super) fn load(options: &Options, slots: &Slots) -> Result<Self, DatapathError> {
         let folder = map_folder(&options.pin_root);
-        let mask = u32::try_from(slots.class() - 4).unwrap_or(0);
+        let mask = u32::try_from(slots.class() - 1).unwrap_or(0);
         let aggregation = options.aggregation as u8;
         let mut loader = EbpfLoader::new();
         loader
