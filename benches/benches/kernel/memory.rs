@@ -31,7 +31,7 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
     let mut bed = laboratory.bed().unwrap();
     let installed = bed.datapath.install_image(compiled.bytes.as_bytes(), &[]).unwrap();
     let held = maps_held();
-    // Of the datapath's maps those of one value of the class's size: both slots, of which one waits for the next image.
+    // Of the datapath's maps those of one value of the class's size: one, but for the time of a swap.
     let ours: u64 = held
         .iter()
         .filter(|(id, map)| !before.contains_key(id) && map.value_size >= installed.class as u64)
@@ -62,7 +62,7 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
             .to_owned(),
         compared: format!("{PODS} private LPM tries: {}", megabytes(theirs)),
         measured: format!(
-            "image of {}, both slots {}, **1/{:.0}**",
+            "image of {} in a value of {}, **1/{:.0}**",
             megabytes(installed.bytes as u64),
             megabytes(ours),
             theirs as f64 / ours as f64

@@ -85,7 +85,7 @@ impl NarrowChunk {
         let lanes = block.starts.get(at..at + V4_LANES)?;
         // As one number, as bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
         let starts = lanes.iter().rev().fold(0, |all, &start| all << 16 | u64::from(self.own(start)));
-        let above = (starts.wrapping_add(u64::from(offset) * LANES ^ !LANE_TOPS) | starts) & LANE_TOPS;
+        let above = (starts.wrapping_add((u64::from(offset) * LANES) ^ !LANE_TOPS) | starts) & LANE_TOPS;
         if above != 0 {
             return block.classes.get((at + above.trailing_zeros() as usize / 16).checked_sub(1)?).copied();
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Datapath::open ─ pinned maps and links of an earlier run are taken over
-//!   install_image ─ checked, written into the idle slot, one word flipped     (slots.rs)
+//!   install_image ─ checked, written beside the one in force, one word flipped     (slots.rs)
 //!   set_address, set_endpoint ─ who is who                                    (parties.rs)
 //!   set_proxy_port ─ who reads requests                                       (proxies.rs)
 //!   attach, detach ─ where policy stands                                      (attach.rs)
@@ -209,9 +209,6 @@ fn map_folder(pin_root: &Path) -> PathBuf {
     pin_root.join(format!("state-{STATE_VERSION}"))
 }
 
-/// The smallest class; what a datapath without an image begins with.
-const FIRST_CLASS: usize = 256 << 10;
-
 impl Datapath {
     /// Loads the programs. Maps that an earlier run pinned are used on, and programs that it attached are replaced.
     ///
@@ -222,9 +219,9 @@ impl Datapath {
         pins::ensure_file_system(&options.pin_root)?;
         let lock = pins::lock(&options.pin_root)?;
         load::make_folder(&folder)?;
-        let slots = match Slots::find(&folder)? {
+        let mut slots = match Slots::find(&folder)? {
             Some(slots) => slots,
-            None => Slots::create(&folder, FIRST_CLASS, 0, &[])?,
+            None => Slots::create(&folder, slots::SMALLEST_CLASS, 0, &[])?,
         };
         let mut programs = Programs::load(options, &slots)?;
         let settings = mapped(&folder, "settings", size_of::<Settings>())?;

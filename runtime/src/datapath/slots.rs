@@ -1,9 +1,9 @@
-//! Where images lie: two maps of one value each, in the two slots of `images`.
+//! Where images lie: each in a map of one value, in one of the two slots of `images`.
 //!
-//! A swap writes the slot that no packet uses and then flips one word. From then on every new packet takes the new image; one
-//! that was judged by the old image at an earlier hook may still ask for it, until the kernel has said that all such packets
-//! are through. Only then may the old slot be written again, so a packet never reads what is being written, and a
-//! process that dies at any point leaves an image in force.
+//! A swap puts a new map, already written, in the slot that no packet uses and then flips one word. From then on every new packet
+//! takes the new image; one that was judged by the old image at an earlier hook may still ask for it, until the kernel has said that
+//! all such packets are through. Then the old map goes. So a packet never reads what is being written, there is one image in
+//! memory but for the time of a swap, and a process that dies at any point leaves an image in force.
 //!
 //! Values come in size classes, since programs address a value by a mask that is fixed when they are loaded. A larger class
 //! is another pair of slots, which takes over the image in force before any program is loaded for it.
@@ -20,16 +20,20 @@ use weir_abi::layout::{Header, MAX_IMAGE_BYTES};
 use weir_abi::state::{CURRENT_SLOT, GENERATION_SHIFT, PREVIOUS_HOLDS, RECORD_ROOM, SLOTS, Settings};
 use zerocopy::FromBytes;
 
-/// Sizes of values, each four times the one before but for the last, which is what the verifier allows.
-const CLASSES: &[usize] = &[256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, MAX_IMAGE_BYTES];
+/// The smallest size of a value. Each class is twice the one before, up to what the verifier allows.
+pub(super) const SMALLEST_CLASS: usize = 256 << 10;
 /// Pins of `images` begin with this; the size of the class follows.
 const PREFIX: &str = "images-";
 const GENERATION: usize = offset_of!(Settings, generation);
 
 /// The smallest class that holds so many bytes.
 pub(super) fn class_for(bytes: usize) -> Result<usize, DatapathError> {
-    let fits = CLASSES.iter().copied().find(|&class| bytes <= class);
-    fits.ok_or(DatapathError::TooLarge { bytes, most: MAX_IMAGE_BYTES })
+    let class = bytes.max(SMALLEST_CLASS).checked_next_power_of_two().filter(|&class| is_class(class));
+    class.ok_or(DatapathError::TooLarge { bytes, most: MAX_IMAGE_BYTES })
+}
+
+fn is_class(bytes: usize) -> bool {
+    bytes.is_power_of_two() && (SMALLEST_CLASS..=MAX_IMAGE_BYTES).contains(&bytes)
 }
 
 /// The two slots of one size class.
@@ -38,7 +42,36 @@ pub(super) struct Slots {
     class: usize,
     path: PathBuf,
     outer: RawMap,
-    inner: [(OwnedFd, Mapping); SLOTS as usize],
+    values: [Option<Value>; SLOTS as usize],
+}
+
+/// A map of one value, which holds an image.
+#[derive(Debug)]
+struct Value {
+    map: OwnedFd,
+    mapping: Mapping,
+}
+
+impl Value {
+    fn new(class: usize, image: &[u8]) -> io::Result<Self> {
+        let value_size = u32::try_from(class).unwrap_or(u32::MAX).saturating_add(RECORD_ROOM);
+        let name = "weir_image";
+        let map = Creation { kind: ARRAY, value_size, entries: 1, flags: MMAPABLE, inner: None, name };
+        let mut value = Self::open(syscall::create(&map)?, class)?;
+        value.mapping.write(image);
+        Ok(value)
+    }
+
+    fn open(map: OwnedFd, class: usize) -> io::Result<Self> {
+        let mapping = Mapping::new(map.as_fd(), class)?;
+        Ok(Value { map, mapping })
+    }
+
+    /// The header; `None` if no image was written there.
+    fn header(&self) -> Option<Header> {
+        let header = Header::read_from_bytes(&self.mapping.read(size_of::<Header>())).ok()?;
+        (header.version != 0).then_some(header)
+    }
 }
 
 impl Slots {
@@ -50,54 +83,38 @@ impl Slots {
 
     fn open(class: usize, path: &Path) -> Result<Self, DatapathError> {
         let outer = syscall::open(path).and_then(|fd| RawMap::new(fd, 1)).map_err(fail("open"))?;
-        let inner = |slot: u32| {
+        let value = |slot: u32| {
             let mut id = [0u8; 4];
             if !outer.get(&slot.to_ne_bytes(), &mut id)? {
-                return Err(io::Error::from(io::ErrorKind::NotFound));
+                return Ok(None);
             }
-            let fd = syscall::by_id(u32::from_ne_bytes(id))?;
-            let mapping = Mapping::new(fd.as_fd(), class)?;
-            Ok((fd, mapping))
+            Value::open(syscall::by_id(u32::from_ne_bytes(id))?, class).map(Some)
         };
-        let inner = [inner(0).map_err(fail("open a slot"))?, inner(1).map_err(fail("open a slot"))?];
-        Ok(Slots { class, path: path.to_owned(), outer, inner })
+        let values = [value(0).map_err(fail("open a slot"))?, value(1).map_err(fail("open a slot"))?];
+        Ok(Slots { class, path: path.to_owned(), outer, values })
     }
 
-    /// Makes slots of a class and fills the one that packets take with `image`, before they get a name: whoever finds them
-    /// by name finds them whole.
+    /// Makes slots of a class and fills the one that packets take with `image`, or with zeros for none, before they get a name: whoever
+    /// finds them by name finds them whole.
     pub(super) fn create(
         folder: &Path,
         class: usize,
         slot: usize,
         image: &[u8],
     ) -> Result<Self, DatapathError> {
-        let size = u32::try_from(class).unwrap_or(u32::MAX).saturating_add(RECORD_ROOM);
-        let value =
-            |name| Creation { kind: ARRAY, value_size: size, entries: 1, flags: MMAPABLE, inner: None, name };
-        let inner = |name| {
-            let fd = syscall::create(&value(name))?;
-            let mapping = Mapping::new(fd.as_fd(), class)?;
-            Ok((fd, mapping))
-        };
-        let mut inner =
-            [inner("weir_slot_0").map_err(fail("create"))?, inner("weir_slot_1").map_err(fail("create"))?];
-        if let Some((_, mapping)) = inner.get_mut(slot) {
-            mapping.write(image);
-        }
+        let value = Value::new(class, image).map_err(fail("create"))?;
         let outer = Creation {
             kind: ARRAY_OF_MAPS,
             value_size: 4,
             entries: SLOTS,
             flags: 0,
-            inner: Some(inner[0].0.as_fd()),
+            inner: Some(value.map.as_fd()),
             name: "images",
         };
         let outer = syscall::create(&outer).and_then(|fd| RawMap::new(fd, 1)).map_err(fail("create"))?;
         let path = folder.join(format!("{PREFIX}{class}"));
-        let slots = Slots { class, path, outer, inner };
-        for slot in 0..SLOTS as usize {
-            slots.place(slot).map_err(fail("fill a slot"))?;
-        }
+        let mut slots = Slots { class, path, outer, values: [None, None] };
+        slots.fill(slot, value)?;
         let refused = |what| {
             let path = slots.path.clone();
             move |source| DatapathError::Pin { what, path, source }
@@ -110,17 +127,35 @@ impl Slots {
         Ok(slots)
     }
 
-    /// Puts a slot's map in its place, again if it is there already. The kernel returns when no program that began before
-    /// still runs, which is what this is mostly called for.
-    fn place(&self, slot: usize) -> io::Result<()> {
-        let Some((fd, _)) = self.inner.get(slot) else { return Ok(()) };
-        let key = u32::try_from(slot).unwrap_or(u32::MAX);
-        self.outer.set(&key.to_ne_bytes(), &fd.as_raw_fd().to_ne_bytes())
+    /// Puts a value in a slot that no packet uses.
+    fn fill(&mut self, slot: usize, value: Value) -> Result<(), DatapathError> {
+        self.outer.set(&key_of(slot), &value.map.as_raw_fd().to_ne_bytes()).map_err(fail("fill a slot"))?;
+        if let Some(to) = self.values.get_mut(slot) {
+            *to = Some(value);
+        }
+        Ok(())
     }
 
-    /// Returns when every program that began before this call has ended.
+    /// Empties a slot that no packet may begin with. On return nobody reads what was in it: the kernel returns when no program that
+    /// began before still runs.
+    fn empty(&mut self, slot: usize) -> Result<(), DatapathError> {
+        let was_filled = self.outer.remove(&key_of(slot)).map_err(fail("empty a slot"))?;
+        if let Some(value) = self.values.get_mut(slot) {
+            *value = None;
+        }
+        if was_filled { Ok(()) } else { self.wait_for_programs() }
+    }
+
+    /// Returns when every program that began before this call has ended: the kernel does so when a slot is filled, here with what is
+    /// in it already.
     pub(super) fn wait_for_programs(&self) -> Result<(), DatapathError> {
-        self.place(0).map_err(fail("wait for programs"))
+        for (slot, value) in self.values.iter().enumerate() {
+            if let Some(value) = value {
+                let again = self.outer.set(&key_of(slot), &value.map.as_raw_fd().to_ne_bytes());
+                return again.map_err(fail("wait for programs"));
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of a value.
@@ -133,17 +168,20 @@ impl Slots {
         &self.path
     }
 
-    /// The image in force: its kernel part.
+    fn in_force(&self, settings: &Mapping) -> Option<(&Value, Header)> {
+        let value = self.values.get(current(settings))?.as_ref()?;
+        value.header().map(|header| (value, header))
+    }
+
+    /// The image in force: its kernel part; empty if there is none.
     pub(super) fn image(&self, settings: &Mapping) -> Vec<u8> {
-        let Some((_, mapping)) = self.inner.get(current(settings)) else { return Vec::new() };
-        let bytes = header(mapping).map_or(0, |header| header.kernel_bytes as usize);
-        mapping.read(bytes)
+        let found = self.in_force(settings);
+        found.map_or_else(Vec::new, |(value, header)| value.mapping.read(header.kernel_bytes as usize))
     }
 
     /// The checksum of the image in force.
     pub(super) fn checksum(&self, settings: &Mapping) -> Option<u64> {
-        let (_, mapping) = self.inner.get(current(settings))?;
-        header(mapping).map(|header| header.checksum)
+        self.in_force(settings).map(|(_, header)| header.checksum)
     }
 
     /// The slot that the next image goes to.
@@ -151,7 +189,7 @@ impl Slots {
         1 - current(settings)
     }
 
-    /// Puts an image in force. On return its kernel part is what every packet meets, and the other slot is idle.
+    /// Puts an image in force. On return its kernel part is what every packet meets, and the other slot is empty.
     ///
     /// `in_force` runs right after the image is in force, before the waiting for what still uses the old one.
     pub(super) fn swap(
@@ -160,32 +198,26 @@ impl Slots {
         image: &[u8],
         in_force: impl FnOnce(),
     ) -> Result<(), DatapathError> {
-        // A swap that failed while it waited left packets the right to the old image, which lies where this one goes.
+        // A swap that failed while it waited left packets the right to the old image, in whose place this one goes.
         if settings.load(GENERATION) & PREVIOUS_HOLDS != 0 {
             self.settle(settings)?;
         }
-        let idle = Self::idle(settings);
-        let generation = settings.load(GENERATION);
         let is_first = self.checksum(settings).is_none();
-        if let Some((_, mapping)) = self.inner.get_mut(idle) {
-            mapping.write(image);
-        }
-        let count = (generation >> GENERATION_SHIFT).wrapping_add(1) << GENERATION_SHIFT;
+        let idle = Self::idle(settings);
+        self.fill(idle, Value::new(self.class, image).map_err(fail("create"))?)?;
+        let count = (settings.load(GENERATION) >> GENERATION_SHIFT).wrapping_add(1) << GENERATION_SHIFT;
         let next = count | idle as u64;
         settings.store(GENERATION, if is_first { next } else { next | PREVIOUS_HOLDS });
         in_force();
-        // Packets on their way between two hooks are through when this returns; then nobody may begin with the old image.
-        self.wait_for_programs()?;
-        settings.store(GENERATION, next);
-        // And nobody still reads it when this returns.
-        self.wait_for_programs()
+        self.settle(settings)
     }
 
-    /// Brings slots that an earlier process left into the state between two swaps.
-    pub(super) fn settle(&self, settings: &Mapping) -> Result<(), DatapathError> {
+    /// Waits for what may still use the other image, and lets that go; also what an earlier process left.
+    pub(super) fn settle(&mut self, settings: &Mapping) -> Result<(), DatapathError> {
+        // Packets on their way between two hooks are through when this returns; then nobody may begin with the old image.
         self.wait_for_programs()?;
         settings.store(GENERATION, settings.load(GENERATION) & !PREVIOUS_HOLDS);
-        self.wait_for_programs()
+        self.empty(Self::idle(settings))
     }
 
     /// Takes the names of all other classes away; programs that still use one keep it.
@@ -201,10 +233,8 @@ fn current(settings: &Mapping) -> usize {
     usize::from(settings.load(GENERATION) & CURRENT_SLOT != 0)
 }
 
-/// The header in a slot; `None` if no image was written there.
-fn header(mapping: &Mapping) -> Option<Header> {
-    let header = Header::read_from_bytes(&mapping.read(size_of::<Header>())).ok()?;
-    (header.version != 0).then_some(header)
+fn key_of(slot: usize) -> [u8; 4] {
+    u32::try_from(slot).unwrap_or(u32::MAX).to_ne_bytes()
 }
 
 fn fail(what: &'static str) -> impl Fn(io::Error) -> DatapathError {
@@ -219,9 +249,7 @@ fn pins(folder: &Path) -> Result<Vec<(usize, PathBuf)>, DatapathError> {
         let path = entry.map_err(fail)?.path();
         let class =
             path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
-        if let Some(class) =
-            class.and_then(|class| class.parse().ok()).filter(|class| CLASSES.contains(class))
-        {
+        if let Some(class) = class.and_then(|class| class.parse().ok()).filter(|&class| is_class(class)) {
             found.push((class, path));
         }
     }
