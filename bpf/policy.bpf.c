@@ -394,9 +394,8 @@ __noinline int is_among_neighbours(void)
 	return find_connection(&connection, passage->interface, passage->tick) != NULL;
 }
 
-/* The image that this packet is judged by: that of the hook before on this node, else the one in force. */
-static __always_inline bool find_image(struct __sk_buff *skb, const struct passage *passage, struct image *image,
-				       const struct settings *settings)
+/* The slot of the image that this packet is judged by: that of the hook before on this node, else the one in force. */
+static __always_inline __u32 find_slot(struct __sk_buff *skb, const struct passage *passage, const struct settings *settings)
 {
 	__u64 generation = *(volatile const __u64 *)&settings->generation;
 	__u32 slot = generation & CURRENT_SLOT;
@@ -409,8 +408,7 @@ static __always_inline bool find_image(struct __sk_buff *skb, const struct passa
 		else
 			count_one(COUNTER_SLOTS_GONE);
 	}
-	/* Before the first image there is none in the slot. */
-	return resolve(image, slot) && header_of(image)->version;
+	return slot;
 }
 
 /* 0 if the packet can be read, else why it must be dropped. */
@@ -440,7 +438,6 @@ __noinline int parse(struct __sk_buff *skb, struct packet *packet)
 
 static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 {
-	struct image image = {};
 	struct conntrack_record *record = NULL;
 	const struct interface_record *pod;
 	const struct settings *now_set;
@@ -474,10 +471,10 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 		return drop(skb, passage, REASON_SPOOFED_SOURCE);
 	/* The epoch is read before any identity: whoever sees the new one sees the change that it is for. */
 	passage->judged_under = *(volatile const __u64 *)&now_set->epoch;
-	if (!find_image(skb, passage, &image, now_set))
+	passage->slot = find_slot(skb, passage, now_set);
+	passage->image = now_set->images[passage->slot & 1];
+	if (!passage->image)
 		return drop(skb, passage, REASON_NO_IMAGE);
-	passage->slot = image.slot & 1;
-	passage->image = header_of(&image)->checksum;
 	passage->pod = pod->identities[passage->slot & 1];
 	passage->judged_under += passage->image;
 	if (packet->fragment != WHOLE && !passage->is_question)

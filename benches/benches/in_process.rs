@@ -72,6 +72,13 @@ fn class_of_million_mixed(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// The check of every byte that an image passes before it is used.
+#[divan::bench(sample_count = 15, sample_size = 1)]
+fn check_of_million(bencher: Bencher<'_, '_>) {
+    let (image, _) = million_addresses();
+    bencher.bench_local(|| black_box(image.image().is_ok()));
+}
+
 fn bench_verdicts(bencher: Bencher<'_, '_>, image: &MappedImage, addresses: &[IpAddr]) {
     let image = image.image().unwrap();
     let (_, subject) = compiled::subject(&image).unwrap();

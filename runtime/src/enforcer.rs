@@ -37,7 +37,7 @@ pub trait Enforcer: Send {
     /// What the kernel refused.
     fn counters(&self) -> Result<Counters, DatapathError>;
 
-    /// Removes connections whose time is up, of at most so many looked at.
+    /// Removes connections whose time is up, of at most so many looked at, and what nobody will miss.
     ///
     /// # Errors
     /// What the kernel refused.

@@ -95,6 +95,7 @@ fn long_lists_move_to_larger_values_and_are_searched_alike() {
         let installed = kernel.datapath.install_image(bytes, &[]).unwrap();
         let image = Image::open(bytes).unwrap();
         assert_eq!(kernel.datapath.image_in_force(), Some(image.header().checksum));
+        kernel.datapath.let_go_of_old_image().unwrap();
         let seen = ask_along(&mut kernel, &image, prefixes).unwrap();
         assert!(seen.iter().all(|&seen| seen > 0), "both verdicts in both families, not {seen:?}");
         classes.push((installed.class, installed.grown));

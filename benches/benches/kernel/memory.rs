@@ -30,8 +30,9 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
     let before = maps_held();
     let mut bed = laboratory.bed().unwrap();
     let installed = bed.datapath.install_image(compiled.bytes.as_bytes(), &[]).unwrap();
+    bed.datapath.let_go_of_old_image().unwrap();
     let held = maps_held();
-    // Of the datapath's maps those of one value of the class's size: one, but for the time of a swap.
+    // Of the datapath's maps those of one value of the class's size: one, once swaps have come to rest.
     let ours: u64 = held
         .iter()
         .filter(|(id, map)| !before.contains_key(id) && map.value_size >= installed.class as u64)

@@ -10,10 +10,9 @@ use crate::layout::{
     Action, ColumnRecord, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC,
     MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, OutcomeRecord,
     PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section,
-    TableRecord, Text, V4_BLOCK, V4_LANES, V4_NARROW, V4_NARROW_SHIFT, V4_PARITY, V4_WIDE, V4Block, V4Range,
-    V6_BLOCK,
+    TableRecord, Text, V4_BLOCK, V4_LANES, V4_NARROW, V4_NARROW_SHIFT, V4_WIDE, V4Block, V4Range, V6_BLOCK,
 };
-use crate::prefix::{NarrowChunk, V4Ranges, V4Table, V6Table};
+use crate::prefix::{LANE_TOPS, NarrowChunk, V4Ranges, V4Table, V6Table};
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use twox_hash::XxHash3_64;
@@ -266,6 +265,19 @@ fn run(start: u32, len: usize, total: usize) -> bool {
     (start as usize).checked_add(len).is_some_and(|end| end <= total)
 }
 
+/// What [`Image::is_sound_narrow`] asks, of a chunk of fewer starts than are compared at once: nearly all of a million are, and a branch on
+/// each start would be mispredicted as often.
+fn are_sound_lanes(lanes: u64, len: usize) -> bool {
+    let own = LANE_TOPS & ((1 << (16 * len)) - 1);
+    let foreign = lanes & LANE_TOPS;
+    // The lanes before the first that is another chunk's.
+    let before = (foreign & foreign.wrapping_neg()).wrapping_sub(1) & LANE_TOPS;
+    let not_below = ((lanes >> 16) | LANE_TOPS).wrapping_sub(lanes & !LANE_TOPS);
+    let pairs = before >> 16;
+    let ends_in_time = foreign & (own << 16 | 1 << 15) != 0;
+    ends_in_time & (foreign & own == own & !before) & (not_below & pairs == pairs)
+}
+
 impl Image<'_> {
     fn check(&self) -> Result<(), ImageError> {
         let header = self.header;
@@ -302,29 +314,35 @@ impl Image<'_> {
         if directory.len() != (1u64 << (32 - shift)) as usize + 1 {
             return Err(ImageError::Header { field: "v4_shift" });
         }
-        let first = Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
-        let chunk = |index: usize| (directory[index], directory[index + 1]);
-        let sound = |is_sound: &dyn Fn(u32, u32) -> bool| {
-            let unsound = directory.windows(2).position(|chunk| !is_sound(chunk[0], chunk[1]));
-            unsound.map_or(Ok(()), |index| Err(ImageError::Record { section: Section::V4Directory, index }))
-        };
+        let lowest = Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
+        let unsound = |index| ImageError::Record { section: Section::V4Directory, index };
         let known = |class: u32| class < self.header.peer_classes;
         match ranges {
             V4Ranges::Narrow(blocks) => {
-                sound(&|entry, next| self.is_sound_narrow(blocks, NarrowChunk { entry, next }))?;
-                let (entry, next) = chunk(0);
-                let lowest = NarrowChunk::number(entry);
-                let start = blocks[lowest / V4_BLOCK].starts[lowest % V4_BLOCK];
-                if (NarrowChunk { entry, next }).own(start) != 0 {
-                    return first;
+                let begins =
+                    |entry| NarrowChunk::number(entry).filter(|number| number / V4_BLOCK < blocks.len());
+                let mut first = begins(directory[0]).ok_or(unsound(0))?;
+                if NarrowChunk::own(directory[0], blocks[first / V4_BLOCK].starts[first % V4_BLOCK]) != 0 {
+                    return lowest;
                 }
-                all(Section::V4Ranges, blocks, |block| block.classes.iter().all(|&class| known(class.into())))
+                for (index, chunk) in directory.windows(2).enumerate() {
+                    let next =
+                        begins(chunk[1]).filter(|&next| self.is_sound_narrow(blocks, chunk[0], first, next));
+                    first = next.ok_or(unsound(index))?;
+                }
+                all(Section::V4Ranges, blocks, |block| {
+                    let greatest = block.classes.iter().copied().fold(0, u16::max);
+                    known(greatest.into())
+                })
             }
             V4Ranges::Wide(ranges) => {
-                sound(&|entry, next| self.is_sound_wide(ranges, entry, next))?;
+                let is_sound = |chunk: &[u32]| self.is_sound_wide(ranges, chunk[0], chunk[1]);
+                if let Some(index) = directory.windows(2).position(|chunk| !is_sound(chunk)) {
+                    return Err(unsound(index));
+                }
                 // So there is always one before.
-                if chunk(0).0 != 0 || chunk(0).1 == 0 || ranges[0].start != 0 {
-                    return first;
+                if directory[0] != 0 || directory[1] == 0 || ranges[0].start != 0 {
+                    return lowest;
                 }
                 all(Section::V4Ranges, ranges, |range| known(range.class))
             }
@@ -332,25 +350,26 @@ impl Image<'_> {
     }
 
     /// Whether the starts of a chunk rise, and whoever compares them sees where they end.
-    fn is_sound_narrow(&self, blocks: &[V4Block], chunk: NarrowChunk) -> bool {
-        let may_begin = |entry: u32| {
-            let (number, place) = (NarrowChunk::number(entry), (entry & !V4_PARITY) as usize);
-            place.is_multiple_of(2)
-                && place % size_of::<V4Block>() < V4_BLOCK * 2
-                && (1..=V4_BLOCK - V4_LANES).contains(&(number % V4_BLOCK))
-                && number / V4_BLOCK < blocks.len()
-        };
-        if !may_begin(chunk.entry) || !may_begin(chunk.next) {
+    fn is_sound_narrow(&self, blocks: &[V4Block], entry: u32, first: usize, next: usize) -> bool {
+        let own =
+            |number: usize| NarrowChunk::own(entry, blocks[number / V4_BLOCK].starts[number % V4_BLOCK]);
+        if next < first || next - first > self.header.v4_longest as usize {
             return false;
         }
-        let (first, next) = (NarrowChunk::number(chunk.entry), NarrowChunk::number(chunk.next));
-        let own = |number: usize| chunk.own(blocks[number / V4_BLOCK].starts[number % V4_BLOCK]);
-        let end = (first..next).find(|&number| own(number) >= NarrowChunk::END).unwrap_or(next);
-        first <= next
-            && next - first <= self.header.v4_longest as usize
-            && (first + 1..end).all(|number| own(number - 1) <= own(number))
-            && (end..next).all(|number| own(number) >= NarrowChunk::END)
-            && (end - first >= V4_LANES || own(end) >= NarrowChunk::END)
+        if next - first < V4_LANES {
+            let block = &blocks[first / V4_BLOCK];
+            return NarrowChunk::lanes(entry, block, first % V4_BLOCK)
+                .is_some_and(|lanes| are_sound_lanes(lanes, next - first));
+        }
+        let (mut last, mut end) = (0, first);
+        while end < next && own(end) < NarrowChunk::END {
+            if own(end) < last {
+                return false;
+            }
+            last = own(end);
+            end += 1;
+        }
+        (end..next).all(|number| own(number) >= NarrowChunk::END)
     }
 
     fn is_sound_wide(&self, ranges: &[V4Range], first: u32, next: u32) -> bool {

@@ -38,9 +38,7 @@ impl V4Table<'_> {
         let offset = (u64::from(address) & ((1u64 << self.shift) - 1)) as u32;
         // The range before the chunk's first reaches into the chunk.
         let class = match self.ranges {
-            V4Ranges::Narrow(blocks) => {
-                NarrowChunk { entry: first, next }.class(blocks, offset as u16)?.into()
-            }
+            V4Ranges::Narrow(blocks) => NarrowChunk::class(blocks, first, next, offset as u16)?.into(),
             V4Ranges::Wide(ranges) => {
                 let own = ranges.get(first as usize..next as usize)?;
                 let not_above = own.partition_point(|range| range.start <= offset);
@@ -53,48 +51,55 @@ impl V4Table<'_> {
 
 /// The lowest, and the highest, bit of each of four starts in one number.
 const LANES: u64 = 0x0001_0001_0001_0001;
-const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
+pub(crate) const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
 
-/// A chunk of a narrow table: its entry in the directory and the next.
-#[derive(Clone, Copy)]
-pub(crate) struct NarrowChunk {
-    pub(crate) entry: u32,
-    pub(crate) next: u32,
-}
+/// Chunks of a narrow table, by their entries in the directory.
+pub(crate) enum NarrowChunk {}
 
 impl NarrowChunk {
     /// Offsets are below this.
     pub(crate) const END: u16 = 1 << 15;
 
-    /// Which start, counted over all blocks, an entry leads to.
-    pub(crate) const fn number(entry: u32) -> usize {
+    /// Which start, counted over all blocks, an entry leads to; `None` where no chunk may begin.
+    #[inline]
+    pub(crate) fn number(entry: u32) -> Option<usize> {
         const BLOCK_BYTES: usize = size_of::<V4Block>();
         let place = (entry & !V4_PARITY) as usize;
-        place / BLOCK_BYTES * V4_BLOCK + place % BLOCK_BYTES / 2
+        let within = place % BLOCK_BYTES;
+        let may_begin = within.is_multiple_of(2) && (1..=V4_BLOCK - V4_LANES).contains(&(within / 2));
+        may_begin.then_some(place / BLOCK_BYTES * V4_BLOCK + within / 2)
     }
 
     /// A start without the chunk's parity: of another's chunk, it is above every offset.
-    pub(crate) const fn own(self, start: u16) -> u16 {
-        start ^ ((self.entry & V4_PARITY) >> 16) as u16
+    #[inline]
+    pub(crate) const fn own(entry: u32, start: u16) -> u16 {
+        start ^ ((entry & V4_PARITY) >> 16) as u16
     }
 
+    /// Starts from a place of a block on, without the chunk's parity, as one number: the first in the lowest bits.
     #[inline]
-    fn class(self, blocks: &[V4Block], offset: u16) -> Option<u16> {
-        let first = Self::number(self.entry);
-        let (block, at) = (blocks.get(first / V4_BLOCK)?, first % V4_BLOCK);
+    pub(crate) fn lanes(entry: u32, block: &V4Block, at: usize) -> Option<u64> {
         let lanes = block.starts.get(at..at + V4_LANES)?;
-        // As one number, as bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
-        let starts = lanes.iter().rev().fold(0, |all, &start| all << 16 | u64::from(self.own(start)));
+        Some(lanes.iter().rev().fold(0, |all, &start| all << 16 | u64::from(Self::own(entry, start))))
+    }
+
+    /// The class at an offset; `next` is the entry of the chunk behind.
+    #[inline]
+    fn class(blocks: &[V4Block], entry: u32, next: u32, offset: u16) -> Option<u16> {
+        let first = Self::number(entry)?;
+        let (block, at) = (blocks.get(first / V4_BLOCK)?, first % V4_BLOCK);
+        let starts = Self::lanes(entry, block, at)?;
+        // As bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
         let above = (starts.wrapping_add((u64::from(offset) * LANES) ^ !LANE_TOPS) | starts) & LANE_TOPS;
         if above != 0 {
             return block.classes.get((at + above.trailing_zeros() as usize / 16).checked_sub(1)?).copied();
         }
         // Those before `from` are not above, those from `to` on are.
-        let (mut from, mut to) = (first + V4_LANES, Self::number(self.next));
+        let (mut from, mut to) = (first + V4_LANES, Self::number(next)?);
         while from < to {
             let middle = from.midpoint(to);
             let start = blocks.get(middle / V4_BLOCK)?.starts[middle % V4_BLOCK];
-            if self.own(start) <= offset {
+            if Self::own(entry, start) <= offset {
                 from = middle + 1;
             } else {
                 to = middle;

@@ -9,7 +9,7 @@
 use crate::shape::{Numbers, numbered, records};
 
 /// Version of these shapes. Any change takes the next number.
-pub const STATE_VERSION: u32 = 5;
+pub const STATE_VERSION: u32 = 6;
 
 /// Images that can be in force at once: the one that new packets take, and the one before it, which packets between
 /// two hooks may still hold.
@@ -284,6 +284,8 @@ records! {
         /// Counts images put in force, from bit [`GENERATION_SHIFT`] on; below it [`CURRENT_SLOT`] and [`PREVIOUS_HOLDS`].
         /// One word, so that all of it changes at once.
         generation: u64,
+        /// The image in each slot, by its checksum; 0 if there is none. Written while the slot is idle.
+        images: [u64; SLOTS as usize],
         /// Counts changes of identities, so that known connections are judged again.
         epoch: u64,
         /// Ports on which request proxies listen, by [`crate::RequestKind`]; 0: none does.

@@ -3,6 +3,10 @@
 use super::{Answer, Datapath, DatapathError, Installation, Question, attach};
 use crate::enforcer::{ConntrackReport, Counters, Enforcer, EventSource, Features, Sizes};
 use crate::plan::{State, Step};
+use std::time::Duration;
+
+/// So long after a swap, its like is not expected soon.
+const REST: Duration = Duration::from_secs(30);
 
 impl Enforcer for Datapath {
     fn features(&self) -> Features {
@@ -43,6 +47,9 @@ impl Enforcer for Datapath {
     }
 
     fn sweep(&mut self, most: usize) -> Result<ConntrackReport, DatapathError> {
+        if self.swapped.elapsed() > REST {
+            self.let_go_of_old_image()?;
+        }
         self.sweep_connections(most)
     }
 

@@ -199,6 +199,8 @@ pub struct Datapath {
     may_miss_more: bool,
     /// A move to larger slots has begun and not come to its end.
     is_split: bool,
+    /// When the last image came into force, or this process began.
+    swapped: Instant,
     /// The pins are this process's alone.
     _lock: Flock<File>,
     has_tcx: bool,
@@ -219,13 +221,15 @@ impl Datapath {
         pins::ensure_file_system(&options.pin_root)?;
         let lock = pins::lock(&options.pin_root)?;
         load::make_folder(&folder)?;
-        let mut slots = match Slots::find(&folder)? {
+        let slots = match Slots::find(&folder)? {
             Some(slots) => slots,
             None => Slots::create(&folder, slots::SMALLEST_CLASS, 0, &[])?,
         };
         let mut programs = Programs::load(options, &slots)?;
         let settings = mapped(&folder, "settings", size_of::<Settings>())?;
         let blocks = mapped(&folder, "blocks", 2 * BLOCKS as usize / 8)?;
+        // Slots made anew, because somebody took their pin away, hold another image than the one that was named.
+        slots.name_images(&settings);
         slots.settle(&settings)?;
         slots.forget_others(&folder)?;
         let tables = Tables::open(&folder)?;
@@ -247,6 +251,7 @@ impl Datapath {
             missing,
             may_miss_more: true,
             is_split: false,
+            swapped: Instant::now(),
             _lock: lock,
             has_tcx,
         };
@@ -307,6 +312,7 @@ impl Datapath {
         self.announce(renaming)?;
         let mut in_force = Duration::ZERO;
         self.slots.swap(&self.settings, kernel, || in_force = began.elapsed())?;
+        self.swapped = Instant::now();
         self.rename(renaming)?;
         if *renaming != Renaming::default() {
             // The same image may come back while a record judged before the renaming is still there.
@@ -315,6 +321,15 @@ impl Datapath {
         let settled = began.elapsed();
         let (checksum, class) = (header.checksum, self.slots.class());
         Ok(Installation { checksum, bytes: kernel.len(), class, grown, in_force, settled })
+    }
+
+    /// Gives back the memory of the image before, which the next one would have been written over. Packets do not notice; the next
+    /// image takes a little longer.
+    ///
+    /// # Errors
+    /// The map.
+    pub fn let_go_of_old_image(&mut self) -> Result<(), DatapathError> {
+        self.slots.empty_idle(&self.settings)
     }
 
     /// Moves to larger values: the image in force is copied, then programs are replaced one by one. Both generations enforce the

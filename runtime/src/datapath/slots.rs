@@ -1,9 +1,9 @@
 //! Where images lie: each in a map of one value, in one of the two slots of `images`.
 //!
-//! A swap puts a new map, already written, in the slot that no packet uses and then flips one word. From then on every new packet
-//! takes the new image; one that was judged by the old image at an earlier hook may still ask for it, until the kernel has said that
-//! all such packets are through. Then the old map goes. So a packet never reads what is being written, there is one image in
-//! memory but for the time of a swap, and a process that dies at any point leaves an image in force.
+//! A swap writes the slot that no packet uses and then flips one word. From then on every new packet takes the new image; one
+//! that was judged by the old image at an earlier hook may still ask for it, until the kernel has said that all such packets
+//! are through. Only then may the old slot be written again, so a packet never reads what is being written, and a
+//! process that dies at any point leaves an image in force. The old slot keeps its memory for the next swap, until it is emptied.
 //!
 //! Values come in size classes, since programs address a value by a mask that is fixed when they are loaded. A larger class
 //! is another pair of slots, which takes over the image in force before any program is loaded for it.
@@ -25,6 +25,7 @@ pub(super) const SMALLEST_CLASS: usize = 256 << 10;
 /// Pins of `images` begin with this; the size of the class follows.
 const PREFIX: &str = "images-";
 const GENERATION: usize = offset_of!(Settings, generation);
+const IMAGES: usize = offset_of!(Settings, images);
 
 /// The smallest class that holds so many bytes.
 pub(super) fn class_for(bytes: usize) -> Result<usize, DatapathError> {
@@ -53,13 +54,12 @@ struct Value {
 }
 
 impl Value {
-    fn new(class: usize, image: &[u8]) -> io::Result<Self> {
+    /// Of zeros.
+    fn new(class: usize) -> io::Result<Self> {
         let value_size = u32::try_from(class).unwrap_or(u32::MAX).saturating_add(RECORD_ROOM);
         let name = "weir_image";
         let map = Creation { kind: ARRAY, value_size, entries: 1, flags: MMAPABLE, inner: None, name };
-        let mut value = Self::open(syscall::create(&map)?, class)?;
-        value.mapping.write(image);
-        Ok(value)
+        Self::open(syscall::create(&map)?, class)
     }
 
     fn open(map: OwnedFd, class: usize) -> io::Result<Self> {
@@ -102,7 +102,7 @@ impl Slots {
         slot: usize,
         image: &[u8],
     ) -> Result<Self, DatapathError> {
-        let value = Value::new(class, image).map_err(fail("create"))?;
+        let mut value = Value::new(class).map_err(fail("create"))?;
         let outer = Creation {
             kind: ARRAY_OF_MAPS,
             value_size: 4,
@@ -114,6 +114,7 @@ impl Slots {
         let outer = syscall::create(&outer).and_then(|fd| RawMap::new(fd, 1)).map_err(fail("create"))?;
         let path = folder.join(format!("{PREFIX}{class}"));
         let mut slots = Slots { class, path, outer, values: [None, None] };
+        value.mapping.write(image);
         slots.fill(slot, value)?;
         let refused = |what| {
             let path = slots.path.clone();
@@ -127,7 +128,7 @@ impl Slots {
         Ok(slots)
     }
 
-    /// Puts a value in a slot that no packet uses.
+    /// Puts a value in an empty slot.
     fn fill(&mut self, slot: usize, value: Value) -> Result<(), DatapathError> {
         self.outer.set(&key_of(slot), &value.map.as_raw_fd().to_ne_bytes()).map_err(fail("fill a slot"))?;
         if let Some(to) = self.values.get_mut(slot) {
@@ -136,14 +137,17 @@ impl Slots {
         Ok(())
     }
 
-    /// Empties a slot that no packet may begin with. On return nobody reads what was in it: the kernel returns when no program that
-    /// began before still runs.
-    fn empty(&mut self, slot: usize) -> Result<(), DatapathError> {
-        let was_filled = self.outer.remove(&key_of(slot)).map_err(fail("empty a slot"))?;
-        if let Some(value) = self.values.get_mut(slot) {
+    /// Gives back the memory of the old image, unless a packet may still ask for it.
+    pub(super) fn empty_idle(&mut self, settings: &Mapping) -> Result<(), DatapathError> {
+        if settings.load(GENERATION) & PREVIOUS_HOLDS != 0 {
+            return Ok(());
+        }
+        let idle = Self::idle(settings);
+        if let Some(value) = self.values.get_mut(idle).filter(|value| value.is_some()) {
+            self.outer.remove(&key_of(idle)).map_err(fail("empty a slot"))?;
             *value = None;
         }
-        if was_filled { Ok(()) } else { self.wait_for_programs() }
+        Ok(())
     }
 
     /// Returns when every program that began before this call has ended: the kernel does so when a slot is filled, here with what is
@@ -189,7 +193,7 @@ impl Slots {
         1 - current(settings)
     }
 
-    /// Puts an image in force. On return its kernel part is what every packet meets, and the other slot is empty.
+    /// Puts an image in force. On return its kernel part is what every packet meets, and the other slot is idle.
     ///
     /// `in_force` runs right after the image is in force, before the waiting for what still uses the old one.
     pub(super) fn swap(
@@ -198,13 +202,20 @@ impl Slots {
         image: &[u8],
         in_force: impl FnOnce(),
     ) -> Result<(), DatapathError> {
-        // A swap that failed while it waited left packets the right to the old image, in whose place this one goes.
+        // A swap that failed while it waited left packets the right to the old image, which lies where this one goes.
         if settings.load(GENERATION) & PREVIOUS_HOLDS != 0 {
             self.settle(settings)?;
         }
         let is_first = self.checksum(settings).is_none();
         let idle = Self::idle(settings);
-        self.fill(idle, Value::new(self.class, image).map_err(fail("create"))?)?;
+        if let Some(Some(value)) = self.values.get_mut(idle) {
+            value.mapping.write(image);
+        } else {
+            let mut value = Value::new(self.class).map_err(fail("create"))?;
+            value.mapping.write(image);
+            self.fill(idle, value)?;
+        }
+        self.name_image(settings, idle);
         let count = (settings.load(GENERATION) >> GENERATION_SHIFT).wrapping_add(1) << GENERATION_SHIFT;
         let next = count | idle as u64;
         settings.store(GENERATION, if is_first { next } else { next | PREVIOUS_HOLDS });
@@ -212,12 +223,23 @@ impl Slots {
         self.settle(settings)
     }
 
-    /// Waits for what may still use the other image, and lets that go; also what an earlier process left.
-    pub(super) fn settle(&mut self, settings: &Mapping) -> Result<(), DatapathError> {
+    /// Tells programs which image lies in each slot, as far as they do not know.
+    pub(super) fn name_images(&self, settings: &Mapping) {
+        (0..self.values.len()).for_each(|slot| self.name_image(settings, slot));
+    }
+
+    fn name_image(&self, settings: &Mapping, slot: usize) {
+        let header = self.values.get(slot).and_then(Option::as_ref).and_then(Value::header);
+        settings.store(IMAGES + slot * size_of::<u64>(), header.map_or(0, |header| header.checksum));
+    }
+
+    /// Waits for what may still use the other image, be it that an earlier process left it.
+    pub(super) fn settle(&self, settings: &Mapping) -> Result<(), DatapathError> {
         // Packets on their way between two hooks are through when this returns; then nobody may begin with the old image.
         self.wait_for_programs()?;
         settings.store(GENERATION, settings.load(GENERATION) & !PREVIOUS_HOLDS);
-        self.empty(Self::idle(settings))
+        // And nobody still reads it when this returns.
+        self.wait_for_programs()
     }
 
     /// Takes the names of all other classes away; programs that still use one keep it.
