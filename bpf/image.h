@@ -40,6 +40,11 @@ static __always_inline __u16 half_at(const struct image *image, __u32 offset)
 	return *(const __u16 *)(image->bytes + (offset & IMAGE_MASK));
 }
 
+static __always_inline __u8 byte_at(const struct image *image, __u32 offset)
+{
+	return *(const __u8 *)(image->bytes + (offset & IMAGE_MASK));
+}
+
 /* A record of at most RECORD_ROOM bytes, whose fields then cost one load each. */
 static __always_inline const void *record_at(const struct image *image, __u32 offset)
 {

@@ -28,43 +28,54 @@ static __always_inline __u32 above(__u64 a, __u64 b)
 #define LANE_TOPS 0x8000800080008000ull
 /* A lane's low bit times this has the lane's number in the highest lane. */
 #define LANE_NUMBERS 0x0000000100020003ull
-/* From a start to the class of the range before. */
-#define CLASS_BEFORE (offsetof(struct v4_block, classes) - sizeof(__u16))
+/* Of both kinds of blocks. */
+#define V4_BLOCK_BYTES ((__u32)sizeof(struct v4_byte_block))
+/* A start is two bytes and its class one, so the class is nearer for every start that is further on. What is taken from HALF_BLOCK is
+ * written as an exclusive or, of which the verifier knows the bounds. */
+#define HALF_BLOCK (V4_BLOCK_BYTES / 2 - 1)
+#define CLASS_FROM_FIRST (offsetof(struct v4_byte_block, classes) - HALF_BLOCK)
 
-/* Which start an entry of a narrow table's directory leads to, counted over all blocks. */
-static __always_inline __u32 number_of_start(__u32 entry)
+/* Which start an entry of a narrow table's directory leads to, counted over all blocks of `len` starts. */
+static __always_inline __u32 number_of_start(__u32 entry, __u32 len)
 {
 	__u32 place = entry & ~V4_PARITY;
 
-	return place / sizeof(struct v4_block) * V4_BLOCK + place % sizeof(struct v4_block) / 2;
+	return place / V4_BLOCK_BYTES * len + place % V4_BLOCK_BYTES / 2;
 }
 
-static __always_inline __u32 place_of_start(__u32 number)
-{
-	return number / V4_BLOCK * sizeof(struct v4_block) + number % V4_BLOCK * 2;
-}
-
-/* Beyond the starts that are compared at once: the class of the last range that starts at or before the offset. */
-static __always_inline __u32 class_of_far_start(const struct image *image, __u32 entry, __u32 next, __u32 offset)
+/* Beyond the starts that are compared at once: the first that is above the offset, or the end. */
+static __always_inline __u32 far_start(const struct image *image, __u32 entry, __u32 next, __u32 offset, __u32 block)
 {
 	__u32 ranges = section(image, SECTION_V4_RANGES), parity = entry >> 31 << 15;
 	/* Starts before `from` are known not to be above the offset, those from `from + len` on to be. */
-	__u32 from = number_of_start(entry) + V4_LANES;
-	__u32 len = number_of_start(next) - from;
+	__u32 from = number_of_start(entry, block) + V4_LANES;
+	__u32 len = number_of_start(next, block) - from;
 
 	for (int step = 0; step < SEARCH_STEPS && len > 0; step++) {
-		__u32 half = len / 2;
-		__u32 start = half_at(image, ranges + place_of_start(from + half)) ^ parity;
-		__u32 more = at_most(start, offset);
+		__u32 half = len / 2, number = from + half;
+		__u32 place = number / block * V4_BLOCK_BYTES + number % block * 2;
+		__u32 more = at_most(half_at(image, ranges + place) ^ parity, offset);
 
 		from += (half + 1) & more;
 		len = (half & ~more) | ((len - half - 1) & more);
 	}
-	return half_at(image, ranges + place_of_start(from - 1) + offsetof(struct v4_block, classes));
+	return from;
 }
 
-/* `address` in host byte order. */
-static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32 address)
+/* The class of what lies before a start. */
+static __always_inline __u32 class_before(const struct image *image, __u32 number, bool bytes)
+{
+	__u32 ranges = section(image, SECTION_V4_RANGES);
+
+	if (bytes)
+		return byte_at(image, ranges + number / V4_BYTE_BLOCK * V4_BLOCK_BYTES +
+					  offsetof(struct v4_byte_block, classes) + number % V4_BYTE_BLOCK);
+	return half_at(image, ranges + number / V4_HALF_BLOCK * V4_BLOCK_BYTES +
+				  offsetof(struct v4_half_block, classes) + number % V4_HALF_BLOCK * 2);
+}
+
+/* `address` in host byte order; `bytes` where classes are. */
+static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32 address, bool bytes)
 {
 	__u32 shift = header_of(image)->v4_shift & 31;
 	__u32 chunk = address >> shift, offset = address ^ chunk << shift;
@@ -78,11 +89,15 @@ static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32
 	__u64 above = (starts + (offset * LANES ^ ~LANE_TOPS) | starts) & LANE_TOPS;
 	__u32 not_above;
 
-	if (!above)
-		return class_of_far_start(image, entry, word_at(image, place + 4), offset);
+	if (!above) {
+		__u32 next = word_at(image, place + 4);
+
+		return class_before(image, far_start(image, entry, next, offset, bytes ? V4_BYTE_BLOCK : V4_HALF_BLOCK), bytes);
+	}
 	not_above = ((above & -above) >> 15) * LANE_NUMBERS >> 48 & (V4_LANES - 1);
-	/* The range before the chunk's first reaches into the chunk. */
-	return *(const __u16 *)(first + CLASS_BEFORE + not_above * 2);
+	if (bytes)
+		return *(const __u8 *)(first + CLASS_FROM_FIRST + (entry % V4_BLOCK_BYTES / 2 ^ HALF_BLOCK) + not_above);
+	return *(const __u16 *)(first + offsetof(struct v4_half_block, classes) + not_above * 2);
 }
 
 static __always_inline __u32 class_of_wide_v4(const struct image *image, __u32 address)
@@ -109,8 +124,12 @@ static __always_inline __u32 class_of_wide_v4(const struct image *image, __u32 a
 
 static __always_inline __u32 class_of_v4(const struct image *image, __u32 address)
 {
-	if (header_of(image)->v4_format == V4_NARROW)
-		return class_of_narrow_v4(image, address);
+	__u32 format = header_of(image)->v4_format;
+
+	if (format == V4_BYTE_CLASSES)
+		return class_of_narrow_v4(image, address, true);
+	if (format == V4_HALF_CLASSES)
+		return class_of_narrow_v4(image, address, false);
 	return class_of_wide_v4(image, address);
 }
 
@@ -138,7 +157,7 @@ static __always_inline __u32 class_of_v6(const struct image *image, __u64 high, 
 	__u32 count = header_of(image)->sections[SECTION_V6_KEYS].len / 8;
 	__u32 levels = header_of(image)->v6_levels;
 	/* Zero, which the verifier need not know: with a number that it knows it would walk every path of the tree. */
-	__u32 block = header_of(image)->reserved, best = block, value;
+	__u32 block = levels >> 16, best = block, value;
 
 	for (__u32 level = 0; level < TREE_LEVELS && level < levels; level++) {
 		__u32 below = V6_BLOCK, more;
@@ -153,7 +172,11 @@ static __always_inline __u32 class_of_v6(const struct image *image, __u64 high, 
 		best = (best & ~more) | ((block * V6_BLOCK + below - 1) & more);
 		block = block * (V6_BLOCK + 1) + 1 + below;
 	}
-	value = word_at(image, section(image, SECTION_V6_VALUES) + best * 4);
+	if (header_of(image)->v6_format == V6_HALF_VALUES)
+		/* The sign is INDIRECT. */
+		value = (__u32)(__s32)(__s16)half_at(image, section(image, SECTION_V6_VALUES) + best * 2) & (INDIRECT | 0x7FFF);
+	else
+		value = word_at(image, section(image, SECTION_V6_VALUES) + best * 4);
 	if (value & INDIRECT)
 		return class_of_low(image, value & ~INDIRECT, low);
 	return value;

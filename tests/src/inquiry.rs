@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 use std::net::IpAddr;
-use weir_abi::layout::{PEER_PAGE, Section, V4_NARROW};
+use weir_abi::layout::{PEER_PAGE, Section, V4_WIDE};
 use weir_abi::{Identity, Image, PeerClass, PortClass, Table};
 
 /// Entries of one section that are turned into questions, at most; more are sampled evenly.
@@ -51,7 +51,7 @@ fn ask_addresses(image: &Image<'_>) -> Vec<PeerClass> {
     peers.push(PeerClass(header.peer_classes.next_multiple_of(PEER_PAGE as u32).wrapping_sub(1)));
     let around = |at: u128| [at.wrapping_sub(1), at, at.wrapping_add(1)];
     let mut class = |address: IpAddr| peers.push(image.address_class(address));
-    let (size, offsets) = if header.v4_format == V4_NARROW { (2, 0x7FFF) } else { (4, u64::MAX) };
+    let (size, offsets) = if header.v4_format == V4_WIDE { (4, u64::MAX) } else { (2, 0x7FFF) };
     let starts = words(image, Section::V4Ranges, size).into_iter().map(|start| start & offsets);
     for word in starts.chain([0, u64::from(u32::MAX)]) {
         // A range begins at an offset in some chunk; the first, the last and one between stand for all.

@@ -12,7 +12,9 @@ use proptest::sample::Index;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use weir_abi::layout::{Extent, Section, V4_NARROW, V4_WIDE};
+use weir_abi::layout::{
+    Extent, Section, V4_BYTE_CLASSES, V4_HALF_CLASSES, V4_WIDE, V6_HALF_VALUES, V6_WORD_VALUES,
+};
 use weir_abi::{Action, Identity, Image, ImageError};
 use weir_compiler::classes::Classes;
 use weir_compiler::classes::ports::PortMarks;
@@ -192,34 +194,44 @@ fn single(mark: u32, net: IpNet) -> Block {
 }
 
 /// A hundred thousand ranges: many anywhere, and some close to each other.
-fn large_v4_list() -> Vec<Block> {
+fn large_v4_list(marks: u32) -> Vec<Block> {
     let addresses = sample(prop::collection::vec(any::<u32>(), 50_000));
     let anywhere =
-        addresses.iter().zip(0..).map(|(&at, place)| single(place % 5, v4(at, 18 + place as u8 % 15)));
+        addresses.iter().zip(0..).map(|(&at, place)| single(place % marks, v4(at, 18 + place as u8 % 15)));
     let close = (0..2000).map(|place| single(place % 3, v4(0xC633_0000 + place * 2, 32)));
     let close_here_and_there =
         (0..3000).map(|place| single(place % 2, v4((place / 6) * 0x0010_0000 + place % 6 * 3, 32)));
     anywhere.chain(close).chain(close_here_and_there).collect()
 }
 
+/// Few classes and many, as the formats of large tables have them.
+const NARROW: [(u32, u32); 2] = [(5, V4_BYTE_CLASSES), (2000, V4_HALF_CLASSES)];
+
 /// Other formats and more levels than small tables have.
 #[test]
 fn a_large_ipv4_list_is_laid_out_narrow() {
-    let blocks = large_v4_list();
-    let (bytes, classes) = compiled(&blocks);
-    let image = Image::open(bytes.as_bytes()).unwrap();
-    assert_eq!(image.header().v4_format, V4_NARROW);
-    for address in all_ends(&blocks).into_iter().step_by(401) {
-        let class = image.address_class(address);
-        assert_eq!(classes.marks(class.0), naive(&blocks, address), "{address}");
+    for (marks, format) in NARROW {
+        let blocks = large_v4_list(marks);
+        let (bytes, classes) = compiled(&blocks);
+        let image = Image::open(bytes.as_bytes()).unwrap();
+        assert_eq!(image.header().v4_format, format);
+        for address in all_ends(&blocks).into_iter().step_by(401) {
+            let class = image.address_class(address);
+            assert_eq!(classes.marks(class.0), naive(&blocks, address), "{address}");
+        }
     }
 }
 
 /// Narrow tables are too large to be damaged ten thousand times, and the rest of their image says nothing about them.
 #[test]
 fn a_forged_narrow_table_is_refused_or_answers() {
-    let blocks = large_v4_list();
-    let (bytes, _) = compiled(&blocks);
+    for (marks, _) in NARROW {
+        forge_narrow_tables(&large_v4_list(marks));
+    }
+}
+
+fn forge_narrow_tables(blocks: &[Block]) {
+    let (bytes, _) = compiled(blocks);
     let image = Image::open(bytes.as_bytes()).unwrap();
     let [directory, ranges] = [Section::V4Directory, Section::V4Ranges].map(|section| {
         let Extent { offset, len } = image.header().sections[section as usize];
@@ -243,7 +255,7 @@ fn a_forged_narrow_table_is_refused_or_answers() {
             }
             Ok(image) => {
                 opened += 1;
-                for address in all_ends(&blocks).into_iter().step_by(11) {
+                for address in all_ends(blocks).into_iter().step_by(11) {
                     assert!(image.address_class(address).0 < image.header().peer_classes);
                 }
             }
@@ -291,9 +303,26 @@ fn a_large_ipv6_list_has_levels_and_low_tables() {
     let (bytes, classes) = compiled(&blocks);
     let image = Image::open(bytes.as_bytes()).unwrap();
     assert!(image.header().v6_levels >= 4 && image.header().v6_longest > 1000, "{:?}", image.header());
+    assert_eq!(image.header().v6_format, V6_HALF_VALUES);
     for address in all_ends(&blocks).into_iter().step_by(211) {
         let class = image.address_class(address);
         assert_eq!(classes.marks(class.0), naive(&blocks, address), "{address}");
+    }
+}
+
+#[test]
+fn more_low_tables_than_two_bytes_can_name_are_laid_out_in_words() {
+    const HOSTS: u128 = (1 << 15) + 100;
+    let host = |place: u128| (0x2001_0db8 << 96) + (place << 65) + 7;
+    let blocks: Vec<Block> = (0..HOSTS).map(|place| single(0, v6(host(place), 128))).collect();
+    let (bytes, classes) = compiled(&blocks);
+    let image = Image::open(bytes.as_bytes()).unwrap();
+    assert_eq!(image.header().v6_format, V6_WORD_VALUES);
+    for place in 0..HOSTS {
+        for (address, marks) in [(host(place) - 1, &[][..]), (host(place), &[0]), (host(place) + 1, &[])] {
+            let class = image.address_class(IpAddr::V6(address.into()));
+            assert_eq!(classes.marks(class.0), marks, "{place}");
+        }
     }
 }
 

@@ -86,6 +86,8 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
 /// Shows the policies enforced in network namespaces, or judged by the image where there can be none.
 fn enforcement(checkout: &Checkout) -> Result<(), Failure> {
     setup::clang(checkout)?;
+    // Without a lab the same connections are judged by the interpreted image.
+    _ = setup::lab(checkout).inspect_err(|missing| println!("{missing}"));
     println!("\n# The same policies, enforced by policyd between processes");
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     run_command(&mut checkout.cargo(&["run", "--quiet", "--package", "weir-tests", "--bin", "lab_demo"]))

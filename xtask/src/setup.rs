@@ -69,6 +69,19 @@ pub(crate) fn network_tools(checkout: &Checkout) -> Result<Vec<PathBuf>, Failure
     tools.into_iter().map(|(program, package)| installed(checkout, program, package)).collect()
 }
 
+/// The programs that labs of network namespaces are made and tried with.
+pub(crate) fn lab(checkout: &Checkout) -> Result<(), Failure> {
+    network_tools(checkout)?;
+    installed(checkout, "ping", "iputils-ping").map(drop)
+}
+
+/// The programs that traffic is measured with.
+pub(crate) fn traffic_tools(checkout: &Checkout) -> Result<(), Failure> {
+    lab(checkout)?;
+    installed(checkout, "iperf3", "iperf3")?;
+    installed(checkout, "nft", "nftables").map(drop)
+}
+
 /// Fetches the distribution's package lists anew; the caller looks whether it helped.
 pub(crate) fn package_lists(checkout: &Checkout) {
     apt_get(checkout, &["update"]);

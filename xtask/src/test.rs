@@ -28,7 +28,9 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         rustfmt = setup::rustfmt(checkout);
         clippy = setup::clippy(checkout);
         fuzzing = setup::fuzzing(checkout);
-        for missing in [&rustfmt, &clippy, &fuzzing].into_iter().filter_map(|tool| tool.as_ref().err()) {
+        let lab = setup::lab(checkout);
+        for missing in [&rustfmt, &clippy, &fuzzing, &lab].into_iter().filter_map(|tool| tool.as_ref().err())
+        {
             println!("{missing}");
         }
         Outcome::Passed

@@ -6,8 +6,7 @@ use nix::unistd::{Pid, geteuid};
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
-use weir_abi::state::STATE_VERSION;
-use weir_runtime::datapath::{DatapathError, Options, Temporary};
+use weir_runtime::datapath::{DatapathError, Options, Temporary, map_folder};
 
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
@@ -66,6 +65,6 @@ impl Laboratory {
 impl Bed {
     /// Where its maps are pinned.
     pub(crate) fn state(&self) -> PathBuf {
-        self.pin_root.join(format!("state-{STATE_VERSION}"))
+        map_folder(&self.pin_root)
     }
 }

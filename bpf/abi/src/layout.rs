@@ -34,16 +34,24 @@ pub const PORT_PAGE: usize = 128;
 pub const PORT_DIRECTORY: usize = 65536 / PORT_PAGE;
 /// Keys per block of the IPv6 search tree: one cache line of `u64`.
 pub const V6_BLOCK: usize = 8;
+/// IPv6 values are `u16`, in which [`INDIRECT`] is the highest bit too: no more than 32,768 classes and low tables.
+pub const V6_HALF_VALUES: u32 = 1;
+/// IPv6 values are `u32`.
+pub const V6_WORD_VALUES: u32 = 2;
 /// Set in an IPv6 value that names a low table in place of a class.
 pub const INDIRECT: u32 = 1 << 31;
-/// IPv4 ranges are narrow: [`V4Block`]. Needs a shift of at most [`V4_NARROW_SHIFT`].
-pub const V4_NARROW: u32 = 1;
+/// IPv4 ranges are narrow, and there are at most 256 classes: [`V4ByteBlock`].
+pub const V4_BYTE_CLASSES: u32 = 1;
+/// IPv4 ranges are narrow, and there are at most 65,536 classes: [`V4HalfBlock`].
+pub const V4_HALF_CLASSES: u32 = 2;
 /// IPv4 ranges are wide: [`V4Range`].
-pub const V4_WIDE: u32 = 2;
-/// Bits of a narrow start's offset.
+pub const V4_WIDE: u32 = 3;
+/// Bits of a narrow start's offset: narrow tables need a shift of at most this.
 pub const V4_NARROW_SHIFT: u32 = 15;
-/// Ranges of a [`V4Block`].
-pub const V4_BLOCK: usize = 16;
+/// Ranges of a [`V4ByteBlock`].
+pub const V4_BYTE_BLOCK: usize = 21;
+/// Ranges of a [`V4HalfBlock`].
+pub const V4_HALF_BLOCK: usize = 16;
 /// Narrow starts that are compared at once.
 pub const V4_LANES: usize = 4;
 /// Of an entry of a narrow table's directory: the chunk's parity.
@@ -60,11 +68,11 @@ Section {
     /// `u32` by the top bits of an address: where the ranges of its chunk begin; one entry more at the end. Wide: the number of the
     /// range. Narrow: bytes from the start of the section to the first start, and the chunk's [`V4_PARITY`].
     V4Directory = 2,
-    /// [`V4Block`] or [`V4Range`].
+    /// [`V4ByteBlock`], [`V4HalfBlock`] or [`V4Range`].
     V4Ranges = 3,
     /// `u64` upper halves of IPv6 range starts, in search-tree blocks.
     V6Keys = 4,
-    /// `u32` class, or `INDIRECT | low table`, for each key.
+    /// Class, or [`INDIRECT`] and a low table, for each key: [`V6_HALF_VALUES`] or [`V6_WORD_VALUES`].
     V6Values = 5,
     /// [`LowTable`]: upper halves that lower halves tell apart further.
     V6LowTables = 6,
@@ -156,7 +164,7 @@ records! {
         port_classes: u32,
         /// Bits below those that index the IPv4 directory, 8 to 32.
         v4_shift: u32,
-        /// [`V4_NARROW`] or [`V4_WIDE`].
+        /// [`V4_BYTE_CLASSES`], [`V4_HALF_CLASSES`] or [`V4_WIDE`].
         v4_format: u32,
         /// Ranges in the fullest IPv4 chunk: bounds the search.
         v4_longest: u32,
@@ -164,8 +172,8 @@ records! {
         v6_levels: u32,
         /// Entries of the longest low table: bounds the search.
         v6_longest: u32,
-        /// Always 0.
-        reserved: u32,
+        /// [`V6_HALF_VALUES`] or [`V6_WORD_VALUES`].
+        v6_format: u32,
         /// The sections, by [`Section`].
         sections: [Extent; SECTIONS],
     }
@@ -185,15 +193,23 @@ records! {
     /// Narrow IPv4 ranges, a cache line of them.
     ///
     /// A start is `offset | parity << 15`. The parity is its chunk's, and changes from one chunk that has starts to the next: so
-    /// whoever compares [`V4_LANES`] starts from the chunk's first on sees where they end. A chunk begins at a place from 1 to
-    /// [`V4_BLOCK`] - [`V4_LANES`], so that these are of one block, and place 0 repeats the range before it: the class of what
-    /// lies before the chunk's first start is always at the place before. Starts of no range, where none may begin, have the parity of the
-    /// chunk that follows.
-    V4Block {
+    /// whoever compares [`V4_LANES`] starts from the chunk's first on sees where they end. That many are of one block, or as many as the
+    /// chunk has and one more: where this leaves no room for a chunk, starts of no range, with its parity, fill the block.
+    V4ByteBlock {
         /// Where ranges start within their chunks.
-        starts: [u16; V4_BLOCK],
-        /// Their classes.
-        classes: [u16; V4_BLOCK],
+        starts: [u16; V4_BYTE_BLOCK],
+        /// The class of what lies before each start.
+        classes: [u8; V4_BYTE_BLOCK],
+        /// Always 0.
+        reserved: u8,
+    }
+
+    /// The same for more classes.
+    V4HalfBlock {
+        /// Where ranges start within their chunks.
+        starts: [u16; V4_HALF_BLOCK],
+        /// The class of what lies before each start.
+        classes: [u16; V4_HALF_BLOCK],
     }
 
     /// A wide IPv4 range.

@@ -52,4 +52,4 @@ pub use rule_path::{Part, RulePath, RuleSection};
 pub use user::{FqdnEntry, HeaderMatch, IdentityEntry, PolicyEntry, RequestRule, RequestSet, RuleEntry};
 
 /// Layout version. Any change to [`layout`] takes the next number; a reader refuses every other.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

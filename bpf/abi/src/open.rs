@@ -10,9 +10,13 @@ use crate::layout::{
     Action, ColumnRecord, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC,
     MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, OutcomeRecord,
     PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section,
-    TableRecord, Text, V4_BLOCK, V4_LANES, V4_NARROW, V4_NARROW_SHIFT, V4_WIDE, V4Block, V4Range, V6_BLOCK,
+    TableRecord, Text, V4_BYTE_CLASSES, V4_HALF_CLASSES, V4_LANES, V4_NARROW_SHIFT, V4_WIDE, V4Range,
+    V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES,
 };
-use crate::prefix::{LANE_TOPS, NarrowChunk, V4Ranges, V4Table, V6Table};
+use crate::prefix::{
+    LANE_TOPS, NARROW_END, NarrowBlock, V4Ranges, V4Table, V6Table, V6Values, lanes, number_of_start,
+    own_start, word_of_half,
+};
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use twox_hash::XxHash3_64;
@@ -187,8 +191,11 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
             shift: header.v4_shift,
             directory: section(bytes, header, Section::V4Directory)?,
             ranges: match header.v4_format {
-                V4_NARROW if (8..=V4_NARROW_SHIFT).contains(&header.v4_shift) => {
-                    V4Ranges::Narrow(section(bytes, header, Section::V4Ranges)?)
+                V4_BYTE_CLASSES if (8..=V4_NARROW_SHIFT).contains(&header.v4_shift) => {
+                    V4Ranges::Bytes(section(bytes, header, Section::V4Ranges)?)
+                }
+                V4_HALF_CLASSES if (8..=V4_NARROW_SHIFT).contains(&header.v4_shift) => {
+                    V4Ranges::Halves(section(bytes, header, Section::V4Ranges)?)
                 }
                 V4_WIDE if (8..=32).contains(&header.v4_shift) => {
                     V4Ranges::Wide(section(bytes, header, Section::V4Ranges)?)
@@ -199,7 +206,11 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
         v6: V6Table {
             levels: header.v6_levels,
             keys: section(bytes, header, Section::V6Keys)?,
-            values: section(bytes, header, Section::V6Values)?,
+            values: match header.v6_format {
+                V6_HALF_VALUES => V6Values::Halves(section(bytes, header, Section::V6Values)?),
+                V6_WORD_VALUES => V6Values::Words(section(bytes, header, Section::V6Values)?),
+                _ => return Err(ImageError::Header { field: "v6_format" }),
+            },
             low_tables: section(bytes, header, Section::V6LowTables)?,
             low_keys: section(bytes, header, Section::V6LowKeys)?,
             low_values: section(bytes, header, Section::V6LowValues)?,
@@ -287,9 +298,6 @@ impl Image<'_> {
         if header.port_classes == 0 || header.port_classes > MAX_PORT_CLASSES {
             return Err(ImageError::Header { field: "port_classes" });
         }
-        if header.reserved != 0 {
-            return Err(ImageError::Header { field: "reserved" });
-        }
         self.check_endpoints()?;
         self.check_v4()?;
         self.check_v6()?;
@@ -314,62 +322,62 @@ impl Image<'_> {
         if directory.len() != (1u64 << (32 - shift)) as usize + 1 {
             return Err(ImageError::Header { field: "v4_shift" });
         }
-        let lowest = Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
-        let unsound = |index| ImageError::Record { section: Section::V4Directory, index };
-        let known = |class: u32| class < self.header.peer_classes;
         match ranges {
-            V4Ranges::Narrow(blocks) => {
-                let begins =
-                    |entry| NarrowChunk::number(entry).filter(|number| number / V4_BLOCK < blocks.len());
-                let mut first = begins(directory[0]).ok_or(unsound(0))?;
-                if NarrowChunk::own(directory[0], blocks[first / V4_BLOCK].starts[first % V4_BLOCK]) != 0 {
-                    return lowest;
-                }
-                for (index, chunk) in directory.windows(2).enumerate() {
-                    let next =
-                        begins(chunk[1]).filter(|&next| self.is_sound_narrow(blocks, chunk[0], first, next));
-                    first = next.ok_or(unsound(index))?;
-                }
-                all(Section::V4Ranges, blocks, |block| {
-                    let greatest = block.classes.iter().copied().fold(0, u16::max);
-                    known(greatest.into())
-                })
+            V4Ranges::Bytes(blocks) => {
+                all(Section::V4Ranges, blocks, |block| block.reserved == 0)?;
+                self.check_narrow(blocks)
             }
+            V4Ranges::Halves(blocks) => self.check_narrow(blocks),
             V4Ranges::Wide(ranges) => {
                 let is_sound = |chunk: &[u32]| self.is_sound_wide(ranges, chunk[0], chunk[1]);
                 if let Some(index) = directory.windows(2).position(|chunk| !is_sound(chunk)) {
-                    return Err(unsound(index));
+                    return Err(ImageError::Record { section: Section::V4Directory, index });
                 }
                 // So there is always one before.
                 if directory[0] != 0 || directory[1] == 0 || ranges[0].start != 0 {
-                    return lowest;
+                    return Err(ImageError::Record { section: Section::V4Ranges, index: 0 });
                 }
-                all(Section::V4Ranges, ranges, |range| known(range.class))
+                all(Section::V4Ranges, ranges, |range| range.class < self.header.peer_classes)
             }
         }
     }
 
+    fn check_narrow<B: NarrowBlock>(&self, blocks: &[B]) -> Result<(), ImageError> {
+        let unsound = |index| ImageError::Record { section: Section::V4Directory, index };
+        let begins = |entry| number_of_start::<B>(entry).filter(|number| number / B::LEN < blocks.len());
+        let mut first = begins(self.v4.directory[0]).ok_or(unsound(0))?;
+        for (index, chunk) in self.v4.directory.windows(2).enumerate() {
+            let next = begins(chunk[1]).filter(|&next| self.is_sound_narrow(blocks, chunk[0], first, next));
+            first = next.ok_or(unsound(index))?;
+        }
+        all(Section::V4Ranges, blocks, |block| block.greatest() < self.header.peer_classes)
+    }
+
     /// Whether the starts of a chunk rise, and whoever compares them sees where they end.
-    fn is_sound_narrow(&self, blocks: &[V4Block], entry: u32, first: usize, next: usize) -> bool {
-        let own =
-            |number: usize| NarrowChunk::own(entry, blocks[number / V4_BLOCK].starts[number % V4_BLOCK]);
+    fn is_sound_narrow<B: NarrowBlock>(&self, blocks: &[B], entry: u32, first: usize, next: usize) -> bool {
         if next < first || next - first > self.header.v4_longest as usize {
             return false;
         }
+        let in_block = B::LEN - first % B::LEN;
         if next - first < V4_LANES {
-            let block = &blocks[first / V4_BLOCK];
-            return NarrowChunk::lanes(entry, block, first % V4_BLOCK)
-                .is_some_and(|lanes| are_sound_lanes(lanes, next - first));
+            // What is behind the block's last start must not pass for the chunk's end.
+            let behind = u64::MAX.checked_shl(16 * in_block as u32).unwrap_or(0) & LANE_TOPS;
+            return lanes(entry, &blocks[first / B::LEN], first % B::LEN)
+                .is_some_and(|lanes| are_sound_lanes(lanes & !behind, next - first));
         }
+        if in_block < V4_LANES {
+            return false;
+        }
+        let own = |number: usize| own_start(entry, blocks[number / B::LEN].starts()[number % B::LEN]);
         let (mut last, mut end) = (0, first);
-        while end < next && own(end) < NarrowChunk::END {
+        while end < next && own(end) < NARROW_END {
             if own(end) < last {
                 return false;
             }
             last = own(end);
             end += 1;
         }
-        (end..next).all(|number| own(number) >= NarrowChunk::END)
+        (end..next).all(|number| own(number) >= NARROW_END)
     }
 
     fn is_sound_wide(&self, ranges: &[V4Range], first: u32, next: u32) -> bool {
@@ -395,13 +403,17 @@ impl Image<'_> {
         if !rising(table.keys, 0, &mut last) || last.is_none() {
             return Err(ImageError::Record { section: Section::V6Keys, index: 0 });
         }
-        all(Section::V6Values, table.values, |&value| {
+        let is_known = |value: u32| {
             if value & INDIRECT == 0 {
                 value < self.header.peer_classes
             } else {
                 ((value & !INDIRECT) as usize) < table.low_tables.len()
             }
-        })?;
+        };
+        match table.values {
+            V6Values::Halves(values) => all(Section::V6Values, values, |&half| is_known(word_of_half(half)))?,
+            V6Values::Words(values) => all(Section::V6Values, values, |&value| is_known(value))?,
+        }
         all(Section::V6LowTables, table.low_tables, |low| {
             low.len > 0
                 && low.len <= self.header.v6_longest

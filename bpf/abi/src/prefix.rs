@@ -6,11 +6,15 @@
 //! IPv4 (after DXR, Zec et al., CCR 2012): the top bits index a directory, the ranges that start in a
 //! chunk are searched by the rest; if none starts at or before the address, the last of the chunks
 //! before reaches over it. Of a large table, four starts are compared at once, which for most chunks is
-//! all of the search, and their classes are in the same cache line. IPv6: a static search tree over the upper 64 bits, eight keys (one cache line) a
+//! all of the search, and the classes before them are in the same cache line. IPv6: a static search tree over the upper 64 bits, eight keys (one cache line) a
 //! node; upper halves that prefixes longer than /64 divide lead to a sorted run of lower halves.
 
 use crate::image::PeerClass;
-use crate::layout::{INDIRECT, LowTable, V4_BLOCK, V4_LANES, V4_PARITY, V4Block, V4Range, V6_BLOCK};
+use crate::layout::{
+    INDIRECT, LowTable, V4_BYTE_BLOCK, V4_HALF_BLOCK, V4_LANES, V4_PARITY, V4ByteBlock, V4HalfBlock, V4Range,
+    V6_BLOCK,
+};
+use zerocopy::{Immutable, IntoBytes};
 
 /// The IPv4 table.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,8 @@ pub struct V4Table<'a> {
 /// The ranges of all chunks, in order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum V4Ranges<'a> {
-    Narrow(&'a [V4Block]),
+    Bytes(&'a [V4ByteBlock]),
+    Halves(&'a [V4HalfBlock]),
     Wide(&'a [V4Range]),
 }
 
@@ -36,77 +41,115 @@ impl V4Table<'_> {
         let chunk = (u64::from(address) >> self.shift) as usize;
         let &[first, next] = self.directory.get(chunk..chunk + 2)? else { return None };
         let offset = (u64::from(address) & ((1u64 << self.shift) - 1)) as u32;
-        // The range before the chunk's first reaches into the chunk.
-        let class = match self.ranges {
-            V4Ranges::Narrow(blocks) => NarrowChunk::class(blocks, first, next, offset as u16)?.into(),
+        match self.ranges {
+            V4Ranges::Bytes(blocks) => narrow_class(blocks, first, next, offset as u16),
+            V4Ranges::Halves(blocks) => narrow_class(blocks, first, next, offset as u16),
             V4Ranges::Wide(ranges) => {
                 let own = ranges.get(first as usize..next as usize)?;
                 let not_above = own.partition_point(|range| range.start <= offset);
-                ranges.get((first as usize + not_above).checked_sub(1)?)?.class
+                // The range before the chunk's first reaches into the chunk.
+                let range = ranges.get((first as usize + not_above).checked_sub(1)?)?;
+                Some(PeerClass(range.class))
             }
-        };
-        Some(PeerClass(class))
+        }
     }
 }
 
+/// A cache line of narrow ranges.
+pub(crate) trait NarrowBlock: IntoBytes + Immutable {
+    /// How many.
+    const LEN: usize;
+    fn starts(&self) -> &[u16];
+    /// What lies before a start.
+    fn class(&self, at: usize) -> Option<u32>;
+    /// No class is greater.
+    fn greatest(&self) -> u32;
+}
+
+impl NarrowBlock for V4ByteBlock {
+    const LEN: usize = V4_BYTE_BLOCK;
+
+    fn starts(&self) -> &[u16] {
+        &self.starts
+    }
+
+    fn class(&self, at: usize) -> Option<u32> {
+        self.classes.get(at).map(|&class| class.into())
+    }
+
+    fn greatest(&self) -> u32 {
+        self.classes.iter().copied().fold(0, u8::max).into()
+    }
+}
+
+impl NarrowBlock for V4HalfBlock {
+    const LEN: usize = V4_HALF_BLOCK;
+
+    fn starts(&self) -> &[u16] {
+        &self.starts
+    }
+
+    fn class(&self, at: usize) -> Option<u32> {
+        self.classes.get(at).map(|&class| class.into())
+    }
+
+    fn greatest(&self) -> u32 {
+        self.classes.iter().copied().fold(0, u16::max).into()
+    }
+}
+
+/// Offsets of narrow starts are below this.
+pub(crate) const NARROW_END: u16 = 1 << 15;
 /// The lowest, and the highest, bit of each of four starts in one number.
 const LANES: u64 = 0x0001_0001_0001_0001;
 pub(crate) const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
 
-/// Chunks of a narrow table, by their entries in the directory.
-pub(crate) enum NarrowChunk {}
+/// Which start, counted over all blocks, an entry of a narrow table's directory leads to; `None` where no chunk may begin.
+#[inline]
+pub(crate) fn number_of_start<B: NarrowBlock>(entry: u32) -> Option<usize> {
+    let place = (entry & !V4_PARITY) as usize;
+    let within = place % size_of::<B>();
+    let may_begin = within.is_multiple_of(2) && within / 2 < B::LEN;
+    may_begin.then_some(place / size_of::<B>() * B::LEN + within / 2)
+}
 
-impl NarrowChunk {
-    /// Offsets are below this.
-    pub(crate) const END: u16 = 1 << 15;
+/// A start without the parity of the entry's chunk: of another's chunk, it is above every offset.
+#[inline]
+pub(crate) const fn own_start(entry: u32, start: u16) -> u16 {
+    start ^ ((entry & V4_PARITY) >> 16) as u16
+}
 
-    /// Which start, counted over all blocks, an entry leads to; `None` where no chunk may begin.
-    #[inline]
-    pub(crate) fn number(entry: u32) -> Option<usize> {
-        const BLOCK_BYTES: usize = size_of::<V4Block>();
-        let place = (entry & !V4_PARITY) as usize;
-        let within = place % BLOCK_BYTES;
-        let may_begin = within.is_multiple_of(2) && (1..=V4_BLOCK - V4_LANES).contains(&(within / 2));
-        may_begin.then_some(place / BLOCK_BYTES * V4_BLOCK + within / 2)
+/// Starts from a place of a block on, without the chunk's parity, as one number: the first in the lowest bits. Behind the block's last
+/// start is anything.
+#[inline]
+pub(crate) fn lanes<B: NarrowBlock>(entry: u32, block: &B, at: usize) -> Option<u64> {
+    let bytes = block.as_bytes().get(2 * at..)?.first_chunk()?;
+    Some(u64::from_le_bytes(*bytes) ^ (u64::from(entry >> 31) * LANE_TOPS))
+}
+
+/// The class at an offset; `next` is the entry of the chunk behind.
+#[inline]
+fn narrow_class<B: NarrowBlock>(blocks: &[B], entry: u32, next: u32, offset: u16) -> Option<PeerClass> {
+    let first = number_of_start::<B>(entry)?;
+    let (block, at) = (blocks.get(first / B::LEN)?, first % B::LEN);
+    let starts = lanes(entry, block, at)?;
+    // As bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
+    let above = (starts.wrapping_add((u64::from(offset) * LANES) ^ !LANE_TOPS) | starts) & LANE_TOPS;
+    if above != 0 {
+        return block.class(at + above.trailing_zeros() as usize / 16).map(PeerClass);
     }
-
-    /// A start without the chunk's parity: of another's chunk, it is above every offset.
-    #[inline]
-    pub(crate) const fn own(entry: u32, start: u16) -> u16 {
-        start ^ ((entry & V4_PARITY) >> 16) as u16
-    }
-
-    /// Starts from a place of a block on, without the chunk's parity, as one number: the first in the lowest bits.
-    #[inline]
-    pub(crate) fn lanes(entry: u32, block: &V4Block, at: usize) -> Option<u64> {
-        let lanes = block.starts.get(at..at + V4_LANES)?;
-        Some(lanes.iter().rev().fold(0, |all, &start| all << 16 | u64::from(Self::own(entry, start))))
-    }
-
-    /// The class at an offset; `next` is the entry of the chunk behind.
-    #[inline]
-    fn class(blocks: &[V4Block], entry: u32, next: u32, offset: u16) -> Option<u16> {
-        let first = Self::number(entry)?;
-        let (block, at) = (blocks.get(first / V4_BLOCK)?, first % V4_BLOCK);
-        let starts = Self::lanes(entry, block, at)?;
-        // As bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
-        let above = (starts.wrapping_add((u64::from(offset) * LANES) ^ !LANE_TOPS) | starts) & LANE_TOPS;
-        if above != 0 {
-            return block.classes.get((at + above.trailing_zeros() as usize / 16).checked_sub(1)?).copied();
+    // Those before `from` are not above, those from `to` on are.
+    let (mut from, mut to) = (first + V4_LANES, number_of_start::<B>(next)?);
+    while from < to {
+        let middle = from.midpoint(to);
+        let start = *blocks.get(middle / B::LEN)?.starts().get(middle % B::LEN)?;
+        if own_start(entry, start) <= offset {
+            from = middle + 1;
+        } else {
+            to = middle;
         }
-        // Those before `from` are not above, those from `to` on are.
-        let (mut from, mut to) = (first + V4_LANES, Self::number(next)?);
-        while from < to {
-            let middle = from.midpoint(to);
-            let start = blocks.get(middle / V4_BLOCK)?.starts[middle % V4_BLOCK];
-            if Self::own(entry, start) <= offset {
-                from = middle + 1;
-            } else {
-                to = middle;
-            }
-        }
-        Some(blocks.get((from - 1) / V4_BLOCK)?.classes[(from - 1) % V4_BLOCK])
     }
+    blocks.get(from / B::LEN)?.class(from % B::LEN).map(PeerClass)
 }
 
 /// The IPv6 table.
@@ -114,10 +157,41 @@ impl NarrowChunk {
 pub struct V6Table<'a> {
     pub(crate) levels: u32,
     pub(crate) keys: &'a [u64],
-    pub(crate) values: &'a [u32],
+    pub(crate) values: V6Values<'a>,
     pub(crate) low_tables: &'a [LowTable],
     pub(crate) low_keys: &'a [u64],
     pub(crate) low_values: &'a [u32],
+}
+
+/// A class, or [`INDIRECT`] and a low table, for each key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum V6Values<'a> {
+    Halves(&'a [u16]),
+    Words(&'a [u32]),
+}
+
+impl V6Values<'_> {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            V6Values::Halves(values) => values.len(),
+            V6Values::Words(values) => values.len(),
+        }
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> Option<u32> {
+        match self {
+            V6Values::Halves(values) => values.get(at).map(|&half| word_of_half(half)),
+            V6Values::Words(values) => values.get(at).copied(),
+        }
+    }
+}
+
+/// An IPv6 value of two bytes as one of four.
+#[inline]
+pub(crate) const fn word_of_half(half: u16) -> u32 {
+    // The sign is INDIRECT, and what it was extended to is not part of the number.
+    half as i16 as u32 & (INDIRECT | 0x7FFF)
 }
 
 impl V6Table<'_> {
@@ -136,7 +210,7 @@ impl V6Table<'_> {
             best = core::hint::select_unpredictable(below > 0, found, best);
             block = block * (V6_BLOCK + 1) + 1 + below;
         }
-        let value = *self.values.get(best)?;
+        let value = self.values.get(best)?;
         if value & INDIRECT == 0 {
             return Some(PeerClass(value));
         }

@@ -1,6 +1,6 @@
 //! Live state: the keys and values of the maps that programs and daemon share beside the image.
 //!
-//! It survives every swap, restart and upgrade, so its version is part of the path that maps are pinned
+//! It survives every swap, restart and upgrade, so its version and that of the image are part of the path that maps are pinned
 //! under: another version begins with empty maps. Addresses and ports are in network byte order where a type is
 //! an array of bytes, else in host order. IPv4 addresses in sixteen bytes are `::ffff:a.b.c.d`.
 //!

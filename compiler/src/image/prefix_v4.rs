@@ -2,7 +2,8 @@
 
 use crate::classes::sweep::Range;
 use weir_abi::layout::{
-    V4_BLOCK, V4_LANES, V4_NARROW, V4_NARROW_SHIFT, V4_PARITY, V4_WIDE, V4Block, V4Range,
+    V4_BYTE_BLOCK, V4_BYTE_CLASSES, V4_HALF_BLOCK, V4_HALF_CLASSES, V4_LANES, V4_NARROW_SHIFT, V4_PARITY,
+    V4_WIDE, V4ByteBlock, V4HalfBlock, V4Range,
 };
 use zerocopy::IntoBytes;
 
@@ -22,17 +23,20 @@ pub struct V4Image {
 /// The ranges of all chunks.
 #[derive(Debug)]
 pub enum V4Ranges {
-    /// [`V4_NARROW`].
-    Narrow(Vec<V4Block>),
+    /// [`V4_BYTE_CLASSES`].
+    Bytes(Vec<V4ByteBlock>),
+    /// [`V4_HALF_CLASSES`].
+    Halves(Vec<V4HalfBlock>),
     /// [`V4_WIDE`].
     Wide(Vec<V4Range>),
 }
 
 impl V4Ranges {
-    /// [`V4_NARROW`] or [`V4_WIDE`].
+    /// [`V4_BYTE_CLASSES`], [`V4_HALF_CLASSES`] or [`V4_WIDE`].
     pub fn format(&self) -> u32 {
         match self {
-            V4Ranges::Narrow(_) => V4_NARROW,
+            V4Ranges::Bytes(_) => V4_BYTE_CLASSES,
+            V4Ranges::Halves(_) => V4_HALF_CLASSES,
             V4Ranges::Wide(_) => V4_WIDE,
         }
     }
@@ -40,7 +44,8 @@ impl V4Ranges {
     /// The section.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
-            V4Ranges::Narrow(blocks) => blocks.as_bytes(),
+            V4Ranges::Bytes(blocks) => blocks.as_bytes(),
+            V4Ranges::Halves(blocks) => blocks.as_bytes(),
             V4Ranges::Wide(ranges) => ranges.as_bytes(),
         }
     }
@@ -52,32 +57,48 @@ impl Default for V4Ranges {
     }
 }
 
-/// How finely the directory cuts, and whether ranges are narrow.
-///
-/// Narrow chunks hold one or two ranges, so that few have more than are compared at once; wide ones
-/// eight to sixteen, for the fewest bytes. Narrow tables may take half as much again as wide ones, which are several times slower.
-fn shape(ranges: usize, classes: usize) -> (u32, bool) {
-    let magnitude = ranges.max(8).ilog2();
-    let wide_bits = magnitude.saturating_sub(3).min(20);
-    let narrow_bits = magnitude.clamp(32 - V4_NARROW_SHIFT, 22);
-    let wide = (4 << wide_bits) + 8 * ranges;
-    // A cache line holds thirteen or so, with what it repeats and leaves free.
-    let narrow = (4 << narrow_bits) + 5 * ranges;
-    let is_narrow = classes <= 1 << 16 && narrow <= wide + wide / 2;
-    (if is_narrow { narrow_bits } else { wide_bits }, is_narrow)
+/// How finely the directory cuts, and how ranges are stored.
+struct Shape {
+    directory_bits: u32,
+    format: u32,
+}
+
+impl Shape {
+    /// Wide chunks hold eight to sixteen ranges, for the fewest bytes. Narrow chunks hold as few as 5.5 bytes a range pay for: the
+    /// fewer, the more often they are compared at once. Narrow tables may take half as much again as wide ones, which are several
+    /// times slower.
+    fn of(ranges: usize, classes: usize) -> Shape {
+        let wide_bits = ranges.max(8).ilog2().saturating_sub(3).min(20);
+        let wide = (4 << wide_bits) + size_of::<V4Range>() * ranges;
+        let (format, block) = match classes {
+            0..=0x100 => (V4_BYTE_CLASSES, V4_BYTE_BLOCK),
+            0x101..=0x1_0000 => (V4_HALF_CLASSES, V4_HALF_BLOCK),
+            _ => return Shape { directory_bits: wide_bits, format: V4_WIDE },
+        };
+        // A start or so of each block is left free.
+        let blocks = size_of::<V4ByteBlock>() * ranges / (block - 1);
+        let narrow = |bits: u32| (4 << bits) + blocks;
+        let coarsest = 32 - V4_NARROW_SHIFT;
+        let pays = |bits: &u32| narrow(*bits) <= ranges / 2 * 11;
+        let narrow_bits = (coarsest..=22).rev().find(pays).unwrap_or(coarsest);
+        if narrow(narrow_bits) <= wide + wide / 2 {
+            Shape { directory_bits: narrow_bits, format }
+        } else {
+            Shape { directory_bits: wide_bits, format: V4_WIDE }
+        }
+    }
 }
 
 /// Lays out the ranges of all addresses; the first begins at 0.
 pub fn lay_out(ranges: &[Range<u32>], classes: usize) -> V4Image {
-    let (bits, is_narrow) = shape(ranges.len(), classes);
-    let shift = 32 - bits;
-    let mut image = V4Image { shift, ..V4Image::default() };
-    image.directory.reserve_exact((1 << bits) + 1);
-    if is_narrow {
-        lay_out_narrow(&mut image, ranges);
-    } else {
-        lay_out_wide(&mut image, ranges);
-    }
+    let Shape { directory_bits, format } = Shape::of(ranges.len(), classes);
+    let mut image = V4Image { shift: 32 - directory_bits, ..V4Image::default() };
+    image.directory.reserve_exact((1 << directory_bits) + 1);
+    image.ranges = match format {
+        V4_BYTE_CLASSES => V4Ranges::Bytes(lay_out_narrow(&mut image, ranges)),
+        V4_HALF_CLASSES => V4Ranges::Halves(lay_out_narrow(&mut image, ranges)),
+        _ => V4Ranges::Wide(lay_out_wide(&mut image, ranges)),
+    };
     image
 }
 
@@ -91,7 +112,7 @@ fn chunks(mut rest: &[Range<u32>], shift: u32) -> impl Iterator<Item = &[Range<u
     })
 }
 
-fn lay_out_wide(image: &mut V4Image, ranges: &[Range<u32>]) {
+fn lay_out_wide(image: &mut V4Image, ranges: &[Range<u32>]) -> Vec<V4Range> {
     let mut laid_out = Vec::with_capacity(ranges.len());
     // u64, because with no directory bits all 32 are the offset.
     let offsets = (1u64 << image.shift) - 1;
@@ -106,11 +127,11 @@ fn lay_out_wide(image: &mut V4Image, ranges: &[Range<u32>]) {
         );
     }
     image.directory.push(number(laid_out.len()));
-    image.ranges = V4Ranges::Wide(laid_out);
+    laid_out
 }
 
-fn lay_out_narrow(image: &mut V4Image, ranges: &[Range<u32>]) {
-    let mut blocks = Blocks::default();
+fn lay_out_narrow<B: Block>(image: &mut V4Image, ranges: &[Range<u32>]) -> Vec<B> {
+    let mut blocks = Blocks::with_room_for(ranges.len());
     // Chunks without starts begin where the next with some does, and have the parity of the one before.
     let (mut parity, mut empty, mut begun) = (0, 0, 0);
     for own in chunks(ranges, image.shift).map(Some).chain([None]) {
@@ -118,7 +139,7 @@ fn lay_out_narrow(image: &mut V4Image, ranges: &[Range<u32>]) {
             empty += 1;
             continue;
         }
-        let entry = blocks.begin_chunk(parity ^ V4_PARITY);
+        let entry = blocks.begin_chunk(own.map_or(V4_LANES, <[_]>::len), parity ^ V4_PARITY);
         image.longest = image.longest.max(number(blocks.len - begun));
         begun = blocks.len;
         image.directory.extend(std::iter::repeat_n(entry | parity, empty));
@@ -126,59 +147,75 @@ fn lay_out_narrow(image: &mut V4Image, ranges: &[Range<u32>]) {
         parity ^= V4_PARITY;
         image.directory.push(entry | parity);
         for range in own.unwrap_or_default() {
-            debug_assert!(range.class < 1 << 16, "does not fit narrow");
             let offset = range.start as u16 & ((1u32 << image.shift) - 1) as u16;
-            blocks.push_range(offset | half(parity), range.class as u16);
+            blocks.push(offset | half(parity));
+            blocks.last = range.class;
         }
     }
     for _ in 0..V4_LANES {
-        blocks.push(half(parity), 0);
+        blocks.push(half(parity));
     }
-    image.ranges = V4Ranges::Narrow(blocks.blocks);
+    blocks.blocks
 }
 
-/// Blocks, filled one range after the other.
-#[derive(Default)]
-struct Blocks {
-    blocks: Vec<V4Block>,
+/// A cache line of narrow ranges.
+trait Block: Default {
+    const LEN: usize;
+    fn put(&mut self, at: usize, start: u16, class_before: u32);
+}
+
+impl Block for V4ByteBlock {
+    const LEN: usize = V4_BYTE_BLOCK;
+
+    fn put(&mut self, at: usize, start: u16, class_before: u32) {
+        debug_assert!(class_before < 1 << 8, "{class_before}");
+        (self.starts[at], self.classes[at]) = (start, class_before as u8);
+    }
+}
+
+impl Block for V4HalfBlock {
+    const LEN: usize = V4_HALF_BLOCK;
+
+    fn put(&mut self, at: usize, start: u16, class_before: u32) {
+        debug_assert!(class_before < 1 << 16, "{class_before}");
+        (self.starts[at], self.classes[at]) = (start, class_before as u16);
+    }
+}
+
+/// Blocks, filled one start after the other.
+struct Blocks<B> {
+    blocks: Vec<B>,
     /// Starts so far.
     len: usize,
-    /// The last range.
-    last: (u16, u16),
+    /// The class of the last range.
+    last: u32,
 }
 
-impl Blocks {
-    fn push(&mut self, start: u16, class: u16) {
-        let at = self.len % V4_BLOCK;
+impl<B: Block> Blocks<B> {
+    fn with_room_for(ranges: usize) -> Self {
+        Blocks { blocks: Vec::with_capacity(ranges / (B::LEN - 1) + 2), len: 0, last: 0 }
+    }
+
+    fn push(&mut self, start: u16) {
+        let at = self.len % B::LEN;
         if at == 0 {
-            self.blocks.push(V4Block::default());
+            self.blocks.push(B::default());
         }
         if let Some(block) = self.blocks.last_mut() {
-            (block.starts[at], block.classes[at]) = (start, class);
+            block.put(at, start, self.last);
         }
         self.len += 1;
     }
 
-    /// Takes the next range of a chunk.
-    fn push_range(&mut self, start: u16, class: u16) {
-        if self.len.is_multiple_of(V4_BLOCK) {
-            self.push(self.last.0, self.last.1);
-        }
-        self.push(start, class);
-        self.last = (start, class);
-    }
-
-    /// Goes to where a chunk of this parity may begin; its entry in the directory, without the parity.
-    fn begin_chunk(&mut self, parity: u32) -> u32 {
-        if self.len % V4_BLOCK > V4_BLOCK - V4_LANES {
-            while !self.len.is_multiple_of(V4_BLOCK) {
-                self.push(half(parity), 0);
+    /// Goes to where a chunk of so many starts may begin; its entry in the directory, without the parity.
+    fn begin_chunk(&mut self, starts: usize, parity: u32) -> u32 {
+        // It ends in a start of the other parity, which this block has, too, unless the chunk has more than are compared at once.
+        if self.len % B::LEN + (starts + 1).min(V4_LANES) > B::LEN {
+            while !self.len.is_multiple_of(B::LEN) {
+                self.push(half(parity));
             }
         }
-        if self.len.is_multiple_of(V4_BLOCK) {
-            self.push(half(parity), self.last.1);
-        }
-        number(self.len / V4_BLOCK * size_of::<V4Block>() + self.len % V4_BLOCK * 2)
+        number(self.len / B::LEN * size_of::<B>() + self.len % B::LEN * 2)
     }
 }
 

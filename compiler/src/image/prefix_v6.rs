@@ -2,7 +2,8 @@
 //! `prefix`).
 
 use crate::classes::sweep::Range;
-use weir_abi::layout::{INDIRECT, LowTable, V6_BLOCK};
+use weir_abi::layout::{INDIRECT, LowTable, V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES};
+use zerocopy::IntoBytes;
 
 /// The table's sections and header fields.
 #[derive(Debug, Default)]
@@ -11,8 +12,8 @@ pub struct V6Image {
     pub levels: u32,
     /// Keys in blocks.
     pub keys: Vec<u64>,
-    /// Class or low table for each key.
-    pub values: Vec<u32>,
+    /// What each key leads to.
+    pub values: V6Values,
     /// Runs of lower halves.
     pub low_tables: Vec<LowTable>,
     /// Lower halves.
@@ -21,6 +22,48 @@ pub struct V6Image {
     pub low_values: Vec<u32>,
     /// The longest run.
     pub longest: u32,
+}
+
+/// Class or low table for each key.
+#[derive(Debug)]
+pub enum V6Values {
+    /// [`V6_HALF_VALUES`].
+    Halves(Vec<u16>),
+    /// [`V6_WORD_VALUES`].
+    Words(Vec<u32>),
+}
+
+impl V6Values {
+    /// Halves if every number fits.
+    fn of(words: Vec<u32>) -> Self {
+        let half = |&word: &u32| {
+            let number = u16::try_from(word & !INDIRECT).ok().filter(|number| number >> 15 == 0)?;
+            Some(number | (word >> 16 & 0x8000) as u16)
+        };
+        words.iter().map(half).collect::<Option<_>>().map_or(V6Values::Words(words), V6Values::Halves)
+    }
+
+    /// [`V6_HALF_VALUES`] or [`V6_WORD_VALUES`].
+    pub const fn format(&self) -> u32 {
+        match self {
+            V6Values::Halves(_) => V6_HALF_VALUES,
+            V6Values::Words(_) => V6_WORD_VALUES,
+        }
+    }
+
+    /// The section.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            V6Values::Halves(values) => values.as_bytes(),
+            V6Values::Words(values) => values.as_bytes(),
+        }
+    }
+}
+
+impl Default for V6Values {
+    fn default() -> Self {
+        V6Values::Words(Vec::new())
+    }
 }
 
 /// Lays out the ranges of all addresses; the first begins at 0.
@@ -72,9 +115,9 @@ fn tree(image: &mut V6Image, sorted: &[(u64, u32)]) {
     // What is left over at the end repeats the last range under the greatest key.
     let last = sorted.last().map_or(0, |&(_, value)| value);
     image.keys = vec![u64::MAX; blocks * V6_BLOCK];
-    image.values = vec![last; blocks * V6_BLOCK];
-    let mut next = sorted.iter();
-    fill(image, &mut next, 0, blocks);
+    let mut values = vec![last; blocks * V6_BLOCK];
+    fill(&mut image.keys, &mut values, &mut sorted.iter(), 0);
+    image.values = V6Values::of(values);
     let mut level_start = 0usize;
     let mut width = 1usize;
     while level_start < blocks {
@@ -86,20 +129,20 @@ fn tree(image: &mut V6Image, sorted: &[(u64, u32)]) {
 
 /// In-order descent; as deep as the tree has levels, so at most eleven.
 fn fill<'s>(
-    image: &mut V6Image,
+    keys: &mut [u64],
+    values: &mut [u32],
     next: &mut impl Iterator<Item = &'s (u64, u32)>,
     block: usize,
-    blocks: usize,
 ) {
-    if block >= blocks {
+    let own = block * V6_BLOCK;
+    if own >= keys.len() {
         return;
     }
     for at in 0..V6_BLOCK {
-        fill(image, next, block * (V6_BLOCK + 1) + 1 + at, blocks);
-        if let Some(&(key, value)) = next.next() {
-            image.keys[block * V6_BLOCK + at] = key;
-            image.values[block * V6_BLOCK + at] = value;
+        fill(keys, values, next, block * (V6_BLOCK + 1) + 1 + at);
+        if let Some(&range) = next.next() {
+            (keys[own + at], values[own + at]) = range;
         }
     }
-    fill(image, next, block * (V6_BLOCK + 1) + 1 + V6_BLOCK, blocks);
+    fill(keys, values, next, block * (V6_BLOCK + 1) + 1 + V6_BLOCK);
 }

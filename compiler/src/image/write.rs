@@ -120,6 +120,7 @@ impl ImageWriter {
         header.v4_shift = parts.v4.shift;
         header.v4_format = parts.v4.ranges.format();
         header.v4_longest = parts.v4.longest;
+        header.v6_format = parts.v6.values.format();
         header.v6_levels = parts.v6.levels;
         header.v6_longest = parts.v6.longest;
         let mut words = vec![0u64; total / 8];
@@ -185,7 +186,7 @@ fn sections<'a>(parts: &'a Parts, strings: &'a str) -> [&'a [u8]; SECTIONS] {
     set(Section::V4Directory, bytes_of(&parts.v4.directory));
     set(Section::V4Ranges, parts.v4.ranges.as_bytes());
     set(Section::V6Keys, bytes_of(&parts.v6.keys));
-    set(Section::V6Values, bytes_of(&parts.v6.values));
+    set(Section::V6Values, parts.v6.values.as_bytes());
     set(Section::V6LowTables, bytes_of(&parts.v6.low_tables));
     set(Section::V6LowKeys, bytes_of(&parts.v6.low_keys));
     set(Section::V6LowValues, bytes_of(&parts.v6.low_values));

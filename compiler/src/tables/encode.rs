@@ -40,7 +40,7 @@ pub struct Encoder {
 const PAGE_WORDS: usize = 2;
 /// Rows of all tables together are stored whole up to this: they stay in the nearer caches, where a page's number would only be one
 /// load more.
-const MAX_WHOLE_BYTES: usize = 64 << 10;
+const MAX_WHOLE_BYTES: usize = 16 << 10;
 /// Rows beyond this are not searched for equal pages.
 const MAX_CUT_BYTES: usize = 16 << 20;
 

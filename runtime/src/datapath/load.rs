@@ -116,12 +116,13 @@ fn refused(error: &impl std::fmt::Debug, told: String) -> DatapathError {
     DatapathError::Load { told, source: format!("{error:?}").into() }
 }
 
-/// The line of a verifier's log that says why: the last but for its statistics.
+/// The line of a verifier's log that says why: the last but for its statistics and what an error's debug form ends in.
 fn useful_line(log: &str) -> String {
     let is_statistic = |line: &&str| {
         line.starts_with("processed ")
             || line.starts_with("verification time")
             || line.starts_with("stack depth")
+            || line.starts_with(['}', '"'])
     };
     let lines = log.split("\\n").flat_map(str::lines).map(str::trim).filter(|line| !line.is_empty());
     lines.filter(|line| !is_statistic(line)).last().unwrap_or("no reason given").to_owned()
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_verifier_is_quoted_where_it_says_why() {
-        let log = "0: R1=ctx()\n12: (61) r0 = *(u32 *)(r1 +900)\ninvalid bpf_context access off=900 size=4\nprocessed 13 insns\n";
+        let log = "0: R1=ctx()\n12: (61) r0 = *(u32 *)(r1 +900)\ninvalid bpf_context access off=900 size=4\nprocessed 13 insns\n }\" }";
         assert_eq!(useful_line(log), "invalid bpf_context access off=900 size=4");
         assert_eq!(useful_line(""), "no reason given");
     }

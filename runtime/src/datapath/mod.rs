@@ -58,7 +58,7 @@ use weir_abi::state::{
     FragmentKey, FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord,
     MARK_QUESTION, SLOTS, STATE_VERSION, Settings,
 };
-use weir_abi::{Identity, Image, PeerClass};
+use weir_abi::{ABI_VERSION, Identity, Image, PeerClass};
 
 /// How the datapath is to be.
 #[derive(Clone, Debug)]
@@ -206,9 +206,9 @@ pub struct Datapath {
     has_tcx: bool,
 }
 
-/// Where maps of this version are pinned.
-fn map_folder(pin_root: &Path) -> PathBuf {
-    pin_root.join(format!("state-{STATE_VERSION}"))
+/// Where the maps are pinned that programs of these versions share: what another version wrote, images too, they would misread.
+pub fn map_folder(pin_root: &Path) -> PathBuf {
+    pin_root.join(format!("state-{STATE_VERSION}-image-{ABI_VERSION}"))
 }
 
 impl Datapath {

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use weir_abi::Reason;
 use weir_abi::state::{
     ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, Counter, EventRecord, FragmentKey, FragmentRecord, Hook,
-    REASON_COUNTERS, STATE_VERSION,
+    REASON_COUNTERS,
 };
+use weir_runtime::datapath::map_folder;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const V4_KEY: usize = size_of::<ConntrackKeyV4>();
@@ -37,7 +38,7 @@ impl Kernel {
     /// # Errors
     /// One cannot be opened.
     pub fn traces(&self) -> Result<Traces, Failure> {
-        let folder = self.pin_root.join(format!("state-{STATE_VERSION}"));
+        let folder = map_folder(&self.pin_root);
         let open = |name: &str| MapData::from_pin(folder.join(name)).and_then(Map::from_map_data);
         Ok(Traces {
             reasons: open("reason_counters")?.try_into()?,

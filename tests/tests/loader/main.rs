@@ -15,13 +15,13 @@ use aya::maps::MapData;
 use image::{PEER, POD, SmallImage};
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use weir_abi::state::{Hook, STATE_VERSION};
+use weir_abi::state::Hook;
 use weir_abi::{Action, Image};
 use weir_lab as lab;
 use weir_runtime::datapath::{
-    Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, remove_everything,
+    Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, map_folder, remove_everything,
 };
 use weir_runtime::enforcer::Enforcer;
 use wire::{EVERYTHING, Wire, in_a_namespace, of_port};
@@ -50,7 +50,7 @@ impl PinRoot {
     }
 
     /// Names of everything in a folder below.
-    fn names(&self, folder: &str) -> Vec<String> {
+    fn names(&self, folder: impl AsRef<Path>) -> Vec<String> {
         let entries = fs::read_dir(self.0.join(folder)).into_iter().flatten();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -278,7 +278,7 @@ fn a_filter_that_was_removed_is_put_again(datapath: &mut Datapath, wire: &Wire) 
 fn a_move_to_larger_values_that_fails_mixes_nothing(root: &PinRoot, datapath: &mut Datapath, wire: &Wire) {
     let (small, large) = (SmallImage::first(), SmallImage::large());
     // A pin that is no link of ours stands where one of the loopback interface would be.
-    let settings = root.0.join(format!("state-{STATE_VERSION}/settings"));
+    let settings = map_folder(&root.0).join("settings");
     let foreign = root.0.join(format!("links/{LOOPBACK}-from_pod"));
     MapData::from_pin(settings).unwrap().pin(&foreign).unwrap();
     let failed = datapath.install_image(large.bytes(), &[]);
@@ -303,10 +303,8 @@ fn a_larger_image_replaces_the_programs(root: &PinRoot, datapath: &mut Datapath,
         assert_eq!(installed.grown, grows);
         // Programs that read the values of a smaller class must not stay at the interface.
         only_passes(wire, image);
-        let images = root
-            .names(&format!("state-{STATE_VERSION}"))
-            .into_iter()
-            .filter(|name| name.starts_with("images-"));
+        let images =
+            root.names(map_folder(Path::new(""))).into_iter().filter(|name| name.starts_with("images-"));
         assert_eq!(images.collect::<Vec<_>>(), [format!("images-{}", installed.class)]);
         classes.push(installed.class);
     }

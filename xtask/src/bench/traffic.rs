@@ -3,12 +3,13 @@
 //! It needs root, iperf3 and nft.
 
 use super::{keep, machine};
-use crate::Failure;
 use crate::checkout::{Checkout, line};
+use crate::{Failure, setup};
 use std::process::Stdio;
 
 /// Measures and keeps the table.
 pub(super) fn run(checkout: &Checkout) -> Result<(), Failure> {
+    setup::traffic_tools(checkout)?;
     let mut report = format!(
         "# Traffic, measured on {}\n\n{}\n",
         super::date(),
