@@ -6,8 +6,9 @@
 
 #include "image.h"
 
-/* Steps that a binary search takes at most: 2^25 ranges in one chunk. */
+/* Steps that a binary search takes at most: an image has no more than 2^26 ranges, and a narrow chunk fewer than 2^16 starts. */
 #define SEARCH_STEPS 26
+#define NARROW_STEPS 16
 /* Levels that the tree of an image of 512 MiB has at most. */
 #define TREE_LEVELS 9
 
@@ -30,30 +31,32 @@ static __always_inline __u32 above(__u64 a, __u64 b)
 #define LANE_NUMBERS 0x0000000100020003ull
 /* Of both kinds of blocks. */
 #define V4_BLOCK_BYTES ((__u32)sizeof(struct v4_byte_block))
-/* A start is two bytes and its class one, so the class is nearer for every start that is further on. What is taken from HALF_BLOCK is
- * written as an exclusive or, of which the verifier knows the bounds. */
-#define HALF_BLOCK (V4_BLOCK_BYTES / 2 - 1)
-#define CLASS_FROM_FIRST (offsetof(struct v4_byte_block, classes) - HALF_BLOCK)
+_Static_assert(sizeof(struct v4_half_block) == sizeof(struct v4_byte_block), "one size");
+/* A start is two bytes and its class one, so the class is nearer for every start that is further on. What is taken from LAST_PLACE, that
+ * of a start if a block held nothing else, is written as an exclusive or, of which the verifier knows the bounds. */
+#define LAST_PLACE (V4_BLOCK_BYTES / 2 - 1)
+_Static_assert((V4_BLOCK_BYTES & (V4_BLOCK_BYTES - 1)) == 0, "what an exclusive or can take from its last place");
+#define CLASS_FROM_FIRST (offsetof(struct v4_byte_block, classes) - LAST_PLACE)
 
-/* Which start an entry of a narrow table's directory leads to, counted over all blocks of `len` starts. */
-static __always_inline __u32 number_of_start(__u32 entry, __u32 len)
+/* Which start an entry of a narrow table's directory leads to, counted over all blocks. */
+static __always_inline __u32 number_of_start(__u32 entry, __u32 per_block)
 {
 	__u32 place = entry & ~V4_PARITY;
 
-	return place / V4_BLOCK_BYTES * len + place % V4_BLOCK_BYTES / 2;
+	return place / V4_BLOCK_BYTES * per_block + place % V4_BLOCK_BYTES / 2;
 }
 
 /* Beyond the starts that are compared at once: the first that is above the offset, or the end. */
-static __always_inline __u32 far_start(const struct image *image, __u32 entry, __u32 next, __u32 offset, __u32 block)
+static __always_inline __u32 far_start(const struct image *image, __u32 entry, __u32 next, __u32 offset, __u32 per_block)
 {
 	__u32 ranges = section(image, SECTION_V4_RANGES), parity = entry >> 31 << 15;
 	/* Starts before `from` are known not to be above the offset, those from `from + len` on to be. */
-	__u32 from = number_of_start(entry, block) + V4_LANES;
-	__u32 len = number_of_start(next, block) - from;
+	__u32 from = number_of_start(entry, per_block) + V4_LANES;
+	__u32 len = number_of_start(next, per_block) - from;
 
-	for (int step = 0; step < SEARCH_STEPS && len > 0; step++) {
+	for (int step = 0; step < NARROW_STEPS && len > 0; step++) {
 		__u32 half = len / 2, number = from + half;
-		__u32 place = number / block * V4_BLOCK_BYTES + number % block * 2;
+		__u32 place = number / per_block * V4_BLOCK_BYTES + number % per_block * 2;
 		__u32 more = at_most(half_at(image, ranges + place) ^ parity, offset);
 
 		from += (half + 1) & more;
@@ -81,7 +84,7 @@ static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32
 	__u32 chunk = address >> shift, offset = address ^ chunk << shift;
 	__u32 place = section(image, SECTION_V4_DIRECTORY) + chunk * 4;
 	__u32 entry = word_at(image, place);
-	/* The parity is above the mask. */
+	/* The parity is above the mask. What is read behind a block's last start are classes: the chunk's end is before them. */
 	const void *first = record_at(image, section(image, SECTION_V4_RANGES) + entry);
 	__u64 starts = *(const __u64 *)first ^ (entry >> 31) * LANE_TOPS;
 	/* Lanes whose top is set are above: those of other chunks have it, to the others a carry out of 15 bits brings it. What is
@@ -96,7 +99,7 @@ static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32
 	}
 	not_above = ((above & -above) >> 15) * LANE_NUMBERS >> 48 & (V4_LANES - 1);
 	if (bytes)
-		return *(const __u8 *)(first + CLASS_FROM_FIRST + (entry % V4_BLOCK_BYTES / 2 ^ HALF_BLOCK) + not_above);
+		return *(const __u8 *)(first + CLASS_FROM_FIRST + (entry % V4_BLOCK_BYTES / 2 ^ LAST_PLACE) + not_above);
 	return *(const __u16 *)(first + offsetof(struct v4_half_block, classes) + not_above * 2);
 }
 

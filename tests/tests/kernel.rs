@@ -99,9 +99,9 @@ fn ask_along(kernel: &mut Kernel, image: &Image<'_>, list: Long) -> Result<[usiz
     let mut seen = [0; 4];
     for number in (0..list.prefixes).step_by(37) {
         let port = list.port(number);
-        for gap in [0, 1] {
-            let v4 = Ipv4Addr::from(v4_prefix(number) + gap * 256 + 7);
-            let v6 = v6_prefix(number, u128::from(gap) << 80 | HOST);
+        for (gap, host) in [(0, 0), (0, 7), (0, 255), (1, 0), (1, 255)] {
+            let v4 = Ipv4Addr::from(v4_prefix(number) + gap * 256 + host);
+            let v6 = v6_prefix(number, u128::from(gap) << 80 | u128::from(host));
             for address in [IpAddr::V4(v4), IpAddr::V6(Ipv6Addr::from(v6))] {
                 let expected = image.judge(table, image.address_class(address), image.port_class(6, port));
                 ask(kernel, address, port, expected)?;
@@ -119,7 +119,7 @@ fn long_lists_move_to_larger_values_and_are_searched_alike() {
     let mut classes = Vec::new();
     let mut formats = BTreeSet::new();
     for (prefixes, rules, v6_length) in
-        [(100, 1, 48), (60_000, 1, 48), (200, 1, 48), (60_000, 300, 48), (40_000, 1, 128)]
+        [(100, 1, 48), (60_000, 1, 48), (200, 1, 128), (60_000, 300, 48), (40_000, 1, 128)]
     {
         let list = Long { prefixes, rules, v6_length };
         let world = long_list(list);

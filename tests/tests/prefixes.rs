@@ -23,6 +23,7 @@ use weir_compiler::image::write::{ImageBytes, ImageWriter, Parts};
 use weir_compiler::image::{ports, prefix_v4, prefix_v6};
 use weir_compiler::tables::Encoder;
 use weir_tests::forgery::{aligned, put, sealed};
+use weir_tests::inquiry::ask_everything;
 use weir_tests::random::config;
 use weir_tests::world::World;
 
@@ -255,6 +256,7 @@ fn forge_narrow_tables(blocks: &[Block]) {
             }
             Ok(image) => {
                 opened += 1;
+                ask_everything(&image);
                 for address in all_ends(blocks).into_iter().step_by(11) {
                     assert!(image.address_class(address).0 < image.header().peer_classes);
                 }

@@ -34,7 +34,7 @@ pub const PORT_PAGE: usize = 128;
 pub const PORT_DIRECTORY: usize = 65536 / PORT_PAGE;
 /// Keys per block of the IPv6 search tree: one cache line of `u64`.
 pub const V6_BLOCK: usize = 8;
-/// IPv6 values are `u16`, in which [`INDIRECT`] is the highest bit too: no more than 32,768 classes and low tables.
+/// IPv6 values are `u16`, in which [`INDIRECT`] is the highest bit too: every class and low table that one names is below 32,768.
 pub const V6_HALF_VALUES: u32 = 1;
 /// IPv6 values are `u32`.
 pub const V6_WORD_VALUES: u32 = 2;
@@ -166,7 +166,7 @@ records! {
         v4_shift: u32,
         /// [`V4_BYTE_CLASSES`], [`V4_HALF_CLASSES`] or [`V4_WIDE`].
         v4_format: u32,
-        /// Ranges in the fullest IPv4 chunk: bounds the search.
+        /// Ranges in the fullest IPv4 chunk, and starts of no range behind them: bounds the search.
         v4_longest: u32,
         /// Levels of the IPv6 search tree.
         v6_levels: u32,
@@ -193,8 +193,9 @@ records! {
     /// Narrow IPv4 ranges, a cache line of them.
     ///
     /// A start is `offset | parity << 15`. The parity is its chunk's, and changes from one chunk that has starts to the next: so
-    /// whoever compares [`V4_LANES`] starts from the chunk's first on sees where they end. That many are of one block, or as many as the
-    /// chunk has and one more: where this leaves no room for a chunk, starts of no range, with its parity, fill the block.
+    /// whoever compares [`V4_LANES`] starts from the chunk's first on sees where they end. A chunk's starts and the one behind them, or its
+    /// first [`V4_LANES`] if it has as many, lie in one block. Where they do not fit, starts of no range, with the parity of the chunk that
+    /// comes next, fill the block.
     V4ByteBlock {
         /// Where ranges start within their chunks.
         starts: [u16; V4_BYTE_BLOCK],

@@ -182,6 +182,7 @@ fn check_extents(header: &Header) -> Result<(), ImageError> {
 fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageError> {
     let strings: &[u8] = section(bytes, header, Section::Strings)?;
     let _: &[u32] = section(bytes, header, Section::Rows)?;
+    let is_narrow_shift = (8..=V4_NARROW_SHIFT).contains(&header.v4_shift);
     Ok(Image {
         bytes,
         header,
@@ -191,10 +192,10 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
             shift: header.v4_shift,
             directory: section(bytes, header, Section::V4Directory)?,
             ranges: match header.v4_format {
-                V4_BYTE_CLASSES if (8..=V4_NARROW_SHIFT).contains(&header.v4_shift) => {
+                V4_BYTE_CLASSES if is_narrow_shift => {
                     V4Ranges::Bytes(section(bytes, header, Section::V4Ranges)?)
                 }
-                V4_HALF_CLASSES if (8..=V4_NARROW_SHIFT).contains(&header.v4_shift) => {
+                V4_HALF_CLASSES if is_narrow_shift => {
                     V4Ranges::Halves(section(bytes, header, Section::V4Ranges)?)
                 }
                 V4_WIDE if (8..=32).contains(&header.v4_shift) => {
@@ -276,8 +277,8 @@ fn run(start: u32, len: usize, total: usize) -> bool {
     (start as usize).checked_add(len).is_some_and(|end| end <= total)
 }
 
-/// What [`Image::is_sound_narrow`] asks, of a chunk of fewer starts than are compared at once: nearly all of a million are, and a branch on
-/// each start would be mispredicted as often.
+/// What [`Image::is_sound_narrow`] asks, of a chunk of fewer starts than are compared at once: most are, and a branch on each start would
+/// be mispredicted as often.
 fn are_sound_lanes(lanes: u64, len: usize) -> bool {
     let own = LANE_TOPS & ((1 << (16 * len)) - 1);
     let foreign = lanes & LANE_TOPS;
@@ -355,7 +356,9 @@ impl Image<'_> {
 
     /// Whether the starts of a chunk rise, and whoever compares them sees where they end.
     fn is_sound_narrow<B: NarrowBlock>(&self, blocks: &[B], entry: u32, first: usize, next: usize) -> bool {
-        if next < first || next - first > self.header.v4_longest as usize {
+        // As many as there are offsets, and those of no range that fill a block: bounds the search.
+        let most = (1 << V4_NARROW_SHIFT) + B::LEN;
+        if next < first || next - first > most.min(self.header.v4_longest as usize) {
             return false;
         }
         let in_block = B::LEN - first % B::LEN;

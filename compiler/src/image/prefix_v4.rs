@@ -16,7 +16,7 @@ pub struct V4Image {
     pub directory: Vec<u32>,
     /// The ranges.
     pub ranges: V4Ranges,
-    /// Ranges of the fullest chunk, with those that are repeated.
+    /// Starts of the fullest chunk, with those of no range behind them.
     pub longest: u32,
 }
 
@@ -64,7 +64,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// Wide chunks hold eight to sixteen ranges, for the fewest bytes. Narrow chunks hold as few as 5.5 bytes a range pay for: the
+    /// Wide chunks hold eight to sixteen ranges, for the fewest bytes. Narrow chunks hold as few as 6 bytes a range pay for: the
     /// fewer, the more often they are compared at once. Narrow tables may take half as much again as wide ones, which are several
     /// times slower.
     fn of(ranges: usize, classes: usize) -> Shape {
@@ -79,7 +79,7 @@ impl Shape {
         let blocks = size_of::<V4ByteBlock>() * ranges / (block - 1);
         let narrow = |bits: u32| (4 << bits) + blocks;
         let coarsest = 32 - V4_NARROW_SHIFT;
-        let pays = |bits: &u32| narrow(*bits) <= ranges / 2 * 11;
+        let pays = |bits: &u32| narrow(*bits) <= 6 * ranges;
         let narrow_bits = (coarsest..=22).rev().find(pays).unwrap_or(coarsest);
         if narrow(narrow_bits) <= wide + wide / 2 {
             Shape { directory_bits: narrow_bits, format }
@@ -139,7 +139,7 @@ fn lay_out_narrow<B: Block>(image: &mut V4Image, ranges: &[Range<u32>]) -> Vec<B
             empty += 1;
             continue;
         }
-        let entry = blocks.begin_chunk(own.map_or(V4_LANES, <[_]>::len), parity ^ V4_PARITY);
+        let entry = blocks.begin_chunk(own.map_or(0, <[_]>::len), parity ^ V4_PARITY);
         image.longest = image.longest.max(number(blocks.len - begun));
         begun = blocks.len;
         image.directory.extend(std::iter::repeat_n(entry | parity, empty));
@@ -152,9 +152,8 @@ fn lay_out_narrow<B: Block>(image: &mut V4Image, ranges: &[Range<u32>]) -> Vec<B
             blocks.last = range.class;
         }
     }
-    for _ in 0..V4_LANES {
-        blocks.push(half(parity));
-    }
+    // The last chunk ends in it, and beyond it.
+    blocks.push(half(parity));
     blocks.blocks
 }
 

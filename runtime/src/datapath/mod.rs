@@ -208,7 +208,7 @@ pub struct Datapath {
 
 /// Where the maps are pinned that programs of these versions share: what another version wrote, images too, they would misread.
 pub fn map_folder(pin_root: &Path) -> PathBuf {
-    pin_root.join(format!("state-{STATE_VERSION}-image-{ABI_VERSION}"))
+    pin_root.join(format!("{}{STATE_VERSION}-image-{ABI_VERSION}", pins::MAP_FOLDERS))
 }
 
 impl Datapath {
@@ -235,6 +235,8 @@ impl Datapath {
         let tables = Tables::open(&folder)?;
         tables.compare(options);
         attach::replace_all(&mut programs, &options.pin_root)?;
+        // No program at an interface uses them any more.
+        pins::remove_other_versions(&options.pin_root, &folder)?;
         let options = options.clone();
         let (sweeps, has_tcx) = (connections::Sweeps::default(), load::has_tcx());
         let (are_parties_unsettled, missing) = (true, BTreeSet::new());

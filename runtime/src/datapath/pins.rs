@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -33,6 +33,27 @@ pub(super) fn ensure_file_system(pin_root: &Path) -> Result<(), DatapathError> {
     }
     mount(Some("bpf"), nearest, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
         .map_err(|error| fail(error.into()))
+}
+
+/// What the names of folders of maps begin with, in every version.
+pub(super) const MAP_FOLDERS: &str = "state-";
+
+/// Takes away the pins of maps of other versions: what was written before an upgrade would be old if it were found again, and takes
+/// the kernel's memory until then.
+pub(super) fn remove_other_versions(pin_root: &Path, own: &Path) -> Result<(), DatapathError> {
+    let fail = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| DatapathError::Pin { what, path, source }
+    };
+    for entry in fs::read_dir(pin_root).map_err(fail("list", pin_root))? {
+        let path = entry.map_err(fail("list", pin_root))?.path();
+        let is_of_maps =
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(MAP_FOLDERS.as_bytes()));
+        if is_of_maps && path != own {
+            fs::remove_dir_all(&path).map_err(fail("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the folder and takes hold of it, until the value is dropped.

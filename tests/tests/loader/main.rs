@@ -333,8 +333,13 @@ fn the_next_process_takes_over(root: &PinRoot, mut datapath: Datapath, wire: &Wi
     drop(datapath);
     only_passes(wire, &large);
     wire::remove_spare_interface().unwrap();
+    // What another version left is not kept for one that may come back.
+    let foreign = root.0.join("state-0");
+    fs::create_dir(&foreign).unwrap();
+    MapData::from_pin(map_folder(&root.0).join("settings")).unwrap().pin(foreign.join("settings")).unwrap();
 
     let mut datapath = root.open().unwrap();
+    assert!(!foreign.exists());
     // The image and who is who are still known, and the interface that went meanwhile is forgotten.
     agrees(&datapath, &large);
     stand_at(root, &datapath, &[wire.interface]);
