@@ -38,25 +38,45 @@ _Static_assert(sizeof(struct v4_half_block) == sizeof(struct v4_byte_block), "on
 _Static_assert((V4_BLOCK_BYTES & (V4_BLOCK_BYTES - 1)) == 0, "what an exclusive or can take from its last place");
 #define CLASS_FROM_FIRST (offsetof(struct v4_byte_block, classes) - LAST_PLACE)
 
-/* Which start an entry of a narrow table's directory leads to, counted over all blocks. */
-static __always_inline __u32 number_of_start(__u32 entry, __u32 per_block)
-{
-	__u32 place = entry & ~V4_PARITY;
+/* Where a narrow chunk's starts begin, from the start of the section, and what is in their top bit. */
+struct chunk {
+	__u32 place;
+	__u32 parity;
+};
 
-	return place / V4_BLOCK_BYTES * per_block + place % V4_BLOCK_BYTES / 2;
+static __always_inline struct chunk chunk_at(const struct image *image, __u32 number)
+{
+	__u32 directory = section(image, SECTION_V4_DIRECTORY), of_group = number % V4_GROUP;
+	const struct v4_group *group = record_at(image, directory + number / V4_GROUP * sizeof(*group));
+	__u32 base = group->base, step = group->steps[of_group];
+
+	if (base & V4_SPREAD) {
+		group = record_at(image, directory + ((base & ~V4_SPREAD) + of_group) * sizeof(*group));
+		base = group->base;
+		step = group->steps[0];
+	}
+	return (struct chunk){ .place = base + (step & ~1u), .parity = step & 1 };
 }
 
-/* Beyond the starts that are compared at once: the first that is above the offset, or the end. */
-static __always_inline __u32 far_start(const struct image *image, __u32 entry, __u32 next, __u32 offset, __u32 per_block)
+/* Which start a chunk begins with, counted over all blocks. */
+static __always_inline __u32 first_of(struct chunk chunk, __u32 per_block)
 {
-	__u32 ranges = section(image, SECTION_V4_RANGES), parity = entry >> 31 << 15;
+	return chunk.place / V4_BLOCK_BYTES * per_block + chunk.place % V4_BLOCK_BYTES / 2;
+}
+
+/* Beyond the starts that are compared at once: the first that is above the offset, or the end. Its own function, because few packets
+ * come here and the verifier looks at what follows once less. */
+static __noinline __u32 far_start(const struct image *image, __u32 number, __u32 offset, __u32 per_block)
+{
+	struct chunk chunk = chunk_at(image, number), next = chunk_at(image, number + 1);
+	__u32 ranges = section(image, SECTION_V4_RANGES), parity = chunk.parity << 15;
 	/* Starts before `from` are known not to be above the offset, those from `from + len` on to be. */
-	__u32 from = number_of_start(entry, per_block) + V4_LANES;
-	__u32 len = number_of_start(next, per_block) - from;
+	__u32 from = first_of(chunk, per_block) + V4_LANES;
+	__u32 len = first_of(next, per_block) - from;
 
 	for (int step = 0; step < NARROW_STEPS && len > 0; step++) {
-		__u32 half = len / 2, number = from + half;
-		__u32 place = number / per_block * V4_BLOCK_BYTES + number % per_block * 2;
+		__u32 half = len / 2, start = from + half;
+		__u32 place = start / per_block * V4_BLOCK_BYTES + start % per_block * 2;
 		__u32 more = at_most(half_at(image, ranges + place) ^ parity, offset);
 
 		from += (half + 1) & more;
@@ -81,25 +101,24 @@ static __always_inline __u32 class_before(const struct image *image, __u32 numbe
 static __always_inline __u32 class_of_narrow_v4(const struct image *image, __u32 address, bool bytes)
 {
 	__u32 shift = header_of(image)->v4_shift & 31;
-	__u32 chunk = address >> shift, offset = address ^ chunk << shift;
-	__u32 place = section(image, SECTION_V4_DIRECTORY) + chunk * 4;
-	__u32 entry = word_at(image, place);
-	/* The parity is above the mask. What is read behind a block's last start are classes: the chunk's end is before them. */
-	const void *first = record_at(image, section(image, SECTION_V4_RANGES) + entry);
-	__u64 starts = *(const __u64 *)first ^ (entry >> 31) * LANE_TOPS;
+	__u32 number = address >> shift, offset = address ^ number << shift;
+	struct chunk chunk = chunk_at(image, number);
+	/* What is read behind a block's last start are classes: the chunk's end is before them. */
+	const void *first = record_at(image, section(image, SECTION_V4_RANGES) + chunk.place);
+	__u64 starts = *(const __u64 *)first ^ chunk.parity * LANE_TOPS;
 	/* Lanes whose top is set are above: those of other chunks have it, to the others a carry out of 15 bits brings it. What is
 	 * carried further goes from another chunk's lane to those behind it. */
 	__u64 above = (starts + (offset * LANES ^ ~LANE_TOPS) | starts) & LANE_TOPS;
 	__u32 not_above;
 
 	if (!above) {
-		__u32 next = word_at(image, place + 4);
+		__u32 per_block = bytes ? V4_BYTE_BLOCK : V4_HALF_BLOCK;
 
-		return class_before(image, far_start(image, entry, next, offset, bytes ? V4_BYTE_BLOCK : V4_HALF_BLOCK), bytes);
+		return class_before(image, far_start(image, number, offset, per_block), bytes);
 	}
 	not_above = ((above & -above) >> 15) * LANE_NUMBERS >> 48 & (V4_LANES - 1);
 	if (bytes)
-		return *(const __u8 *)(first + CLASS_FROM_FIRST + (entry % V4_BLOCK_BYTES / 2 ^ LAST_PLACE) + not_above);
+		return *(const __u8 *)(first + CLASS_FROM_FIRST + (chunk.place % V4_BLOCK_BYTES / 2 ^ LAST_PLACE) + not_above);
 	return *(const __u16 *)(first + offsetof(struct v4_half_block, classes) + not_above * 2);
 }
 
@@ -129,11 +148,11 @@ static __always_inline __u32 class_of_v4(const struct image *image, __u32 addres
 {
 	__u32 format = header_of(image)->v4_format;
 
-	if (format == V4_BYTE_CLASSES)
-		return class_of_narrow_v4(image, address, true);
+	if (format == V4_WIDE)
+		return class_of_wide_v4(image, address);
 	if (format == V4_HALF_CLASSES)
 		return class_of_narrow_v4(image, address, false);
-	return class_of_wide_v4(image, address);
+	return class_of_narrow_v4(image, address, true);
 }
 
 /* The last of a low table's keys that is not above `low`; its class. */

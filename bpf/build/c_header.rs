@@ -14,7 +14,7 @@ macro_rules! constants {
 const OF_IMAGE: &[(&str, u64)] = constants! {
     layout::{
         SECTIONS, PEER_PAGE, PORT_PAGE, V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES, INDIRECT, V4_BYTE_CLASSES, V4_HALF_CLASSES, V4_WIDE, V4_BYTE_BLOCK,
-        V4_HALF_BLOCK, V4_LANES, V4_PARITY, NO_RULE,
+        V4_HALF_BLOCK, V4_LANES, V4_GROUP, V4_SPREAD, NO_RULE,
     }
 };
 

@@ -8,13 +8,13 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use weir_abi::layout::{
-    Section, V4_BYTE_BLOCK, V4_BYTE_CLASSES, V4_HALF_BLOCK, V4_HALF_CLASSES, V4_NARROW_SHIFT, V4_PARITY,
-    V4ByteBlock, V4HalfBlock,
+    Section, V4_BYTE_BLOCK, V4_BYTE_CLASSES, V4_HALF_BLOCK, V4_HALF_CLASSES, V4_NARROW_SHIFT, V4_SPREAD,
+    V4ByteBlock, V4Group, V4HalfBlock,
 };
 use weir_abi::{Image, ImageError};
 use weir_compiler::classes::ports::PortMarks;
 use weir_compiler::classes::sweep::Range;
-use weir_compiler::image::prefix_v4::{self, V4Image, V4Ranges};
+use weir_compiler::image::prefix_v4::{self, Chunk, V4Image, V4Ranges, groups};
 use weir_compiler::image::write::{ImageBytes, ImageWriter, Parts};
 use weir_compiler::image::{ports, prefix_v6};
 use weir_compiler::tables::Encoder;
@@ -49,17 +49,17 @@ impl Numbers {
     }
 }
 
-/// Chunks of 2^14 addresses with as many starts as one of `lengths` says, or now and then more than a block holds; the ends of chunks are
-/// among them.
-fn ranges_of(lengths: &[usize], classes: usize) -> Vec<Range<u32>> {
+/// Chunks of 2^14 addresses with no starts, a few, and now and then more than a block holds; the ends of chunks are among them.
+fn ranges_of(classes: usize) -> Vec<Range<u32>> {
     const CHUNK: usize = 1 << 14;
-    let mut numbers = Numbers(lengths.len() as u64);
+    const LENGTHS: [usize; 8] = [0, 0, 0, 1, 1, 2, 3, 5];
+    let mut numbers = Numbers(classes as u64);
     let mut ranges = Vec::new();
     for chunk in 0..1 << 18 {
         let len = match numbers.below(200) {
             0 => V4_BYTE_BLOCK + 1,
             1 => 2 * V4_BYTE_BLOCK + 1,
-            _ => lengths[numbers.below(lengths.len())],
+            _ => LENGTHS[numbers.below(LENGTHS.len())],
         };
         // The first range of all begins at 0.
         let mut offsets: BTreeSet<usize> = (chunk == 0).then_some(0).into_iter().collect();
@@ -82,12 +82,14 @@ fn ranges_of(lengths: &[usize], classes: usize) -> Vec<Range<u32>> {
 
 #[test]
 fn chunks_of_every_length_are_found_at_every_place_of_a_block() {
-    for (format, classes, lengths) in [
-        (V4_BYTE_CLASSES, 256, &[0, 0, 1, 1, 2, 3, 4, 5][..]),
-        (V4_HALF_CLASSES, 1 << 16, &[0, 1, 1, 2, 3, 4, 5, 8][..]),
-    ] {
-        let ranges = ranges_of(lengths, classes);
-        let bytes = image_of(prefix_v4::lay_out(&ranges, classes), classes);
+    for (format, classes) in [(V4_BYTE_CLASSES, 256), (V4_HALF_CLASSES, 1 << 16)] {
+        let ranges = ranges_of(classes);
+        let table = prefix_v4::lay_out(&ranges, classes);
+        if let V4Ranges::Bytes(groups, _) | V4Ranges::Halves(groups, _) = &table.ranges {
+            let spread = groups.iter().filter(|group| group.base & V4_SPREAD != 0).count();
+            assert!((10..groups.len() / 2).contains(&spread), "{spread} of {}", groups.len());
+        }
+        let bytes = image_of(table, classes);
         let image = Image::open(bytes.as_bytes()).unwrap();
         assert_eq!((image.header().v4_format, image.header().v4_shift), (format, 14), "{}", ranges.len());
         for (range, next) in ranges.iter().zip(ranges.iter().skip(1)) {
@@ -98,12 +100,12 @@ fn chunks_of_every_length_are_found_at_every_place_of_a_block() {
     }
 }
 
-/// A table made by hand. `P` in a start or an entry is the parity of the chunk that holds address 0.
+/// A table made by hand. `P` in a start is the parity of the chunk that holds address 0.
 #[derive(Clone)]
 struct Table {
     /// Starts of a block.
     len: usize,
-    directory: Vec<u32>,
+    directory: Vec<Chunk>,
     starts: Vec<u16>,
     classes: Vec<u8>,
     longest: u32,
@@ -132,12 +134,16 @@ impl Table {
         table
     }
 
-    /// Of a chunk with parity `P`.
-    fn entry(&self, number: usize) -> u32 {
-        (number / self.len * 64 + number % self.len * 2) as u32 | V4_PARITY
+    /// A chunk with parity `P`.
+    fn entry(&self, number: usize) -> Chunk {
+        Chunk { place: (number / self.len * 64 + number % self.len * 2) as u32, parity: true }
     }
 
     fn image(&self) -> ImageBytes {
+        self.image_with(groups(&self.directory))
+    }
+
+    fn image_with(&self, directory: Vec<V4Group>) -> ImageBytes {
         let blocks = self.starts.chunks(self.len).zip(self.classes.chunks(self.len));
         let ranges = if self.len == V4_BYTE_BLOCK {
             let block = |(starts, classes): (&[u16], &[u8])| V4ByteBlock {
@@ -145,17 +151,16 @@ impl Table {
                 classes: classes.try_into().unwrap(),
                 reserved: 0,
             };
-            V4Ranges::Bytes(blocks.map(block).collect())
+            V4Ranges::Bytes(directory, blocks.map(block).collect())
         } else {
             let block = |(starts, classes): (&[u16], &[u8])| V4HalfBlock {
                 starts: starts.try_into().unwrap(),
                 classes: std::array::from_fn(|at| u16::from(classes[at]) << 8 | u16::from(classes[at])),
             };
-            V4Ranges::Halves(blocks.map(block).collect())
+            V4Ranges::Halves(directory, blocks.map(block).collect())
         };
         let classes = if self.len == V4_BYTE_BLOCK { CLASSES } else { CLASSES << 8 };
-        let (directory, longest) = (self.directory.clone(), self.longest);
-        image_of(V4Image { shift: V4_NARROW_SHIFT, directory, ranges, longest }, classes)
+        image_of(V4Image { shift: V4_NARROW_SHIFT, ranges, longest: self.longest }, classes)
     }
 }
 
@@ -204,10 +209,10 @@ fn every_unsound_table_is_refused() {
         class_as_end.starts.fill(0);
         class_as_end.starts[len - 1] = P;
         let unsound = [
-            ("a place between two starts", with(|table| table.directory[1] += 1)),
+            ("a place between two starts", with(|table| table.directory[1].place += 1)),
             (
                 "a place behind a block's last start",
-                with(|table| table.directory[CHUNKS] = (2 * table.len as u32) | V4_PARITY),
+                with(|table| table.directory[CHUNKS].place = 2 * table.len as u32),
             ),
             ("a place beyond the blocks", with(|table| table.directory[CHUNKS] = table.entry(table.len))),
             ("a directory that falls", with(|table| table.directory[8] = table.entry(1))),
@@ -219,7 +224,7 @@ fn every_unsound_table_is_refused() {
                 Table::new(len, 0, &[P, P | 1, P | 2, P | 3, 4, P | 5], 6),
             ),
             ("no end", Table::new(len, 0, &[P, P | 100, P | 200], 2)),
-            ("a start in a chunk without starts", with(|table| table.directory[1] ^= V4_PARITY)),
+            ("a start in a chunk without starts", with(|table| table.directory[1].parity = false)),
             ("an end in the next block, where a class is read for it", class_as_end),
             (
                 "more starts than a block has left",
@@ -236,6 +241,18 @@ fn every_unsound_table_is_refused() {
                 "{what}: {refused}"
             );
         }
+        let groups = groups(&sound.directory);
+        let last = groups.len() as u32 - 1;
+        for base in [V4_SPREAD | last, V4_SPREAD | (last + 1), V4_SPREAD | 3, u32::MAX, V4_SPREAD - 2] {
+            let mut forged = groups.clone();
+            forged[3].base = base;
+            forged[3].steps.fill(0xFF);
+            let refused = Image::open(sound.image_with(forged).as_bytes()).map(|_| ());
+            let expected = Err(ImageError::Record { section: Section::V4Directory, index: 3 });
+            assert_eq!(refused, expected, "{base:#x}");
+        }
+        let short = groups[..groups.len() - 1].to_vec();
+        assert!(Image::open(sound.image_with(short).as_bytes()).is_err());
         // More starts than there are offsets could take the kernel more steps than it has.
         let mut longest = Table::new(len, 0, &vec![P; (1 << V4_NARROW_SHIFT) + len + 1], 0);
         let next = longest.starts.len() - 1;

@@ -54,8 +54,10 @@ pub const V4_BYTE_BLOCK: usize = 21;
 pub const V4_HALF_BLOCK: usize = 16;
 /// Narrow starts that are compared at once.
 pub const V4_LANES: usize = 4;
-/// Of an entry of a narrow table's directory: the chunk's parity.
-pub const V4_PARITY: u32 = 1 << 31;
+/// Chunks of a [`V4Group`].
+pub const V4_GROUP: usize = 16;
+/// Of a group's base: it is the number of the first of as many groups as the group has chunks.
+pub const V4_SPREAD: u32 = 1 << 31;
 
 numbered! {
 /// The parts of an image, by their place in [`Header::sections`].
@@ -65,8 +67,8 @@ Section {
     Endpoints = 0,
     /// [`EndpointRecord`] of nodes: as remote node, then as host, in pairs.
     NodeEndpoints = 1,
-    /// `u32` by the top bits of an address: where the ranges of its chunk begin; one entry more at the end. Wide: the number of the
-    /// range. Narrow: bytes from the start of the section to the first start, and the chunk's [`V4_PARITY`].
+    /// By the top bits of an address, where the ranges of its chunk begin, and for one chunk more, where they end. Wide: the number of the
+    /// range, a `u32`. Narrow: [`V4Group`], and behind those of all chunks the groups of chunks that are spread.
     V4Directory = 2,
     /// [`V4ByteBlock`], [`V4HalfBlock`] or [`V4Range`].
     V4Ranges = 3,
@@ -188,6 +190,17 @@ records! {
         egress: u32,
         /// 0: the image does not know the identity; 1: as a peer; 2: as an endpoint too.
         known: u32,
+    }
+
+    /// Where the starts of narrow chunks lie.
+    ///
+    /// A step is its chunk's distance from the base, which is even, and the chunk's parity in the lowest bit. Chunks that lie too far
+    /// apart for that have a group each, which [`V4_SPREAD`] tells and of which the first step counts.
+    V4Group {
+        /// Bytes from the start of [`Section::V4Ranges`]; or a number of a group, and [`V4_SPREAD`].
+        base: u32,
+        /// By chunk.
+        steps: [u8; V4_GROUP],
     }
 
     /// Narrow IPv4 ranges, a cache line of them.

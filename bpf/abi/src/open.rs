@@ -10,12 +10,12 @@ use crate::layout::{
     Action, ColumnRecord, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC,
     MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, OutcomeRecord,
     PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section,
-    TableRecord, Text, V4_BYTE_CLASSES, V4_HALF_CLASSES, V4_LANES, V4_NARROW_SHIFT, V4_WIDE, V4Range,
-    V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES,
+    TableRecord, Text, V4_BYTE_CLASSES, V4_GROUP, V4_HALF_CLASSES, V4_LANES, V4_NARROW_SHIFT, V4_WIDE,
+    V4Range, V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES,
 };
 use crate::prefix::{
-    LANE_TOPS, NARROW_END, NarrowBlock, V4Ranges, V4Table, V6Table, V6Values, lanes, number_of_start,
-    own_start, word_of_half,
+    LANE_TOPS, NARROW_END, NarrowBlock, NarrowChunk, NarrowDirectory, V4Ranges, V4Table, V6Table, V6Values,
+    word_of_half,
 };
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -190,17 +190,19 @@ fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageErr
         node_endpoints: section(bytes, header, Section::NodeEndpoints)?,
         v4: V4Table {
             shift: header.v4_shift,
-            directory: section(bytes, header, Section::V4Directory)?,
             ranges: match header.v4_format {
-                V4_BYTE_CLASSES if is_narrow_shift => {
-                    V4Ranges::Bytes(section(bytes, header, Section::V4Ranges)?)
-                }
-                V4_HALF_CLASSES if is_narrow_shift => {
-                    V4Ranges::Halves(section(bytes, header, Section::V4Ranges)?)
-                }
-                V4_WIDE if (8..=32).contains(&header.v4_shift) => {
-                    V4Ranges::Wide(section(bytes, header, Section::V4Ranges)?)
-                }
+                V4_BYTE_CLASSES if is_narrow_shift => V4Ranges::Bytes(
+                    NarrowDirectory(section(bytes, header, Section::V4Directory)?),
+                    section(bytes, header, Section::V4Ranges)?,
+                ),
+                V4_HALF_CLASSES if is_narrow_shift => V4Ranges::Halves(
+                    NarrowDirectory(section(bytes, header, Section::V4Directory)?),
+                    section(bytes, header, Section::V4Ranges)?,
+                ),
+                V4_WIDE if (8..=32).contains(&header.v4_shift) => V4Ranges::Wide(
+                    section(bytes, header, Section::V4Directory)?,
+                    section(bytes, header, Section::V4Ranges)?,
+                ),
                 _ => return Err(ImageError::Header { field: "v4_format" }),
             },
         },
@@ -319,17 +321,18 @@ impl Image<'_> {
     }
 
     fn check_v4(&self) -> Result<(), ImageError> {
-        let V4Table { shift, directory, ranges } = self.v4;
-        if directory.len() != (1u64 << (32 - shift)) as usize + 1 {
-            return Err(ImageError::Header { field: "v4_shift" });
-        }
+        let V4Table { shift, ranges } = self.v4;
+        let chunks = (1u64 << (32 - shift)) as usize;
         match ranges {
-            V4Ranges::Bytes(blocks) => {
+            V4Ranges::Bytes(directory, blocks) => {
                 all(Section::V4Ranges, blocks, |block| block.reserved == 0)?;
-                self.check_narrow(blocks)
+                self.check_narrow(chunks, directory, blocks)
             }
-            V4Ranges::Halves(blocks) => self.check_narrow(blocks),
-            V4Ranges::Wide(ranges) => {
+            V4Ranges::Halves(directory, blocks) => self.check_narrow(chunks, directory, blocks),
+            V4Ranges::Wide(directory, ranges) => {
+                if directory.len() != chunks + 1 {
+                    return Err(ImageError::Header { field: "v4_shift" });
+                }
                 let is_sound = |chunk: &[u32]| self.is_sound_wide(ranges, chunk[0], chunk[1]);
                 if let Some(index) = directory.windows(2).position(|chunk| !is_sound(chunk)) {
                     return Err(ImageError::Record { section: Section::V4Directory, index });
@@ -343,44 +346,66 @@ impl Image<'_> {
         }
     }
 
-    fn check_narrow<B: NarrowBlock>(&self, blocks: &[B]) -> Result<(), ImageError> {
-        let unsound = |index| ImageError::Record { section: Section::V4Directory, index };
-        let begins = |entry| number_of_start::<B>(entry).filter(|number| number / B::LEN < blocks.len());
-        let mut first = begins(self.v4.directory[0]).ok_or(unsound(0))?;
-        for (index, chunk) in self.v4.directory.windows(2).enumerate() {
-            let next = begins(chunk[1]).filter(|&next| self.is_sound_narrow(blocks, chunk[0], first, next));
-            first = next.ok_or(unsound(index))?;
+    fn check_narrow<B: NarrowBlock>(
+        &self,
+        chunks: usize,
+        directory: NarrowDirectory<'_>,
+        blocks: &[B],
+    ) -> Result<(), ImageError> {
+        let unsound = |chunk| ImageError::Record { section: Section::V4Directory, index: chunk / V4_GROUP };
+        let begins = |chunk| {
+            let own = directory.chunk(chunk)?;
+            let first = own.first::<B>().filter(|first| first / B::LEN < blocks.len())?;
+            Some((own, first))
+        };
+        if directory.0.len() <= chunks / V4_GROUP {
+            return Err(ImageError::Header { field: "v4_shift" });
+        }
+        let (mut own, mut first) = begins(0).ok_or(unsound(0))?;
+        for chunk in 0..chunks {
+            let (next, end) = begins(chunk + 1).ok_or(unsound(chunk + 1))?;
+            if !self.is_sound_narrow(blocks, own, first, end) {
+                return Err(unsound(chunk));
+            }
+            (own, first) = (next, end);
         }
         all(Section::V4Ranges, blocks, |block| block.greatest() < self.header.peer_classes)
     }
 
     /// Whether the starts of a chunk rise, and whoever compares them sees where they end.
-    fn is_sound_narrow<B: NarrowBlock>(&self, blocks: &[B], entry: u32, first: usize, next: usize) -> bool {
+    fn is_sound_narrow<B: NarrowBlock>(
+        &self,
+        blocks: &[B],
+        chunk: NarrowChunk,
+        first: usize,
+        end: usize,
+    ) -> bool {
         // As many as there are offsets, and those of no range that fill a block: bounds the search.
         let most = (1 << V4_NARROW_SHIFT) + B::LEN;
-        if next < first || next - first > most.min(self.header.v4_longest as usize) {
+        if end < first || end - first > most.min(self.header.v4_longest as usize) {
             return false;
         }
         let in_block = B::LEN - first % B::LEN;
-        if next - first < V4_LANES {
+        if end - first < V4_LANES {
             // What is behind the block's last start must not pass for the chunk's end.
             let behind = u64::MAX.checked_shl(16 * in_block as u32).unwrap_or(0) & LANE_TOPS;
-            return lanes(entry, &blocks[first / B::LEN], first % B::LEN)
-                .is_some_and(|lanes| are_sound_lanes(lanes & !behind, next - first));
+            return chunk
+                .lanes(&blocks[first / B::LEN], first % B::LEN)
+                .is_some_and(|lanes| are_sound_lanes(lanes & !behind, end - first));
         }
         if in_block < V4_LANES {
             return false;
         }
-        let own = |number: usize| own_start(entry, blocks[number / B::LEN].starts()[number % B::LEN]);
-        let (mut last, mut end) = (0, first);
-        while end < next && own(end) < NARROW_END {
-            if own(end) < last {
+        let own = |number: usize| chunk.own(blocks[number / B::LEN].starts()[number % B::LEN]);
+        let (mut last, mut foreign) = (0, first);
+        while foreign < end && own(foreign) < NARROW_END {
+            if own(foreign) < last {
                 return false;
             }
-            last = own(end);
-            end += 1;
+            last = own(foreign);
+            foreign += 1;
         }
-        (end..next).all(|number| own(number) >= NARROW_END)
+        (foreign..end).all(|number| own(number) >= NARROW_END)
     }
 
     fn is_sound_wide(&self, ranges: &[V4Range], first: u32, next: u32) -> bool {

@@ -11,8 +11,8 @@
 
 use crate::image::PeerClass;
 use crate::layout::{
-    INDIRECT, LowTable, V4_BYTE_BLOCK, V4_HALF_BLOCK, V4_LANES, V4_PARITY, V4ByteBlock, V4HalfBlock, V4Range,
-    V6_BLOCK,
+    INDIRECT, LowTable, V4_BYTE_BLOCK, V4_GROUP, V4_HALF_BLOCK, V4_LANES, V4_SPREAD, V4ByteBlock, V4Group,
+    V4HalfBlock, V4Range, V6_BLOCK,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -20,16 +20,15 @@ use zerocopy::{Immutable, IntoBytes};
 #[derive(Clone, Copy, Debug)]
 pub struct V4Table<'a> {
     pub(crate) shift: u32,
-    pub(crate) directory: &'a [u32],
     pub(crate) ranges: V4Ranges<'a>,
 }
 
-/// The ranges of all chunks, in order.
+/// The ranges of all chunks, in order, and where each chunk's begin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum V4Ranges<'a> {
-    Bytes(&'a [V4ByteBlock]),
-    Halves(&'a [V4HalfBlock]),
-    Wide(&'a [V4Range]),
+    Bytes(NarrowDirectory<'a>, &'a [V4ByteBlock]),
+    Halves(NarrowDirectory<'a>, &'a [V4HalfBlock]),
+    Wide(&'a [u32], &'a [V4Range]),
 }
 
 impl V4Table<'_> {
@@ -39,12 +38,12 @@ impl V4Table<'_> {
     pub fn class(&self, address: u32) -> Option<PeerClass> {
         // u64, because a shift by 32 (no directory bits) is meant to give 0.
         let chunk = (u64::from(address) >> self.shift) as usize;
-        let &[first, next] = self.directory.get(chunk..chunk + 2)? else { return None };
         let offset = (u64::from(address) & ((1u64 << self.shift) - 1)) as u32;
         match self.ranges {
-            V4Ranges::Bytes(blocks) => narrow_class(blocks, first, next, offset as u16),
-            V4Ranges::Halves(blocks) => narrow_class(blocks, first, next, offset as u16),
-            V4Ranges::Wide(ranges) => {
+            V4Ranges::Bytes(directory, blocks) => narrow_class(directory, blocks, chunk, offset as u16),
+            V4Ranges::Halves(directory, blocks) => narrow_class(directory, blocks, chunk, offset as u16),
+            V4Ranges::Wide(directory, ranges) => {
+                let &[first, next] = directory.get(chunk..chunk + 2)? else { return None };
                 let own = ranges.get(first as usize..next as usize)?;
                 let not_above = own.partition_point(|range| range.start <= offset);
                 // The range before the chunk's first reaches into the chunk.
@@ -52,6 +51,56 @@ impl V4Table<'_> {
                 Some(PeerClass(range.class))
             }
         }
+    }
+}
+
+/// Where narrow chunks begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NarrowDirectory<'a>(pub(crate) &'a [V4Group]);
+
+/// Where a chunk's starts begin, in bytes from the start of the section, and what is in their top bit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NarrowChunk {
+    place: u32,
+    parity: u16,
+}
+
+impl NarrowDirectory<'_> {
+    #[inline]
+    pub(crate) fn chunk(self, chunk: usize) -> Option<NarrowChunk> {
+        let group = self.0.get(chunk / V4_GROUP)?;
+        let (mut base, mut step) = (group.base, group.steps[chunk % V4_GROUP]);
+        if base & V4_SPREAD != 0 {
+            let own = self.0.get((base & !V4_SPREAD) as usize + chunk % V4_GROUP)?;
+            (base, step) = (own.base, own.steps[0]);
+        }
+        let place = base.checked_add(u32::from(step & !1))?;
+        (place & V4_SPREAD == 0).then_some(NarrowChunk { place, parity: u16::from(step & 1) << 15 })
+    }
+}
+
+impl NarrowChunk {
+    /// Which start it begins with, counted over all blocks; `None` where no chunk may begin.
+    #[inline]
+    pub(crate) fn first<B: NarrowBlock>(self) -> Option<usize> {
+        let place = self.place as usize;
+        let within = place % size_of::<B>();
+        let may_begin = within.is_multiple_of(2) && within / 2 < B::LEN;
+        may_begin.then_some(place / size_of::<B>() * B::LEN + within / 2)
+    }
+
+    /// A start without the chunk's parity: of another's chunk, it is above every offset.
+    #[inline]
+    pub(crate) const fn own(self, start: u16) -> u16 {
+        start ^ self.parity
+    }
+
+    /// Starts from a place of a block on, without the chunk's parity, as one number: the first in the lowest bits. Behind the block's
+    /// last start is anything.
+    #[inline]
+    pub(crate) fn lanes<B: NarrowBlock>(self, block: &B, at: usize) -> Option<u64> {
+        let bytes = block.as_bytes().get(2 * at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes) ^ (u64::from(self.parity) * LANES))
     }
 }
 
@@ -104,46 +153,29 @@ pub(crate) const NARROW_END: u16 = 1 << 15;
 const LANES: u64 = 0x0001_0001_0001_0001;
 pub(crate) const LANE_TOPS: u64 = 0x8000_8000_8000_8000;
 
-/// Which start, counted over all blocks, an entry of a narrow table's directory leads to; `None` where no chunk may begin.
+/// The class at an offset of a chunk.
 #[inline]
-pub(crate) fn number_of_start<B: NarrowBlock>(entry: u32) -> Option<usize> {
-    let place = (entry & !V4_PARITY) as usize;
-    let within = place % size_of::<B>();
-    let may_begin = within.is_multiple_of(2) && within / 2 < B::LEN;
-    may_begin.then_some(place / size_of::<B>() * B::LEN + within / 2)
-}
-
-/// A start without the parity of the entry's chunk: of another's chunk, it is above every offset.
-#[inline]
-pub(crate) const fn own_start(entry: u32, start: u16) -> u16 {
-    start ^ ((entry & V4_PARITY) >> 16) as u16
-}
-
-/// Starts from a place of a block on, without the chunk's parity, as one number: the first in the lowest bits. Behind the block's last
-/// start is anything.
-#[inline]
-pub(crate) fn lanes<B: NarrowBlock>(entry: u32, block: &B, at: usize) -> Option<u64> {
-    let bytes = block.as_bytes().get(2 * at..)?.first_chunk()?;
-    Some(u64::from_le_bytes(*bytes) ^ (u64::from(entry >> 31) * LANE_TOPS))
-}
-
-/// The class at an offset; `next` is the entry of the chunk behind.
-#[inline]
-fn narrow_class<B: NarrowBlock>(blocks: &[B], entry: u32, next: u32, offset: u16) -> Option<PeerClass> {
-    let first = number_of_start::<B>(entry)?;
+fn narrow_class<B: NarrowBlock>(
+    directory: NarrowDirectory<'_>,
+    blocks: &[B],
+    chunk: usize,
+    offset: u16,
+) -> Option<PeerClass> {
+    let own = directory.chunk(chunk)?;
+    let first = own.first::<B>()?;
     let (block, at) = (blocks.get(first / B::LEN)?, first % B::LEN);
-    let starts = lanes(entry, block, at)?;
+    let starts = own.lanes(block, at)?;
     // As bpf/prefix.h compares them: a carry out of 15 bits, or another chunk's parity, sets a lane's top.
     let above = (starts.wrapping_add((u64::from(offset) * LANES) ^ !LANE_TOPS) | starts) & LANE_TOPS;
     if above != 0 {
         return block.class(at + above.trailing_zeros() as usize / 16).map(PeerClass);
     }
     // Those before `from` are not above, those from `to` on are.
-    let (mut from, mut to) = (first + V4_LANES, number_of_start::<B>(next)?);
+    let (mut from, mut to) = (first + V4_LANES, directory.chunk(chunk + 1)?.first::<B>()?);
     while from < to {
         let middle = from.midpoint(to);
         let start = *blocks.get(middle / B::LEN)?.starts().get(middle % B::LEN)?;
-        if own_start(entry, start) <= offset {
+        if own.own(start) <= offset {
             from = middle + 1;
         } else {
             to = middle;

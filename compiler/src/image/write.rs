@@ -183,8 +183,8 @@ fn sections<'a>(parts: &'a Parts, strings: &'a str) -> [&'a [u8]; SECTIONS] {
     let mut set = |section: Section, bytes: &'a [u8]| sections[section as usize] = bytes;
     set(Section::Endpoints, bytes_of(&parts.endpoints[0]));
     set(Section::NodeEndpoints, bytes_of(&parts.endpoints[1]));
-    set(Section::V4Directory, bytes_of(&parts.v4.directory));
-    set(Section::V4Ranges, parts.v4.ranges.as_bytes());
+    set(Section::V4Directory, parts.v4.ranges.directory());
+    set(Section::V4Ranges, parts.v4.ranges.ranges());
     set(Section::V6Keys, bytes_of(&parts.v6.keys));
     set(Section::V6Values, parts.v6.values.as_bytes());
     set(Section::V6LowTables, bytes_of(&parts.v6.low_tables));
