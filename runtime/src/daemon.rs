@@ -119,7 +119,7 @@ pub async fn run(
     // The socket is gone when this returns.
     _ = serving.await;
     daemon.observer.end();
-    info!("policyd ends; enforcement stays in place");
+    info!("policyd ends; enforcement stays in place, as long as its pins do");
     ended
 }
 

@@ -118,7 +118,9 @@ impl Daemon {
             problems.push("the source has not answered yet".to_owned());
         }
         match (in_force, &self.target) {
-            (None, _) => problems.push("no image is in force: nothing is enforced".to_owned()),
+            (None, _) => {
+                problems.push("no image is in force: nothing passes at the interfaces of pods".to_owned());
+            }
             (Some(now), Some(target)) if now != target.legend.checksum => {
                 problems.push(format!("the image in force is {}, not the newest", checksum(now)));
             }

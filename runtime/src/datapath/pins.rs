@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use tracing::warn;
 
 /// The place that the kernel has for a BPF file system. Elsewhere one is looked for, and never mounted.
 const USUAL: &str = "/sys/fs/bpf";
@@ -32,7 +33,21 @@ pub(super) fn ensure_file_system(pin_root: &Path) -> Result<(), DatapathError> {
         )));
     }
     mount(Some("bpf"), nearest, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-        .map_err(|error| fail(error.into()))
+        .map_err(|error| fail(error.into()))?;
+    if is_mount_namespace_private() {
+        warn!(
+            path = %nearest.display(),
+            "the BPF file system is mounted in a mount namespace of this process's own (`ip netns exec` makes one): it ends with \
+             it, and so does enforcement. Enter the network alone (`nsenter --net`), or share the node's /sys/fs/bpf"
+        );
+    }
+    Ok(())
+}
+
+/// Whether the first process has other mounts than this one.
+fn is_mount_namespace_private() -> bool {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    of("self").zip(of("1")).is_some_and(|(own, first)| own != first)
 }
 
 /// What the names of folders of maps begin with, in every version.

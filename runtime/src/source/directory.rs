@@ -1,22 +1,25 @@
 //! A directory, watched for change.
 
 use super::debounce::settle;
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
 /// How often every file is looked at while the kernel tells of changes,
 const SLOW_LOOK: Duration = Duration::from_secs(30);
 /// and while it cannot.
 const FAST_LOOK: Duration = Duration::from_secs(2);
+/// How long is waited for whoever writes a manifest to close it: half a policy may allow what the whole one denies.
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
 
 /// Watches a directory.
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub struct DirectoryWatch {
     tell: Sender<()>,
     changes: Receiver<()>,
     watcher: Option<RecommendedWatcher>,
+    unfinished: Unfinished,
     /// What the directory looked like when it was last said to have changed.
     look: u64,
     /// Whether it was said that the kernel does not tell of changes.
@@ -37,7 +41,9 @@ impl DirectoryWatch {
         // One change that waits is enough, for whoever hears of it looks at everything.
         let (tell, changes) = mpsc::channel(1);
         let path = path.to_owned();
-        let mut watch = DirectoryWatch { path, tell, changes, watcher: None, look: 0, is_warned: false };
+        let unfinished = Unfinished::default();
+        let mut watch =
+            DirectoryWatch { path, tell, changes, watcher: None, unfinished, look: 0, is_warned: false };
         watch.watch();
         watch.look = look(&watch.path);
         watch
@@ -48,7 +54,7 @@ impl DirectoryWatch {
         loop {
             let patience = if self.watcher.is_some() { SLOW_LOOK } else { FAST_LOOK };
             if timeout(patience, self.changes.recv()).await.is_ok() {
-                settle(&mut self.changes).await;
+                self.settle_and_finish().await;
                 break;
             }
             if self.is_another().await {
@@ -63,6 +69,19 @@ impl DirectoryWatch {
         self.is_another().await;
     }
 
+    /// Returns when it has been quiet for a while and nobody is writing a manifest any more.
+    async fn settle_and_finish(&mut self) {
+        let latest = Instant::now() + LONGEST_WRITE;
+        while settle(&mut self.changes).await && self.unfinished.some().is_some() {
+            if timeout_at(latest, self.changes.recv()).await.is_err() {
+                if let Some(path) = self.unfinished.forget() {
+                    warn!(path = %path.display(), "a manifest is still being written after 10 s; reading it as it is");
+                }
+                return;
+            }
+        }
+    }
+
     /// Whether the directory looks otherwise than before.
     async fn is_another(&mut self) -> bool {
         let path = self.path.clone();
@@ -72,7 +91,7 @@ impl DirectoryWatch {
 
     /// Watches everything below the directory, and the directory's own name.
     fn watch(&mut self) {
-        match watcher(&self.path, &self.tell) {
+        match watcher(&self.path, &self.tell, &self.unfinished) {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => {
                 self.watcher = None;
@@ -85,9 +104,54 @@ impl DirectoryWatch {
     }
 }
 
-fn watcher(path: &Path, tell: &Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let (tell, own) = (tell.clone(), path.to_owned());
+/// Manifests that were written to and not closed since.
+#[derive(Clone, Debug, Default)]
+struct Unfinished(Arc<Mutex<HashSet<PathBuf>>>);
+
+impl Unfinished {
+    /// More than these at once are not told apart from finished ones.
+    const MOST: usize = 1024;
+
+    fn take_note(&self, event: &notify::Event) {
+        let mut unfinished = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for path in &event.paths {
+            match event.kind {
+                EventKind::Modify(ModifyKind::Data(_))
+                    if is_manifest(path) && unfinished.len() < Self::MOST =>
+                {
+                    unfinished.insert(path.clone());
+                }
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Remove(_) => _ = unfinished.remove(path),
+                _ => {}
+            }
+        }
+    }
+
+    fn some(&self) -> Option<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().next().cloned()
+    }
+
+    /// Takes all for finished; one of them.
+    fn forget(&self) -> Option<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().next()
+    }
+}
+
+/// Whether the source reads a file of that name. Editors keep others open for hours.
+fn is_manifest(path: &Path) -> bool {
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    !is_hidden && matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+fn watcher(path: &Path, tell: &Sender<()>, unfinished: &Unfinished) -> notify::Result<RecommendedWatcher> {
+    let (tell, own, unfinished) = (tell.clone(), path.to_owned(), unfinished.clone());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if let Ok(event) = &event {
+            unfinished.take_note(event);
+        }
         // An error may hide a change.
         if event.is_err() || event.is_ok_and(|event| matters(&event, &own)) {
             _ = tell.try_send(());

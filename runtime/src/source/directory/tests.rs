@@ -1,6 +1,7 @@
 //! Changes as they happen to directories of manifests, on a real file system.
 
 use super::*;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -39,6 +40,20 @@ async fn files_written_replaced_and_removed_are_changes() {
     fs::write(path.join("below/b.yaml"), "b: 1\n").unwrap();
     assert!(is_told(&mut watch).await);
     fs::remove_file(path.join("a.yaml")).unwrap();
+    assert!(is_told(&mut watch).await);
+    assert!(is_quiet(&mut watch).await);
+}
+
+#[tokio::test]
+async fn a_file_is_told_when_it_is_whole() {
+    let folder = folder();
+    let path = folder.path().join("source");
+    let mut watch = DirectoryWatch::new(&path);
+    let mut half = fs::File::create(path.join("a.yaml")).unwrap();
+    assert!(is_quiet(&mut watch).await);
+    half.write_all(b"a: 2\n").unwrap();
+    assert!(is_quiet(&mut watch).await);
+    drop(half);
     assert!(is_told(&mut watch).await);
     assert!(is_quiet(&mut watch).await);
 }
