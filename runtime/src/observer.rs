@@ -72,7 +72,7 @@ pub struct Observer {
 struct Shared {
     naming: Mutex<Naming>,
     listeners: Mutex<Vec<Listener>>,
-    recent: Mutex<VecDeque<EventRecord>>,
+    recent: Mutex<VecDeque<Recent>>,
     is_over: AtomicBool,
 }
 
@@ -117,9 +117,16 @@ impl Observer {
         Observer { shared: Arc::new(shared) }
     }
 
-    /// Changes the names; events that are told from then on have the new ones.
+    /// Changes the names; events that come from then on have the new ones. What came before was about those who had the addresses then.
     pub fn rename(&self, change: impl FnOnce(&mut Naming)) {
-        change(&mut lock(&self.shared.naming));
+        let mut naming = lock(&self.shared.naming);
+        // What came before anything had a name has waited for this.
+        if naming.is_complete() {
+            for recent in lock(&self.shared.recent).iter_mut() {
+                *recent = Recent::Told(recent.told(&naming));
+            }
+        }
+        change(&mut naming);
     }
 
     /// Begins to listen.
@@ -140,7 +147,7 @@ impl Observer {
         let wanted: Vec<Told> = recent
             .iter()
             .rev()
-            .map(|record| Told::new(&naming, record))
+            .map(|recent| recent.told(&naming))
             .filter(|told| listener.wants(told))
             .take(listener.filter.last)
             .collect();
@@ -175,7 +182,7 @@ impl Shared {
             if recent.len() == RECENT {
                 recent.pop_front();
             }
-            recent.push_back(*record);
+            recent.push_back(Recent::Record(*record));
         }
         if listeners.is_empty() {
             return;
@@ -190,7 +197,24 @@ impl Shared {
     }
 }
 
+/// An event that is kept: nobody may ever ask for it, so it is named when somebody does, or when names are about to change.
+#[derive(Debug)]
+enum Recent {
+    Record(EventRecord),
+    Told(Told),
+}
+
+impl Recent {
+    fn told(&self, naming: &Naming) -> Told {
+        match self {
+            Recent::Record(record) => Told::new(naming, record),
+            Recent::Told(told) => told.clone(),
+        }
+    }
+}
+
 /// An event, ready to be told.
+#[derive(Clone, Debug)]
 struct Told {
     is_drop: bool,
     parties: [Option<String>; 2],
@@ -226,6 +250,8 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wanted::{Because, Placement};
+    use std::collections::BTreeMap;
     use weir_abi::state::Hook;
 
     fn drop_at(interface: u32) -> EventRecord {
@@ -271,6 +297,28 @@ mod tests {
         }
         observer.end();
         assert_eq!(drops.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn an_event_keeps_the_names_of_its_time() {
+        let observer = Observer::new(Naming::new("n1"));
+        let named = |pod: &str| {
+            let (pod, interface) = (pod.to_owned(), format!("veth-{pod}"));
+            BTreeMap::from([(7, Placement { pod, interface, by: Because::Route })])
+        };
+        observer.shared.hand_on(&drop_at(7));
+        observer.rename(|naming| {
+            naming.add_legend(Arc::default());
+            naming.set_placements(named("shop/first"));
+        });
+        observer.shared.hand_on(&drop_at(7));
+        observer.rename(|naming| naming.set_placements(named("shop/heir")));
+        observer.shared.hand_on(&drop_at(7));
+        let mut events = observer.subscribe(Filter { last: 9, ..Filter::default() }).unwrap();
+        for name in ["shop/first", "shop/first", "shop/heir"] {
+            let told = events.next().await.unwrap();
+            assert!(told.contains(name), "{told}");
+        }
     }
 
     #[test]

@@ -32,8 +32,9 @@ const RATE: u32 = 1000;
 const SWAPS: usize = 1000;
 /// A message that must be echoed gets so long, far beyond what a busy machine adds.
 const WITHIN: Duration = Duration::from_secs(3);
-/// One that must not be, so long.
-const DENIED: Duration = Duration::from_millis(3);
+/// Datagrams a second that must not arrive. Nobody waits for their echo: a mixture lives as long as a packet is under way, some
+/// microseconds, so many must be.
+const FLOOD: u32 = 10_000;
 
 /// One of the two images' policies. `first` tells which side of the crossing pair denies.
 fn policies(first: bool, filler: u32) -> String {
@@ -182,7 +183,7 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
     let long = |kind, call: Call| Flow::new(kind, call).lasts(Duration::from_secs(900));
     let steady = |kind, call: Call| long(kind, call).rate(RATE);
     let allowed = |call: Call| call.within(WITHIN);
-    let denied = |call: Call| call.within(DENIED);
+    let flood = |call: Call| long(Kind::Udp, call.within(Duration::ZERO)).rate(FLOOD);
     let at_server = Call::to(to("shop/server"));
     let flows = [
         ("the office, datagrams", true, outside.flow(long(Kind::Udp, allowed(at_server).from(from(OFFICE))))),
@@ -193,8 +194,8 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
         ),
         ("pod to pod, datagrams", true, shared.flow(steady(Kind::Udp, allowed(at_server)))),
         ("pod to pod, connections", true, shared.flow(long(Kind::Connections, allowed(at_server)).rate(200))),
-        ("a stranger", false, outside.flow(long(Kind::Udp, denied(at_server).from(from(STRANGER))))),
-        ("the crossing pair", false, crossing.flow(long(Kind::Udp, denied(Call::to(to("shop/crossed")))))),
+        ("a stranger", false, outside.flow(flood(at_server.from(from(STRANGER))))),
+        ("the crossing pair", false, crossing.flow(flood(Call::to(to("shop/crossed"))))),
     ];
     let flows = flows.map(|(name, is_allowed, flow)| (name, is_allowed, flow.unwrap()));
     let began = Instant::now();
@@ -214,10 +215,9 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
         if is_allowed {
             assert_eq!(counts.lost, 0, "{name}: {counts:?}");
         } else {
-            assert_eq!(counts.echoed, 0, "{name}: {counts:?}");
+            assert!(counts.sent > 2000, "{name}: {counts:?}");
         }
     }
-    // What came late, or whose echo did, came all the same.
     assert!(server.heard_from(OFFICE.into()).unwrap() > 0);
     assert_eq!(server.heard_from(STRANGER.into()).unwrap(), 0, "a stranger was let in");
     let crossing = lab.pod("shop/crossing").v4();

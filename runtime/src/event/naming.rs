@@ -44,6 +44,11 @@ impl Naming {
         }
     }
 
+    /// Whether there are names for all that there can be: for rules, and for pods at interfaces.
+    pub fn is_complete(&self) -> bool {
+        !self.legends.is_empty() && !self.placements.is_empty()
+    }
+
     /// Adds the names of an image that is about to come into force.
     pub fn add_legend(&mut self, legend: Arc<Legend>) {
         self.legends.retain(|known| known.checksum != legend.checksum);
