@@ -169,12 +169,12 @@ fn lay_out_narrow<B: Block>(ranges: &[Range<u32>], shift: u32, longest: &mut u32
     (groups(&directory), blocks.blocks)
 }
 
-/// Where a chunk's starts begin, in bytes, and what is in their top bit.
+/// Where a chunk's starts begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
-    /// Where.
+    /// Bytes from the start of the section.
     pub place: u32,
-    /// What.
+    /// The top bit of each of its starts.
     pub parity: bool,
 }
 
