@@ -20,11 +20,14 @@ const OF_IMAGE: &[(&str, u64)] = constants! {
 
 const OF_STATE: &[(&str, u64)] = constants! {
     state::{
-        SLOTS, RECORD_ROOM, BLOCKS, COUNTED_RULES, COUNTED_SETS, SLOT_COUNTERS, LEARNED_CLASSES, REASON_COUNTERS, TICK_SHIFT, COUNTERS,
-        OPENED_INWARD, ANSWERED, POD_FINISHED, PEER_FINISHED, CLOSED, POD_ASKS, ON_LINK,
+        SLOTS, RECORD_ROOM, BLOCKS, COUNTED_RULES, COUNTED_SETS, SLOT_COUNTERS, LEARNED_CLASSES, REASON_COUNTERS, COUNTERS,
         CURRENT_SLOT, PREVIOUS_HOLDS,
         MARK_MASK, MARK_JUDGED, MARK_SLOT, MARK_PROXY, MARK_SHIFT, MARK_QUESTION,
     }
+};
+
+const OF_CONNECTIONS: &[(&str, u64)] = constants! {
+    state::{ TICK_SHIFT, OPENED_INWARD, ANSWERED, POD_FINISHED, PEER_FINISHED, CLOSED, POD_ASKS, ON_LINK }
 };
 
 /// The node's own identity number, and the ranges of numbers.
@@ -45,7 +48,7 @@ pub(crate) fn text() -> String {
     );
     let mut line = |told: String| _ = writeln!(text, "{told}");
     line(String::new());
-    for (name, value) in IDENTITIES.iter().chain(OF_IMAGE).chain(OF_STATE) {
+    for (name, value) in IDENTITIES.iter().chain(OF_IMAGE).chain(OF_STATE).chain(OF_CONNECTIONS) {
         line(format!("#define {name} {value}u"));
     }
     for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
@@ -80,7 +83,12 @@ pub(crate) fn layouts() -> String {
     for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
         line(format!("enum {0} the_{0};", snake(numbers.name)));
     }
-    for (name, constants) in [("identities", IDENTITIES), ("of_image", OF_IMAGE), ("of_state", OF_STATE)] {
+    for (name, constants) in [
+        ("identities", IDENTITIES),
+        ("of_image", OF_IMAGE),
+        ("of_state", OF_STATE),
+        ("of_connections", OF_CONNECTIONS),
+    ] {
         let told: Vec<String> =
             constants.iter().map(|(constant, _)| format!("TOLD_{constant} = {constant}")).collect();
         line(format!("enum {name} {{ {} }} the_{name};", told.join(", ")));

@@ -32,7 +32,7 @@ use crate::store::{Store, StoreError, Stored};
 use crate::tally::Tally;
 use crate::wanted::Wanted;
 use applying::Applied;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,6 +106,11 @@ pub async fn run(
     let features = enforcer.features();
     info!(node = %settings.node, source = %settings.source, kernel = %features.kernel, attach = %features.attach,
         "policyd {} begins", env!("CARGO_PKG_VERSION"));
+    if features.is_upgrade {
+        warn!(
+            "programs of another version stand at pods; they enforce what it left until the first image of this version"
+        );
+    }
     let observer = Observer::spawn(enforcer.events()?, Naming::new(&settings.node))?;
     let kernel = Kernel::spawn(enforcer)?;
 
@@ -200,6 +205,8 @@ struct Daemon {
     /// The newest cluster, for flows.
     cluster: Option<Arc<Cluster>>,
     registrations: Registrations,
+    /// Interfaces that were unregistered and from which programs are to be taken.
+    released: BTreeSet<u32>,
     interfaces: Option<Interfaces>,
     interface_trouble: Trouble,
 
@@ -216,7 +223,7 @@ struct Daemon {
     is_applying: bool,
     /// Something was wanted meanwhile.
     is_stale: bool,
-    /// The kernel was once told of everybody.
+    /// The kernel was once told of everybody, and has nothing of another version.
     has_told_all: bool,
     is_reading: bool,
     /// The source changed meanwhile.
@@ -242,6 +249,7 @@ enum Done {
     Swept(Result<ConntrackReport, DatapathError>),
     Measured(Box<Result<(Counters, Sizes), DatapathError>>),
     Kept(Box<Kept>),
+    ToldAll(Result<(), DatapathError>),
     Answered,
     KernelGone,
 }
@@ -274,6 +282,7 @@ impl Daemon {
             fallback: None,
             cluster: None,
             registrations: Registrations::default(),
+            released: BTreeSet::new(),
             interfaces: None,
             interface_trouble,
             believed: None,
@@ -443,6 +452,7 @@ impl Daemon {
             }
             Done::Measured(measured) => self.measured(*measured),
             Done::Kept(kept) => self.has_kept(*kept),
+            Done::ToldAll(told) => self.told_all(told),
             Done::Answered => {}
         }
         Ok(())
@@ -456,6 +466,14 @@ impl Daemon {
         self.last_read =
             LastRead { at: self.last_read.at, took: Some(took), is_good: true, findings: warnings };
         self.cluster = Some(cluster);
+        let before =
+            self.target.as_ref().or(self.fallback.as_ref()).map_or(0, |target| target.legend.policies);
+        if legend.policies == 0 && before > 0 {
+            warn!(
+                before,
+                "the source has no policies any more: every pod is open, as Kubernetes has it without policy"
+            );
+        }
         self.fallback = None;
         let same = self.target.take().filter(|target| target.legend.checksum == legend.checksum);
         let since = same.and_then(|target| target.since);

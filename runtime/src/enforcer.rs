@@ -28,8 +28,11 @@ pub trait Enforcer: Send {
     /// it came into force.
     fn take(&mut self, step: &Step, image: &[u8]) -> Result<Option<Installation>, DatapathError>;
 
-    /// All addresses that are wanted were told: none is missing from an earlier run.
-    fn all_addresses_told(&mut self);
+    /// Everything that is wanted was told: no address is missing from an earlier run, and what another version left is needed no more.
+    ///
+    /// # Errors
+    /// What the kernel refused; then it is to be said again.
+    fn all_told(&mut self) -> Result<(), DatapathError>;
 
     /// What was counted under the image in force.
     ///
@@ -81,6 +84,8 @@ pub struct Features {
     pub kernel: String,
     /// How programs are attached: `tcx` or `clsact`.
     pub attach: String,
+    /// Whether what another version left has not been taken over yet.
+    pub is_upgrade: bool,
 }
 
 /// What was counted, over all CPUs; what is zero is left out.

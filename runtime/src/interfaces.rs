@@ -33,10 +33,9 @@ pub struct Link {
 }
 
 impl Interfaces {
-    /// Adds a host route. Routes through anything but a veth say nothing of pods.
-    pub fn add_route(&mut self, address: IpAddr, interface: u32) {
-        if let Some(link) = self.links.get_mut(&interface).filter(|link| link.is_veth) {
-            link.routes.insert(address);
-        }
+    /// Adds a host route; whether it is new. Routes through anything but a veth say nothing of pods.
+    pub fn add_route(&mut self, address: IpAddr, interface: u32) -> bool {
+        let link = self.links.get_mut(&interface).filter(|link| link.is_veth);
+        link.is_some_and(|link| link.routes.insert(address))
     }
 }

@@ -3,8 +3,9 @@
 //! The order of the steps is what keeps the invariants, whatever step is the last before a crash: who is known already and is
 //! another under the new image becomes so in one step with it; a new address leads to an identity only once the image in force knows it
 //! (I2); a pod's interface has its
-//! endpoint before the programs stand at it, and loses the programs before the endpoint (I3). What goes away goes
-//! last: until then it leads to an identity that the new image may not know, which is closed.
+//! endpoint before the programs stand at it (I3). What goes away goes
+//! last: until then it leads to an identity that the new image may not know, which is closed. Programs at an interface without
+//! endpoint let nothing pass.
 //!
 //! Not here: how a step is taken ([`crate::datapath`]), where wishes come from ([`crate::wanted`]).
 
@@ -22,7 +23,7 @@ pub struct State {
     pub addresses: BTreeMap<IpAddr, Identity>,
     /// Pods' interfaces, by index.
     pub endpoints: BTreeMap<u32, Endpoint>,
-    /// Interfaces that the programs stand at, by index; each has its endpoint.
+    /// Interfaces that the programs stand at, by index. Where there is no endpoint nothing passes.
     pub attached: BTreeSet<u32>,
 }
 
@@ -58,8 +59,7 @@ pub enum Step {
 
 /// The steps from one state to another. None if they are the same.
 ///
-/// A wanted image of `None` leaves the one in force: the kernel gives none up. Of the wanted interfaces those
-/// without an endpoint are left out.
+/// A wanted image of `None` leaves the one in force: the kernel gives none up.
 pub fn plan(installed: &State, wanted: &State) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut installed = installed.clone();
@@ -84,11 +84,10 @@ pub fn plan(installed: &State, wanted: &State) -> Vec<Step> {
         steps.push(Step::JudgeAgain);
     }
 
-    let stays =
-        |interface: &u32| wanted.attached.contains(interface) && wanted.endpoints.contains_key(interface);
-    let new = wanted.attached.iter().filter(|interface| stays(interface));
-    steps.extend(new.filter(|interface| !installed.attached.contains(interface)).map(|&at| Step::Attach(at)));
-    steps.extend(installed.attached.iter().filter(|interface| !stays(interface)).map(|&at| Step::Detach(at)));
+    let (new, gone) =
+        (wanted.attached.difference(&installed.attached), installed.attached.difference(&wanted.attached));
+    steps.extend(new.map(|&interface| Step::Attach(interface)));
+    steps.extend(gone.map(|&interface| Step::Detach(interface)));
 
     let gone = installed.endpoints.keys().filter(|interface| !wanted.endpoints.contains_key(interface));
     steps.extend(gone.map(|&interface| Step::RemoveEndpoint(interface)));

@@ -6,7 +6,7 @@
 //! state.json        roster, registrations, and which image they are for
 //! ```
 //!
-//! Each file is replaced in one step. One that is damaged is told and counts as missing; what it held comes back with the
+//! Each file is replaced in one step. One that cannot be read, damaged or another version's, is told and counts as missing; what it held comes back with the
 //! source. One daemon at a time has the folder.
 
 use crate::registrations::Registrations;
@@ -132,10 +132,10 @@ impl Store {
         match self.read(IMAGE, most) {
             Ok(Some(bytes)) => match Image::open(&bytes) {
                 Ok(_) => stored.image = Some(bytes.into()),
-                Err(error) => findings.push(self.damaged(IMAGE, &error)),
+                Err(error) => findings.push(self.left_out(IMAGE, &error)),
             },
             Ok(None) => {}
-            Err(error) => findings.push(self.damaged(IMAGE, &error)),
+            Err(error) => findings.push(self.left_out(IMAGE, &error)),
         }
         let image = stored.image.as_ref().and_then(|image| Image::open(image).ok());
         let image = image.map(|image| image.header().checksum);
@@ -145,9 +145,9 @@ impl Store {
                 stored.roster = state.roster.filter(|_| image.is_none() || state.image == image);
                 stored.registrations = state.registrations;
             }
-            Ok(Some(Err(error))) => findings.push(self.damaged(STATE, &error)),
+            Ok(Some(Err(error))) => findings.push(self.left_out(STATE, &error)),
             Ok(None) => {}
-            Err(error) => findings.push(self.damaged(STATE, &error)),
+            Err(error) => findings.push(self.left_out(STATE, &error)),
         }
         findings.extend(self.check_identities());
         (stored, findings)
@@ -160,11 +160,11 @@ impl Store {
             Ok(Some(bytes)) => match std::str::from_utf8(&bytes) {
                 Ok(text) => match IdentityLock::parse(text) {
                     Ok(_) => return None,
-                    Err(error) => self.damaged(IDENTITIES, &error),
+                    Err(error) => self.left_out(IDENTITIES, &error),
                 },
-                Err(error) => self.damaged(IDENTITIES, &error),
+                Err(error) => self.left_out(IDENTITIES, &error),
             },
-            Err(error) => self.damaged(IDENTITIES, &error),
+            Err(error) => self.left_out(IDENTITIES, &error),
         };
         let aside = self.folder.join(format!("{IDENTITIES}.damaged"));
         Some(match fs::rename(self.identities(), &aside) {
@@ -214,8 +214,8 @@ impl Store {
         Ok(Some(bytes))
     }
 
-    fn damaged(&self, name: &str, error: &dyn std::error::Error) -> String {
-        format!("{} is damaged and left out: {}", self.folder.join(name).display(), chain(error))
+    fn left_out(&self, name: &str, error: &dyn std::error::Error) -> String {
+        format!("{} is left out until the source answers: {}", self.folder.join(name).display(), chain(error))
     }
 
     /// Removes everything that a daemon keeps in a folder; what others put there stays.

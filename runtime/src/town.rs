@@ -127,7 +127,7 @@ impl Model {
 
 impl Enforcer for Model {
     fn features(&self) -> Features {
-        Features { kernel: "a model".to_owned(), attach: "tcx".to_owned() }
+        Features { kernel: "a model".to_owned(), attach: "tcx".to_owned(), is_upgrade: false }
     }
 
     fn installed(&mut self) -> Result<State, DatapathError> {
@@ -152,7 +152,9 @@ impl Enforcer for Model {
         Ok(Some(Installation { checksum, bytes, class: bytes, grown: false, in_force: took, settled: took }))
     }
 
-    fn all_addresses_told(&mut self) {}
+    fn all_told(&mut self) -> Result<(), DatapathError> {
+        Ok(())
+    }
 
     fn counters(&self) -> Result<Counters, DatapathError> {
         Ok(self.look().counters)

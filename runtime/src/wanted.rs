@@ -4,6 +4,9 @@
 //! interface that nobody registered. Where the two name two interfaces both are the pod's, for one of them may be out of date, and what
 //! is not a pod's would be open. Where a route goes and interface and pod stay, the pod is where it was: routes are taken away and put
 //! again.
+//! An interface that was a pod's and is no longer is nobody's, and nothing passes there until it goes: a pod may outlive its object, and
+//! a mistake in a source must open no door (Calico does the same with interfaces that it knows nothing of). Whoever registered it may
+//! unregister it, which opens it.
 //! Addresses that the node has besides those its cluster object names are the node as well, such as a bridge's: what
 //! a kubelet sends from there is the host's.
 //!
@@ -51,13 +54,15 @@ pub enum Because {
     Route,
 }
 
-/// What should be in the kernel while the image with this checksum is wanted. `last` is who was where so far.
+/// What should be in the kernel while the image with this checksum is wanted. `last` is who was where so far, and at the interfaces of
+/// `attached` programs stand already.
 pub fn wanted(
     image: u64,
     roster: &Roster,
     interfaces: &Interfaces,
     registrations: &Registrations,
     last: &BTreeMap<u32, Placement>,
+    attached: &BTreeSet<u32>,
 ) -> Wanted {
     let mut wanted = Wanted { state: State { image: Some(image), ..State::default() }, ..Wanted::default() };
     let own = roster.own_identity();
@@ -99,6 +104,8 @@ pub fn wanted(
             wanted.place(index, member, &placement.interface, placement.by);
         }
     }
+    let there = attached.iter().filter(|index| interfaces.links.contains_key(index));
+    wanted.state.attached.extend(there);
     let placed: BTreeSet<&str> = wanted.placements.values().map(|placement| placement.pod.as_str()).collect();
     let unplaced: Vec<String> =
         here.keys().filter(|pod| !placed.contains(*pod)).map(|&pod| pod.to_owned()).collect();

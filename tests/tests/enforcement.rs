@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a lab in which something fails has failed")]
 
 use std::fmt::Write as _;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
 use weir_runtime::control::{Answered, Request, Response};
+use weir_runtime::datapath::version_folder;
 use weir_runtime::event::{Event, Fate};
 use weir_runtime::wanted::Because;
 
@@ -215,6 +217,66 @@ fn a_crash_and_a_restart_lose_no_packet_and_open_no_door() {
     }
     let counts = denied.stop().unwrap();
     assert!(counts.sent > 100 && counts.echoed == 0, "{counts:?}");
+}
+
+#[test]
+fn another_version_takes_over_once_it_has_an_image() {
+    let Some(lab) = shop() else { return };
+    let mut daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let (_web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
+    let flow = |kind, port, within| {
+        let call = Call::to(at(port)).within(within);
+        cache_peer.flow(Flow::new(kind, call).rate(500).lasts(Duration::from_secs(60))).unwrap()
+    };
+    let allowed = [Kind::Udp, Kind::Tcp, Kind::Connections].map(|kind| flow(kind, PORT, PATIENCE));
+    let denied = flow(Kind::Udp, OTHER_PORT, Duration::from_millis(3));
+    daemon.kill().unwrap();
+    // What it left in the kernel and on disk becomes that of a version which this one cannot read.
+    let pins = lab.node("n1").path("/sys/fs/bpf/weir");
+    let left = version_folder(&pins);
+    fs::rename(&left, left.with_file_name("state-0")).unwrap();
+    fs::write(lab.node("n1").path("/var/lib/weir/image.weir"), "an image of another version").unwrap();
+    daemon.write_policies("spec: [").unwrap();
+    daemon.restart().unwrap();
+    let status = daemon.until("a daemon without an image", |status| status.source.read.is_some()).unwrap();
+    assert!(status.image.is_none() && status.endpoints.is_empty(), "{status:#?}");
+    let told = status.problems.join("\n");
+    assert!(told.contains("enforce what it left"), "{told}");
+    let crossing = cache_peer.tcp(Call::to(at(PORT)).within(PATIENCE)).unwrap();
+    assert!(matches!(crossing, Contact::Made { .. }), "{crossing:?}");
+    daemon.write_policies(SHOP).unwrap();
+    daemon.until("policies in force", |status| status.problems.is_empty()).unwrap();
+    assert!(left.exists() && !left.with_file_name("state-0").exists());
+    for flow in allowed {
+        let counts = flow.stop().unwrap();
+        assert!(counts.sent > 20 && counts.lost == 0, "{counts:?}");
+    }
+    let counts = denied.stop().unwrap();
+    assert!(counts.sent > 20 && counts.echoed == 0, "{counts:?}");
+}
+
+#[test]
+fn what_was_a_pods_is_closed_when_the_pod_is_gone_from_the_source() {
+    let Some(lab) = shop() else { return };
+    let daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
+    let (web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
+    let at = |place: &Place, port| SocketAddr::from((place.v4(), port));
+    assert!(reaches(&cache_peer, at(lab.pod("shop/web"), PORT)));
+    let cluster = lab.cluster_yaml();
+    let without = cluster.split("---\n").filter(|document| !document.contains("\"name\":\"web\""));
+    daemon.write_file("cluster.yaml", &without.collect::<Vec<_>>().join("---\n")).unwrap();
+    daemon
+        .until("a closed interface", |_| daemon.log().contains("nothing passes at an interface any more"))
+        .unwrap();
+    // It still runs, and its veth and route are there.
+    let (web, cache) = (lab.pod("shop/web"), lab.pod("shop/cache"));
+    for port in [PORT, OTHER_PORT] {
+        assert!(is_dropped(&cache_peer, at(web, port)) && is_dropped(&web_peer, at(cache, port)), "{port}");
+    }
+    daemon.write_file("cluster.yaml", &cluster).unwrap();
+    daemon.until("both pods", |status| status.endpoints.len() == 2 && status.problems.is_empty()).unwrap();
+    assert!(reaches(&cache_peer, at(web, PORT)) && is_dropped(&cache_peer, at(web, OTHER_PORT)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use weir_abi::layout;
 use weir_abi::shape::{Numbers, Shape};
-use weir_abi::state::{self, STATE_VERSION};
+use weir_abi::state::{self, CONNTRACK_VERSION, STATE_VERSION};
 use weir_abi::{ABI_VERSION, Identity};
 use weir_object::{LAYOUTS, POLICY};
 use weir_tests::btf::{Btf, Member, Record};
@@ -99,7 +99,11 @@ fn every_number_is_the_same_in_c_as_in_rust() {
 }
 
 /// Records, enums and bounds, one line each.
-fn described(shapes: &[Shape], enums: &[Numbers], constants: &[&str]) -> String {
+fn described<'a>(
+    shapes: impl IntoIterator<Item = &'a Shape>,
+    enums: &[Numbers],
+    constants: &[&str],
+) -> String {
     let btf = Btf::of_object(LAYOUTS).unwrap();
     let mut text = String::new();
     for shape in shapes {
@@ -171,13 +175,26 @@ fn assert_on_record(name: &str, version: u32, constant: &str, now: &str) {
 fn no_layout_changes_without_its_version() {
     let image = described(layout::SHAPES, layout::NUMBERS, &["of_image", "identities"]);
     assert_on_record("image", ABI_VERSION, "`ABI_VERSION` of bpf/abi/src/lib.rs", &image);
-    let state = described(state::SHAPES, state::NUMBERS, &["of_state"]) + &maps();
+    let (connections, state): (Vec<&Shape>, Vec<&Shape>) =
+        state::SHAPES.iter().partition(|shape| shape.name.starts_with("Conntrack"));
+    let state = described(state, state::NUMBERS, &["of_state"]) + &maps();
     assert_on_record("state", STATE_VERSION, "`STATE_VERSION` of bpf/abi/src/state.rs", &state);
+    let connections = described(connections, &[], &["of_connections"]);
+    assert_on_record(
+        "conntrack",
+        CONNTRACK_VERSION,
+        "`CONNTRACK_VERSION` of bpf/abi/src/state.rs",
+        &connections,
+    );
     let kept: BTreeSet<String> = fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".txt"))
         .collect();
-    let present = [format!("image-v{ABI_VERSION}.txt"), format!("state-v{STATE_VERSION}.txt")];
+    let present = [
+        format!("image-v{ABI_VERSION}.txt"),
+        format!("state-v{STATE_VERSION}.txt"),
+        format!("conntrack-v{CONNTRACK_VERSION}.txt"),
+    ];
     assert_eq!(kept, present.into(), "only the present versions are on record; readers refuse all others");
 }

@@ -6,7 +6,7 @@ use nix::unistd::{Pid, geteuid};
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::Command;
-use weir_runtime::datapath::{DatapathError, Options, Temporary, map_folder};
+use weir_runtime::datapath::{DatapathError, Options, Temporary, version_folder};
 
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
@@ -65,6 +65,6 @@ impl Laboratory {
 impl Bed {
     /// Where its maps are pinned.
     pub(crate) fn state(&self) -> PathBuf {
-        map_folder(&self.pin_root)
+        version_folder(&self.pin_root)
     }
 }

@@ -1,7 +1,8 @@
 //! Live state: the keys and values of the maps that programs and daemon share beside the image.
 //!
 //! It survives every swap, restart and upgrade, so its version and that of the image are part of the path that maps are pinned
-//! under: another version begins with empty maps. Addresses and ports are in network byte order where a type is
+//! under: another version begins with empty maps. Connections have a version of their own, so that an upgrade keeps them wherever it
+//! can: whatever they were judged under, another version judges them again. Addresses and ports are in network byte order where a type is
 //! an array of bytes, else in host order. IPv4 addresses in sixteen bytes are `::ffff:a.b.c.d`.
 //!
 //! Not here: the image ([`crate::layout`]); what the maps are for is told where they are declared, in `bpf/maps.h`.
@@ -9,7 +10,9 @@
 use crate::shape::{Numbers, numbered, records};
 
 /// Version of these shapes. Any change takes the next number.
-pub const STATE_VERSION: u32 = 6;
+pub const STATE_VERSION: u32 = 7;
+/// Version of [`ConntrackKeyV4`], [`ConntrackKeyV6`] and [`ConntrackRecord`]: of what they look like and of what they say.
+pub const CONNTRACK_VERSION: u32 = 1;
 
 /// Images that can be in force at once: the one that new packets take, and the one before it, which packets between
 /// two hooks may still hold.

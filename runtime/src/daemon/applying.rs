@@ -6,7 +6,6 @@ use crate::enforcer::{Counters, Enforcer, Sizes};
 use crate::plan::{State, Step, plan};
 use crate::snapshot::chain;
 use crate::wanted::wanted;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
@@ -83,8 +82,10 @@ impl Daemon {
             interfaces,
             &self.registrations,
             &self.wanted.placements,
+            &believed.attached.difference(&self.released).copied().collect(),
         );
         let steps = plan(believed, &wanted.state);
+        self.released.retain(|index| !wanted.placements.contains_key(index));
         if wanted.placements != self.wanted.placements {
             let placements = wanted.placements.clone();
             self.observer.rename(|naming| naming.set_placements(placements));
@@ -106,14 +107,24 @@ impl Daemon {
         });
     }
 
-    /// Once: the kernel has all addresses that are wanted, so an earlier run left none out.
+    /// Once: the kernel has all that is wanted, so an earlier run or version left nothing that counts.
     fn tell_all_told(&mut self) {
         if !std::mem::replace(&mut self.has_told_all, true) {
             let kernel = self.kernel.clone();
             self.work.spawn(async move {
-                let told = kernel.call(|enforcer| enforcer.all_addresses_told()).await;
-                told.map_or(Done::KernelGone, |()| Done::Answered)
+                kernel.call(|enforcer| enforcer.all_told()).await.map_or(Done::KernelGone, Done::ToldAll)
             });
+        }
+    }
+
+    pub(super) fn told_all(&mut self, told: Result<(), DatapathError>) {
+        match told {
+            Ok(()) => self.features.is_upgrade = false,
+            Err(error) => {
+                // Again after the next comparison.
+                self.has_told_all = false;
+                error!(%error, "what another version left cannot be taken over");
+            }
         }
     }
 
@@ -135,6 +146,7 @@ impl Daemon {
                     rules = target.legend.rule_count(), bytes, class, grown, ?in_force, ?settled, "an image is in force");
             }
         }
+        self.released.retain(|index| !applied.taken.contains(&Step::Detach(*index)));
         self.tell_endpoints(&applied.taken);
         self.failures =
             applied.failed.iter().map(|(step, why)| format!("{}: {why}", self.in_words(step))).collect();
@@ -159,17 +171,23 @@ impl Daemon {
 
     /// What was done to pods, in the log.
     fn tell_endpoints(&self, taken: &[Step]) {
+        let interface = |index: &u32| {
+            let link = self.interfaces.as_ref().and_then(|known| known.links.get(index));
+            link.map_or("", |link| link.name.as_str())
+        };
         for step in taken {
             match step {
-                Step::Attach(index) | Step::Detach(index) => {
-                    let pod = self.wanted.placements.get(index);
-                    let (pod, interface) =
-                        pod.map_or(("", ""), |placement| (&placement.pod, &placement.interface));
-                    if matches!(step, Step::Attach(_)) {
-                        info!(pod, interface, index, "policy stands at a pod");
-                    } else {
-                        info!(index, "policy stands no more at an interface");
-                    }
+                Step::Attach(index) => {
+                    let pod = self.wanted.placements.get(index).map_or("", |placement| &placement.pod);
+                    info!(pod, interface = interface(index), index, "policy stands at a pod");
+                }
+                Step::RemoveEndpoint(index) if self.wanted.state.attached.contains(index) => warn!(
+                    interface = interface(index),
+                    index,
+                    "nothing passes at an interface any more, because no pod has it: until it goes, or `policyd cleanup`"
+                ),
+                Step::Detach(index) => {
+                    info!(index, "policy stands no more at an interface, which is gone or was unregistered")
                 }
                 _ => {}
             }
@@ -297,19 +315,15 @@ impl Daemon {
 }
 
 /// Takes steps, on the datapath's thread. If the image does not come into force, all is left for the next time but that programs are put
-/// at pods: a pod that could not be told of has them too, and they let nothing pass there. An interface where they still stand stays
-/// known.
+/// at pods: a pod that could not be told of has them too, and they let nothing pass there.
 fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &[Step]) -> Applied {
     let mut applied = Applied { image, ..Applied::default() };
     if steps.iter().any(|step| matches!(step, Step::InstallImage(_))) {
         applied.counters = enforcer.counters().ok();
     }
-    let (mut is_image_refused, mut still_there) = (false, BTreeSet::new());
+    let mut is_image_refused = false;
     for step in steps {
         if is_image_refused && !matches!(step, Step::Attach(_)) {
-            continue;
-        }
-        if matches!(step, Step::RemoveEndpoint(interface) if still_there.contains(interface)) {
             continue;
         }
         match enforcer.take(step, bytes) {
@@ -320,9 +334,6 @@ fn apply(enforcer: &mut dyn Enforcer, image: Option<u64>, bytes: &[u8], steps: &
             Err(error) => {
                 applied.failed.push((step.clone(), chain(&error)));
                 is_image_refused |= matches!(step, Step::InstallImage(_));
-                if let Step::Detach(interface) = step {
-                    still_there.insert(*interface);
-                }
                 continue;
             }
         }

@@ -118,6 +118,14 @@ impl Daemon {
             problems.push("the source has not answered yet".to_owned());
         }
         match (in_force, &self.target) {
+            (image, _) if self.features.is_upgrade => problems.push(format!(
+                "another version's programs stand at pods {}",
+                if image.is_some() {
+                    "still"
+                } else {
+                    "and enforce what it left: there is no image of this version"
+                }
+            )),
             (None, _) => {
                 problems.push("no image is in force: nothing passes at the interfaces of pods".to_owned());
             }

@@ -4,6 +4,7 @@ use super::{Daemon, Done};
 use crate::control::server::Asked;
 use crate::control::{MAX_FLOWS, Request, Response};
 use crate::inquiry::Inquiry;
+use crate::wanted::Because;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -44,6 +45,11 @@ impl Daemon {
             Request::Unregister { pod } => match self.registrations.unregister(&pod) {
                 Ok(known) => {
                     info!(pod, known, "a pod is unregistered");
+                    // Whoever registered it says that the interface is no pod's any more; only that opens one that is still there.
+                    let registered = self.wanted.placements.iter().filter(|(_, placement)| {
+                        placement.pod == pod && placement.by == Because::Registration
+                    });
+                    self.released.extend(registered.map(|(&index, _)| index));
                     say(reply, Response::Unregistered { known });
                     self.converge();
                 }

@@ -12,7 +12,8 @@ impl Enforcer for Datapath {
     fn features(&self) -> Features {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let attach = if self.has_tcx { "tcx" } else { "clsact" };
-        Features { kernel: kernel.trim().to_owned(), attach: attach.to_owned() }
+        let (kernel, attach) = (kernel.trim().to_owned(), attach.to_owned());
+        Features { kernel, attach, is_upgrade: self.is_upgrade() }
     }
 
     fn installed(&mut self) -> Result<State, DatapathError> {
@@ -20,7 +21,7 @@ impl Enforcer for Datapath {
             image: self.image_in_force(),
             addresses: self.addresses()?,
             endpoints: self.endpoints()?,
-            attached: attach::standing(&mut self.programs, &self.options.pin_root)?,
+            attached: attach::standing(&mut self.programs, &self.versions.own)?,
         })
     }
 
@@ -38,8 +39,9 @@ impl Enforcer for Datapath {
         Ok(None)
     }
 
-    fn all_addresses_told(&mut self) {
-        Datapath::all_addresses_told(self);
+    fn all_told(&mut self) -> Result<(), DatapathError> {
+        self.all_addresses_told();
+        self.finish_upgrade()
     }
 
     fn counters(&self) -> Result<Counters, DatapathError> {

@@ -3,7 +3,7 @@
 //! Records of another size than this version's are no events and are passed over: they can only come from programs of another
 //! version, whose maps have another name.
 
-use super::{Datapath, DatapathError, map_folder};
+use super::{Datapath, DatapathError};
 use crate::enforcer::EventSource;
 use aya::maps::{Map, MapData, RingBuf};
 use std::io;
@@ -34,7 +34,7 @@ impl Datapath {
             what: "open",
             source: io::Error::other(error),
         };
-        let map = MapData::from_pin(map_folder(&self.options.pin_root).join("events")).map_err(fail)?;
+        let map = MapData::from_pin(self.versions.own.join("events")).map_err(fail)?;
         let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(fail)?;
         Ok(Box::new(Events { ring }))
     }

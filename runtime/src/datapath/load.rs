@@ -1,8 +1,9 @@
 //! The programs in the kernel: loaded for one size class, with the maps that an earlier run pinned.
 
+use super::Options;
 use super::error::DatapathError;
+use super::pins::Versions;
 use super::slots::Slots;
-use super::{Options, map_folder};
 use aya::programs::{SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use std::path::Path;
@@ -17,14 +18,15 @@ pub(super) const PINNED: &[&str] = &[
     "addresses_v6",
     "interfaces",
     "learned",
-    "conntrack_v4",
-    "conntrack_v6",
     "fragments",
     "rule_counters",
     "reason_counters",
     "named_counters",
     "events",
 ];
+
+/// Maps that outlive versions too.
+const CONNECTIONS: &[&str] = &["conntrack_v4", "conntrack_v6"];
 
 /// The name of a hook's program.
 pub(super) const fn program_name(hook: Hook) -> &'static str {
@@ -54,9 +56,8 @@ impl std::fmt::Debug for Programs {
 }
 
 impl Programs {
-    /// Loads both for the class of `slots`.
-    pub(super) fn load(options: &Options, slots: &Slots) -> Result<Self, DatapathError> {
-        let folder = map_folder(&options.pin_root);
+    /// Loads both for the class of `slots`, with the maps that are, or will be, pinned in this version's folders.
+    pub(super) fn load(options: &Options, versions: &Versions, slots: &Slots) -> Result<Self, DatapathError> {
         let mask = u32::try_from(slots.class() - 1).unwrap_or(0);
         let aggregation = options.aggregation as u8;
         let mut loader = EbpfLoader::new();
@@ -70,8 +71,10 @@ impl Programs {
             .map_max_entries("addresses_v4", options.addresses)
             .map_max_entries("addresses_v6", options.addresses)
             .map_pin_path("images", slots.path().to_owned());
-        for name in PINNED {
-            loader.map_pin_path(name, folder.join(name));
+        for (folder, names) in [(&versions.own, PINNED), (&versions.connections, CONNECTIONS)] {
+            for name in names {
+                loader.map_pin_path(name, folder.join(name));
+            }
         }
         let mut programs =
             Programs { ebpf: loader.load(POLICY).map_err(|error| refused(&error, error_text(&error)))? };

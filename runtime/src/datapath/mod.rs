@@ -33,6 +33,7 @@ mod table;
 mod temporary;
 
 pub use error::DatapathError;
+pub use pins::{connection_folder, version_folder};
 pub use question::{Answer, Arrival, Departure, Fate, Question};
 pub use temporary::{Temporary, remove_abandoned};
 
@@ -41,6 +42,7 @@ use aya::programs::{TestRun, TestRunOptions};
 use load::Programs;
 use mapping::Mapping;
 use nix::fcntl::Flock;
+use pins::{Located, Versions};
 use slots::Slots;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -56,9 +58,9 @@ use weir_abi::layout::Header;
 use weir_abi::state::{
     AddressRecord, Aggregation, BLOCKS, ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, CounterRecord,
     FragmentKey, FragmentRecord, Hook, InterfaceRecord, LEARNED_CLASSES, LearnedKey, LearnedRecord,
-    MARK_QUESTION, SLOTS, STATE_VERSION, Settings,
+    MARK_QUESTION, SLOTS, Settings,
 };
-use weir_abi::{ABI_VERSION, Identity, Image, PeerClass};
+use weir_abi::{Identity, Image, PeerClass};
 
 /// How the datapath is to be.
 #[derive(Clone, Debug)]
@@ -137,7 +139,7 @@ struct Tables {
 }
 
 impl Tables {
-    fn open(folder: &Path) -> Result<Self, DatapathError> {
+    fn open(Versions { own: folder, connections, .. }: &Versions) -> Result<Self, DatapathError> {
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| DatapathError::Map {
             map: "rule_counters",
             what: "count CPUs",
@@ -148,8 +150,8 @@ impl Tables {
             addresses_v6: Table::open(folder, "addresses_v6")?,
             interfaces: Table::open(folder, "interfaces")?,
             learned: Table::open(folder, "learned")?,
-            conntrack_v4: Table::open(folder, "conntrack_v4")?,
-            conntrack_v6: Table::open(folder, "conntrack_v6")?,
+            conntrack_v4: Table::open(connections, "conntrack_v4")?,
+            conntrack_v6: Table::open(connections, "conntrack_v6")?,
             fragments: Table::open(folder, "fragments")?,
             rule_counters: Table::open_with(folder, "rule_counters", cpus)?,
             reason_counters: Table::open_with(folder, "reason_counters", cpus)?,
@@ -184,6 +186,7 @@ impl Tables {
 #[derive(Debug)]
 pub struct Datapath {
     options: Options,
+    versions: Versions,
     programs: Programs,
     slots: Slots,
     settings: Mapping,
@@ -203,45 +206,44 @@ pub struct Datapath {
     swapped: Instant,
     /// The pins are this process's alone.
     _lock: Flock<File>,
+    _located: Located,
     has_tcx: bool,
 }
 
-/// Where the maps are pinned that programs of these versions share: what another version wrote, images too, they would misread.
-pub fn map_folder(pin_root: &Path) -> PathBuf {
-    pin_root.join(format!("{}{STATE_VERSION}-image-{ABI_VERSION}", pins::MAP_FOLDERS))
-}
-
 impl Datapath {
-    /// Loads the programs. Maps that an earlier run pinned are used on, and programs that it attached are replaced.
+    /// Loads the programs. Maps that an earlier run of this version pinned are used on, and programs that it attached are replaced.
+    /// Programs of another version enforce what that one left until [`Datapath::attach`] takes their interface over.
     ///
     /// # Errors
     /// [`DatapathError`]; what is attached already stays as it is.
     pub fn open(options: &Options) -> Result<Self, DatapathError> {
-        let folder = map_folder(&options.pin_root);
-        pins::ensure_file_system(&options.pin_root)?;
-        let lock = pins::lock(&options.pin_root)?;
-        load::make_folder(&folder)?;
-        let slots = match Slots::find(&folder)? {
+        let located = pins::locate(&options.pin_root)?;
+        pins::ensure_file_system(&located.path)?;
+        let lock = pins::lock(&located.path, &options.pin_root)?;
+        let versions = Versions::find(&located.path)?;
+        let folder = &versions.own;
+        load::make_folder(folder)?;
+        load::make_folder(&versions.connections)?;
+        let slots = match Slots::find(folder)? {
             Some(slots) => slots,
-            None => Slots::create(&folder, slots::SMALLEST_CLASS, 0, &[])?,
+            None => Slots::create(folder, slots::SMALLEST_CLASS, 0, &[])?,
         };
-        let mut programs = Programs::load(options, &slots)?;
-        let settings = mapped(&folder, "settings", size_of::<Settings>())?;
-        let blocks = mapped(&folder, "blocks", 2 * BLOCKS as usize / 8)?;
+        let mut programs = Programs::load(options, &versions, &slots)?;
+        let settings = mapped(folder, "settings", size_of::<Settings>())?;
+        let blocks = mapped(folder, "blocks", 2 * BLOCKS as usize / 8)?;
         // Slots made anew, because somebody took their pin away, hold another image than the one that was named.
         slots.name_images(&settings);
         slots.settle(&settings)?;
-        slots.forget_others(&folder)?;
-        let tables = Tables::open(&folder)?;
+        slots.forget_others(folder)?;
+        let tables = Tables::open(&versions)?;
         tables.compare(options);
-        attach::replace_all(&mut programs, &options.pin_root)?;
-        // No program at an interface uses them any more.
-        pins::remove_other_versions(&options.pin_root, &folder)?;
+        attach::replace_all(&mut programs, folder)?;
         let options = options.clone();
         let (sweeps, has_tcx) = (connections::Sweeps::default(), load::has_tcx());
         let (are_parties_unsettled, missing) = (true, BTreeSet::new());
         let mut datapath = Datapath {
             options,
+            versions,
             programs,
             slots,
             settings,
@@ -255,6 +257,7 @@ impl Datapath {
             is_split: false,
             swapped: Instant::now(),
             _lock: lock,
+            _located: located,
             has_tcx,
         };
         datapath.settle_parties()?;
@@ -337,13 +340,13 @@ impl Datapath {
     /// Moves to larger values: the image in force is copied, then programs are replaced one by one. Both generations enforce the
     /// same image until the last is replaced, so no packet meets a mixture. Where that fails the old ones are put back.
     fn grow(&mut self, class: usize) -> Result<(), DatapathError> {
-        let folder = map_folder(&self.options.pin_root);
+        let folder = &self.versions.own;
         let image = self.slots.image(&self.settings);
         let slot = 1 - Slots::idle(&self.settings);
-        let slots = Slots::create(&folder, class, slot, &image)?;
+        let slots = Slots::create(folder, class, slot, &image)?;
         self.is_split = true;
-        let moved = Programs::load(&self.options, &slots).and_then(|mut programs| {
-            attach::replace_all(&mut programs, &self.options.pin_root)?;
+        let moved = Programs::load(&self.options, &self.versions, &slots).and_then(|mut programs| {
+            attach::replace_all(&mut programs, folder)?;
             slots.wait_for_programs()?;
             Ok(programs)
         });
@@ -356,15 +359,15 @@ impl Datapath {
         };
         (self.slots, self.programs) = (slots, programs);
         self.is_split = false;
-        self.slots.forget_others(&folder)
+        self.slots.forget_others(&self.versions.own)
     }
 
     /// Has all interfaces judge by the same slots again, after a move to larger ones that failed.
     fn reunite(&mut self) -> Result<(), DatapathError> {
         if self.is_split {
-            attach::replace_all(&mut self.programs, &self.options.pin_root)?;
+            attach::replace_all(&mut self.programs, &self.versions.own)?;
             self.slots.wait_for_programs()?;
-            self.slots.forget_others(&map_folder(&self.options.pin_root))?;
+            self.slots.forget_others(&self.versions.own)?;
             self.is_split = false;
         }
         Ok(())
@@ -414,7 +417,7 @@ impl Datapath {
     /// # Errors
     /// What the kernel refused.
     pub fn attach(&mut self, interface: u32) -> Result<(), DatapathError> {
-        attach::attach(&mut self.programs, &self.options.pin_root, interface, self.has_tcx)
+        attach::attach(&mut self.programs, &self.versions, interface, self.has_tcx)
     }
 
     /// Takes both programs from an interface.
@@ -422,7 +425,22 @@ impl Datapath {
     /// # Errors
     /// What the kernel refused.
     pub fn detach(&mut self, interface: u32) -> Result<(), DatapathError> {
-        attach::detach(&self.options.pin_root, interface)
+        attach::detach(&self.versions, interface)
+    }
+
+    /// Whether programs of another version may stand at interfaces.
+    pub const fn is_upgrade(&self) -> bool {
+        !self.versions.others.is_empty()
+    }
+
+    /// Takes over every interface that another version still has, and removes what it left. Who is not known by now is no pod any more,
+    /// and nothing passes there.
+    ///
+    /// # Errors
+    /// What the kernel refused; then it may be called again.
+    pub fn finish_upgrade(&mut self) -> Result<(), DatapathError> {
+        attach::take_over_all(&mut self.programs, &self.versions)?;
+        self.versions.remove_others()
     }
 
     /// Asks the programs about the first packet of a connection. It leaves no trace.
@@ -484,19 +502,21 @@ fn sixteen(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Takes everything of a datapath out of the kernel: programs from interfaces, names of maps.
+/// Takes everything of a datapath out of the kernel: programs from interfaces, names of maps. False if there was nothing.
 ///
 /// # Errors
 /// A pin that cannot be removed; [`DatapathError::InUse`] while a datapath uses them.
-pub fn remove_everything(pin_root: &Path) -> Result<(), DatapathError> {
-    if !pin_root.exists() {
-        return Ok(());
+pub fn remove_everything(pin_root: &Path) -> Result<bool, DatapathError> {
+    let located = pins::locate(pin_root)?;
+    if !located.path.exists() {
+        return Ok(false);
     }
-    let _lock = pins::lock(pin_root)?;
-    attach::detach_all(pin_root)?;
-    match std::fs::remove_dir_all(pin_root) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(DatapathError::Pin { what: "remove", path: pin_root.to_owned(), source }),
+    let _lock = pins::lock(&located.path, pin_root)?;
+    attach::detach_all(&Versions::find(&located.path)?)?;
+    match std::fs::remove_dir_all(&located.path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(DatapathError::Pin { what: "remove", path: located.path, source })
+        }
+        _ => Ok(true),
     }
 }

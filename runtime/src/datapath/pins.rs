@@ -8,23 +8,57 @@ use super::load::make_folder;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use tracing::warn;
+use std::path::{Path, PathBuf};
+use std::thread;
+use weir_abi::ABI_VERSION;
+use weir_abi::state::{CONNTRACK_VERSION, STATE_VERSION};
 
 /// The place that the kernel has for a BPF file system. Elsewhere one is looked for, and never mounted.
 const USUAL: &str = "/sys/fs/bpf";
+/// Processes between this one and the machine's first, at most.
+const ANCESTORS: usize = 256;
 
-/// Makes sure that the folder is, or will be, in a BPF file system; at the usual place one is mounted if there is none.
+/// A folder for pins, where it is to be found.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) path: PathBuf,
+    /// What the path leads through.
+    _outer: Option<File>,
+}
+
+/// Finds the folder. In a mount namespace that hides the usual place (`ip netns exec` makes one) it is that of the processes
+/// around it: what is mounted in such a namespace ends with it, and enforcement must not.
+pub(super) fn locate(pin_root: &Path) -> Result<Located, DatapathError> {
+    let fail = |source: io::Error| DatapathError::NoFileSystem { path: pin_root.to_owned(), source };
+    let usual = Path::new(USUAL);
+    let outer = match pin_root.strip_prefix(usual) {
+        Ok(below) if !is_bpf(usual) => outer_process().map(|process| (below, process)),
+        _ => None,
+    };
+    let Some((below, process)) = outer else {
+        return Ok(Located { path: pin_root.to_owned(), _outer: None });
+    };
+    let place = process.join("root").join(usual.strip_prefix("/").unwrap_or(usual));
+    if !is_bpf(&place) {
+        among_mounts_of(&process, mount_usual).map_err(fail)?;
+    }
+    let folder = File::open(place).map_err(fail)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(below);
+    Ok(Located { path, _outer: Some(folder) })
+}
+
+/// Makes sure that a folder is, or will be, in a BPF file system; at the usual place one is mounted if there is none.
 pub(super) fn ensure_file_system(pin_root: &Path) -> Result<(), DatapathError> {
     let fail = |source: io::Error| DatapathError::NoFileSystem { path: pin_root.to_owned(), source };
     let nearest = pin_root.ancestors().find(|folder| folder.is_dir());
     let nearest = nearest.ok_or_else(|| fail(io::ErrorKind::NotFound.into()))?;
-    let is_bpf = |folder: &Path| statfs(folder).map(|found| found.filesystem_type() == BPF_FS_MAGIC);
-    if is_bpf(nearest).map_err(|error| fail(error.into()))? {
+    if is_bpf(nearest) {
         return Ok(());
     }
     if nearest != Path::new(USUAL) || pin_root == nearest {
@@ -32,47 +66,115 @@ pub(super) fn ensure_file_system(pin_root: &Path) -> Result<(), DatapathError> {
             "it is in no BPF file system; mount one there, or use a folder of /sys/fs/bpf",
         )));
     }
-    mount(Some("bpf"), nearest, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
-        .map_err(|error| fail(error.into()))?;
-    if is_mount_namespace_private() {
-        warn!(
-            path = %nearest.display(),
-            "the BPF file system is mounted in a mount namespace of this process's own (`ip netns exec` makes one): it ends with \
-             it, and so does enforcement. Enter the network alone (`nsenter --net`), or share the node's /sys/fs/bpf"
-        );
-    }
-    Ok(())
+    mount_usual().map_err(|error| fail(error.into()))
 }
 
-/// Whether the first process has other mounts than this one.
-fn is_mount_namespace_private() -> bool {
-    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
-    of("self").zip(of("1")).is_some_and(|(own, first)| own != first)
+fn is_bpf(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// What the names of folders of maps begin with, in every version.
-pub(super) const MAP_FOLDERS: &str = "state-";
-
-/// Takes away the pins of maps of other versions: what was written before an upgrade would be old if it were found again, and takes
-/// the kernel's memory until then.
-pub(super) fn remove_other_versions(pin_root: &Path, own: &Path) -> Result<(), DatapathError> {
-    let fail = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| DatapathError::Pin { what, path, source }
+/// The outermost process that this one came from, has other mounts, and may be looked at.
+fn outer_process() -> Option<PathBuf> {
+    let mounts = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+    let parent = |process: &Path| -> Option<PathBuf> {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        let number = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim();
+        (number != "0").then(|| Path::new("/proc").join(number))
     };
-    for entry in fs::read_dir(pin_root).map_err(fail("list", pin_root))? {
-        let path = entry.map_err(fail("list", pin_root))?.path();
-        let is_of_maps =
-            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(MAP_FOLDERS.as_bytes()));
-        if is_of_maps && path != own {
-            fs::remove_dir_all(&path).map_err(fail("remove", &path))?;
+    let own = mounts(Path::new("/proc/thread-self"))?;
+    let ancestors = std::iter::successors(Some(PathBuf::from("/proc/self")), |process| parent(process));
+    ancestors.take(ANCESTORS).filter(|process| mounts(process).is_some_and(|theirs| theirs != own)).last()
+}
+
+fn mount_usual() -> nix::Result<()> {
+    mount(Some("bpf"), USUAL, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+}
+
+/// Does something among the mounts of another process, on a thread of its own, since a thread that went there does not come back.
+fn among_mounts_of(process: &Path, work: fn() -> nix::Result<()>) -> io::Result<()> {
+    let mounts = File::open(process.join("ns/mnt"))?;
+    let there = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_FS)?;
+        setns(mounts, CloneFlags::CLONE_NEWNS)?;
+        work()
+    });
+    Ok(there.join().map_err(|_| io::Error::other("the thread that mounts panicked"))??)
+}
+
+/// What the names of versions' folders begin with.
+const VERSION_FOLDERS: &str = "state-";
+/// What the names of folders of connections begin with.
+const CONNECTION_FOLDERS: &str = "connections-";
+
+/// Where the maps and links are pinned that programs of these versions share, but for connections: what another version wrote, images
+/// too, they would misread.
+pub fn version_folder(pin_root: &Path) -> PathBuf {
+    pin_root.join(format!("{VERSION_FOLDERS}{STATE_VERSION}-image-{ABI_VERSION}"))
+}
+
+/// Where connections are pinned. Versions share them that agree on what they are, so that an upgrade cuts none.
+pub fn connection_folder(pin_root: &Path) -> PathBuf {
+    pin_root.join(format!("{CONNECTION_FOLDERS}{CONNTRACK_VERSION}"))
+}
+
+/// The folders of all versions that left something.
+#[derive(Debug)]
+pub(super) struct Versions {
+    /// This one's, which may not be there yet.
+    pub own: PathBuf,
+    /// This one's connections, and perhaps others'.
+    pub connections: PathBuf,
+    /// What others left: their programs enforce what is in their maps until each interface is taken over.
+    pub others: Vec<PathBuf>,
+    /// Their connections, if this version cannot read them.
+    other_connections: Vec<PathBuf>,
+}
+
+impl Versions {
+    pub(super) fn find(pin_root: &Path) -> Result<Versions, DatapathError> {
+        let (own, connections) = (version_folder(pin_root), connection_folder(pin_root));
+        Ok(Versions {
+            others: folders(pin_root, VERSION_FOLDERS, &own)?,
+            other_connections: folders(pin_root, CONNECTION_FOLDERS, &connections)?,
+            own,
+            connections,
+        })
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.own).chain(&self.others).map(PathBuf::as_path)
+    }
+
+    /// Takes away what other versions left. Found again by that version it would be old, and until then it takes the kernel's memory.
+    pub(super) fn remove_others(&mut self) -> Result<(), DatapathError> {
+        for left in [&mut self.others, &mut self.other_connections] {
+            while let Some(path) = left.pop() {
+                if let Err(source) = fs::remove_dir_all(&path) {
+                    left.push(path.clone());
+                    return Err(DatapathError::Pin { what: "remove", path, source });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Folders whose names begin so, but for one.
+fn folders(pin_root: &Path, beginning: &str, own: &Path) -> Result<Vec<PathBuf>, DatapathError> {
+    let fail = |source| DatapathError::Pin { what: "list", path: pin_root.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(pin_root).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let begins_so = entry.file_name().as_encoded_bytes().starts_with(beginning.as_bytes());
+        if begins_so && entry.path() != own {
+            found.push(entry.path());
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-/// Makes the folder and takes hold of it, until the value is dropped.
-pub(super) fn lock(pin_root: &Path) -> Result<Flock<File>, DatapathError> {
+/// Makes the folder and takes hold of it, until the value is dropped. `name` is what people call it.
+pub(super) fn lock(pin_root: &Path, name: &Path) -> Result<Flock<File>, DatapathError> {
     make_folder(pin_root)?;
     let fail = |source| DatapathError::Pin { what: "use", path: pin_root.to_owned(), source };
     let folder = File::open(pin_root).map_err(fail)?;
@@ -81,7 +183,7 @@ pub(super) fn lock(pin_root: &Path) -> Result<Flock<File>, DatapathError> {
         return Err(fail(io::Error::other("others than root may write there, and could take policy away")));
     }
     Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-        Errno::EWOULDBLOCK => DatapathError::InUse { path: pin_root.to_owned() },
+        Errno::EWOULDBLOCK => DatapathError::InUse { path: name.to_owned() },
         error => fail(error.into()),
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: what a process that is killed leaves behind, which [`remove_abandoned`] finds by name.
 
+use super::pins::locate;
 use super::{Datapath, DatapathError, Options, remove_everything};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,8 @@ impl DerefMut for Temporary {
 
 /// Removes temporary datapaths of processes that were killed: folders beside `beginning` whose names begin like it, and that nobody uses.
 pub fn remove_abandoned(beginning: &Path) {
-    let (Some(folder), Some(name)) = (beginning.parent(), beginning.file_name()) else { return };
+    let Ok(located) = locate(beginning) else { return };
+    let (Some(folder), Some(name)) = (located.path.parent(), located.path.file_name()) else { return };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
             // One in use stays.

@@ -1,21 +1,22 @@
 //! Interfaces from the kernel: listed whole, and listed again when the kernel says that something changed.
 //!
 //! What the kernel says is a hint only; a message that is lost costs no more than the time until the next listing.
-//! Many changes at once are one listing, and a long listing is followed by a longer pause.
+//! Many changes at once are one listing, and a long listing is followed by a longer pause. A link or host route that the kernel names
+//! counts at once, for until then a new pod is open; what goes away waits for the listing.
 
 use super::{Interfaces, Link};
 use futures_util::stream::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout_at};
 
 /// After a change the kernel is given so long to say more of it.
 const QUIET: Duration = Duration::from_millis(20);
@@ -71,9 +72,9 @@ pub async fn watch(told: &watch::Sender<Option<Interfaces>>, listed: impl Fn()) 
             }
             is_new
         });
-        sleep((began.elapsed() * 5).min(LONGEST_PAUSE)).await;
+        let earliest = Instant::now() + (began.elapsed() * 5).min(LONGEST_PAUSE);
         tokio::select! {
-            heard = changes(&mut messages) => heard?,
+            heard = listen(&mut messages, told, earliest) => heard?,
             () = told.closed() => {}
         }
     }
@@ -89,29 +90,45 @@ impl Drop for Aborting {
     }
 }
 
-/// Waits for a change that matters, and for what comes right after it.
-async fn changes<S>(messages: &mut S) -> Result<(), NetlinkError>
+/// Waits for a change that matters and for what comes right after it, and not less than until `earliest`.
+async fn listen<S>(
+    messages: &mut S,
+    told: &watch::Sender<Option<Interfaces>>,
+    earliest: Instant,
+) -> Result<(), NetlinkError>
 where
     S: Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr)> + Unpin,
 {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match timeout(until.saturating_duration_since(Instant::now()), messages.next()).await {
-            Ok(Some((message, _))) if matters(&message) => break,
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(NetlinkError::Closed),
-            Err(_) => return Ok(()),
-        }
-    }
-    let until = Instant::now() + QUIET * 10;
-    while Instant::now() < until {
-        match timeout(QUIET, messages.next()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(NetlinkError::Closed),
-            Err(_) => break,
+    let mut due = Instant::now() + PATIENCE;
+    let mut latest = None;
+    while let Ok(message) = timeout_at(due, messages.next()).await {
+        let (message, _) = message.ok_or(NetlinkError::Closed)?;
+        told.send_if_modified(|known| known.as_mut().is_some_and(|known| add(known, &message)));
+        if latest.is_some() || matters(&message) {
+            let latest = *latest.get_or_insert_with(|| Instant::now() + QUIET * 10);
+            due = (Instant::now() + QUIET).min(latest).max(earliest);
         }
     }
     Ok(())
+}
+
+/// Adds what a message says is there; whether that is new.
+fn add(known: &mut Interfaces, message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
+    match &message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
+            let is_new = !known.links.contains_key(&message.header.index);
+            // A bridge speaks of its ports in messages of its own family, which say less.
+            let is_whole = message.header.interface_family == AddressFamily::Unspec;
+            if is_new && is_whole {
+                known.links.insert(message.header.index, link(message));
+            }
+            is_new && is_whole
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(message)) => {
+            host_route(message).is_some_and(|(address, interface)| known.add_route(address, interface))
+        }
+        _ => false,
+    }
 }
 
 /// A router may learn thousands of routes a second; those to networks say nothing of pods.
@@ -233,6 +250,32 @@ mod tests {
         assert_eq!(host_route(&local), None);
     }
 
+    #[test]
+    fn what_the_kernel_names_counts_at_once() {
+        let new_link = |index, family, kind| {
+            let mut message = LinkMessage::default();
+            (message.header.index, message.header.interface_family) = (index, family);
+            message.attributes = vec![
+                LinkAttribute::IfName(format!("veth{index}")),
+                LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]),
+            ];
+            NetlinkMessage::from(RouteNetlinkMessage::NewLink(message))
+        };
+        let new_route = |interface| {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new();
+            let route = route.destination_prefix(Ipv4Addr::new(10, 0, 0, 1), 32).output_interface(interface);
+            NetlinkMessage::from(RouteNetlinkMessage::NewRoute(route.build()))
+        };
+        let mut known = Interfaces::default();
+        assert!(!add(&mut known, &new_route(7)), "nobody knows that link");
+        assert!(!add(&mut known, &new_link(7, AddressFamily::Bridge, InfoKind::Veth)));
+        assert!(add(&mut known, &new_link(7, AddressFamily::Unspec, InfoKind::Veth)));
+        assert!(!add(&mut known, &new_link(7, AddressFamily::Unspec, InfoKind::Veth)));
+        assert!(add(&mut known, &new_route(7)));
+        assert!(!add(&mut known, &new_route(7)));
+        assert_eq!(known.links[&7].routes, [IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))].into());
+    }
+
     #[tokio::test]
     async fn the_loopback_interface_is_found() {
         let (told, mut heard) = watch::channel(None);
@@ -242,6 +285,6 @@ mod tests {
         assert!(found.links.values().any(|link| link.name == "lo" && !link.is_veth), "{found:?}");
         assert!(!found.own.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
         drop(heard);
-        timeout(Duration::from_secs(5), watching).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), watching).await.unwrap().unwrap().unwrap();
     }
 }

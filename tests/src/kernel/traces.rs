@@ -6,12 +6,13 @@ use super::Kernel;
 use aya::Pod;
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use std::collections::BTreeMap;
+use std::path::Path;
 use weir_abi::Reason;
 use weir_abi::state::{
     ConntrackKeyV4, ConntrackKeyV6, ConntrackRecord, Counter, EventRecord, FragmentKey, FragmentRecord, Hook,
     REASON_COUNTERS,
 };
-use weir_runtime::datapath::map_folder;
+use weir_runtime::datapath::{connection_folder, version_folder};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const V4_KEY: usize = size_of::<ConntrackKeyV4>();
@@ -38,13 +39,16 @@ impl Kernel {
     /// # Errors
     /// One cannot be opened.
     pub fn traces(&self) -> Result<Traces, Failure> {
-        let folder = map_folder(&self.pin_root);
-        let open = |name: &str| MapData::from_pin(folder.join(name)).and_then(Map::from_map_data);
+        let folder = version_folder(&self.pin_root);
+        let connections = connection_folder(&self.pin_root);
+        let from =
+            |folder: &Path, name: &str| MapData::from_pin(folder.join(name)).and_then(Map::from_map_data);
+        let open = |name: &str| from(&folder, name);
         Ok(Traces {
             reasons: open("reason_counters")?.try_into()?,
             counters: open("named_counters")?.try_into()?,
-            v4: open("conntrack_v4")?.try_into()?,
-            v6: open("conntrack_v6")?.try_into()?,
+            v4: from(&connections, "conntrack_v4")?.try_into()?,
+            v6: from(&connections, "conntrack_v6")?.try_into()?,
             fragments: open("fragments")?.try_into()?,
             events: open("events")?.try_into()?,
         })

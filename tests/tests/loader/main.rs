@@ -13,6 +13,8 @@ mod wire;
 
 use aya::maps::MapData;
 use image::{PEER, POD, SmallImage};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ use weir_abi::state::Hook;
 use weir_abi::{Action, Image};
 use weir_lab as lab;
 use weir_runtime::datapath::{
-    Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, map_folder, remove_everything,
+    Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, remove_everything,
+    version_folder,
 };
 use weir_runtime::enforcer::Enforcer;
 use wire::{EVERYTHING, Wire, in_a_namespace, of_port};
@@ -135,7 +138,10 @@ fn nothing_passes(wire: &Wire) {
 fn stand_at(root: &PinRoot, datapath: &Datapath, interfaces: &[u32]) {
     let how = if datapath.has_tcx() { "" } else { "-clsact" };
     let both = |interface| ["from_pod", "to_pod"].map(|program| format!("{interface}-{program}{how}"));
-    assert_eq!(root.names("links"), interfaces.iter().flat_map(both).collect::<Vec<_>>());
+    assert_eq!(
+        root.names(version_folder(Path::new("")).join("links")),
+        interfaces.iter().flat_map(both).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -163,6 +169,9 @@ fn a_datapath_from_the_first_load_to_the_last_removal() {
         println!("another one came and went");
         let datapath = the_next_process_takes_over(&root, datapath, &wire);
         println!("the next process has taken over");
+        let datapath =
+            what_another_version_left_stands_until_each_interface_is_taken_over(&root, datapath, &wire);
+        println!("so has another version");
         what_is_detached_judges_no_more(&root, datapath, &wire);
     });
 }
@@ -191,7 +200,7 @@ fn the_verifier_has_room() {
     };
     let verified: Vec<u32> = texts.filter_map(of_program).collect();
     println!("instructions that the verifier saw in each program: {verified:?}");
-    assert!(verified.len() == HOOKS.len() && verified.iter().all(|&seen| seen < 250_000), "{verified:?}");
+    assert!(verified.len() >= HOOKS.len() && verified.iter().all(|&seen| seen < 250_000), "{verified:?}");
 }
 
 fn nothing_passes_before_an_image(datapath: &mut Datapath) {
@@ -278,9 +287,9 @@ fn a_filter_that_was_removed_is_put_again(datapath: &mut Datapath, wire: &Wire) 
 fn a_move_to_larger_values_that_fails_mixes_nothing(root: &PinRoot, datapath: &mut Datapath, wire: &Wire) {
     let (small, large) = (SmallImage::first(), SmallImage::large());
     // A pin that is no link of ours stands where one of the loopback interface would be.
-    let settings = map_folder(&root.0).join("settings");
-    let foreign = root.0.join(format!("links/{LOOPBACK}-from_pod"));
-    MapData::from_pin(settings).unwrap().pin(&foreign).unwrap();
+    let folder = version_folder(&root.0);
+    let foreign = folder.join(format!("links/{LOOPBACK}-from_pod"));
+    MapData::from_pin(folder.join("settings")).unwrap().pin(&foreign).unwrap();
     let failed = datapath.install_image(large.bytes(), &[]);
     assert!(matches!(failed, Err(DatapathError::Attach { .. })), "{failed:?}");
     // Whatever stands at the interfaces now, no other image comes into force before all judge by the same slots again.
@@ -304,7 +313,7 @@ fn a_larger_image_replaces_the_programs(root: &PinRoot, datapath: &mut Datapath,
         // Programs that read the values of a smaller class must not stay at the interface.
         only_passes(wire, image);
         let images =
-            root.names(map_folder(Path::new(""))).into_iter().filter(|name| name.starts_with("images-"));
+            root.names(version_folder(Path::new(""))).into_iter().filter(|name| name.starts_with("images-"));
         assert_eq!(images.collect::<Vec<_>>(), [format!("images-{}", installed.class)]);
         classes.push(installed.class);
     }
@@ -333,13 +342,8 @@ fn the_next_process_takes_over(root: &PinRoot, mut datapath: Datapath, wire: &Wi
     drop(datapath);
     only_passes(wire, &large);
     wire::remove_spare_interface().unwrap();
-    // What another version left is not kept for one that may come back.
-    let foreign = root.0.join("state-0");
-    fs::create_dir(&foreign).unwrap();
-    MapData::from_pin(map_folder(&root.0).join("settings")).unwrap().pin(foreign.join("settings")).unwrap();
 
     let mut datapath = root.open().unwrap();
-    assert!(!foreign.exists());
     // The image and who is who are still known, and the interface that went meanwhile is forgotten.
     agrees(&datapath, &large);
     stand_at(root, &datapath, &[wire.interface]);
@@ -348,6 +352,47 @@ fn the_next_process_takes_over(root: &PinRoot, mut datapath: Datapath, wire: &Wi
     install(&mut datapath, &small);
     introduce(&mut datapath, &small, wire.interface).unwrap();
     only_passes(wire, &small);
+    datapath
+}
+
+fn what_another_version_left_stands_until_each_interface_is_taken_over(
+    root: &PinRoot,
+    mut datapath: Datapath,
+    wire: &Wire,
+) -> Datapath {
+    let (before, after) = (SmallImage::second(), SmallImage::first());
+    let spare = wire::spare_interface().unwrap();
+    datapath.attach(spare).unwrap();
+    drop(datapath);
+    let other = root.0.join("state-0");
+    fs::rename(version_folder(&root.0), &other).unwrap();
+
+    let mut datapath = root.open().unwrap();
+    assert_eq!((datapath.is_upgrade(), datapath.image_in_force()), (true, None));
+    assert_eq!(datapath.installed().unwrap().attached, [].into());
+    only_passes(wire, &before);
+    // Programs are replaced for larger values, but for those of the other version.
+    for image in [&SmallImage::large(), &after] {
+        install(&mut datapath, image);
+        only_passes(wire, &before);
+    }
+    introduce(&mut datapath, &after, wire.interface).unwrap();
+    datapath.attach(wire.interface).unwrap();
+    only_passes(wire, &after);
+    // A process that dies amidst it leaves the rest to the next.
+    drop(datapath);
+    let mut datapath = root.open().unwrap();
+    assert!(datapath.is_upgrade() && other.exists());
+    stand_at(root, &datapath, &[wire.interface]);
+    only_passes(wire, &after);
+    datapath.finish_upgrade().unwrap();
+    assert!(!datapath.is_upgrade() && !other.exists());
+    stand_at(root, &datapath, &[wire.interface, spare]);
+    assert_eq!(datapath.installed().unwrap().attached, [wire.interface, spare].into());
+    only_passes(wire, &after);
+    wire::remove_spare_interface().unwrap();
+    datapath.detach(spare).unwrap();
+    install(&mut datapath, &before);
     datapath
 }
 
@@ -366,6 +411,34 @@ fn what_is_detached_judges_no_more(root: &PinRoot, mut datapath: Datapath, wire:
     everything_passes(wire);
     // And once more, where there is nothing.
     remove_everything(&root.0).unwrap();
+}
+
+/// What `ip netns exec` does to a process: a mount namespace of its own, and a `/sys` in it that hides the machine's.
+fn hide_sys() {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("hidden"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+}
+
+#[test]
+fn what_is_pinned_outlives_a_mount_namespace_of_ones_own() {
+    let Some(root) = PinRoot::new("mounts") else { return };
+    let image = SmallImage::first();
+    in_a_namespace(|| {
+        hide_sys();
+        let mut datapath = root.open().unwrap();
+        assert!(!root.0.exists());
+        install(&mut datapath, &image);
+    });
+    assert!(root.0.exists());
+    agrees(&root.open().unwrap(), &image);
+    in_a_namespace(|| {
+        hide_sys();
+        assert!(remove_everything(&root.0).unwrap());
+        assert!(!remove_everything(&root.0).unwrap());
+    });
+    assert!(!root.0.exists());
 }
 
 #[test]

@@ -13,8 +13,7 @@ pub(crate) fn run(args: &CleanupArgs) -> anyhow::Result<Outcome> {
     if Client::connect(&args.socket.socket).is_ok() {
         bail!("policyd runs and would enforce again; end it first");
     }
-    let was_there = args.pins.exists();
-    remove_everything(&args.pins).context("cannot clean up")?;
+    let was_there = remove_everything(&args.pins).context("cannot clean up")?;
     let mut told = if was_there {
         format!("nothing of {} is in the kernel any more: nothing is enforced\n", args.pins.display())
     } else {
