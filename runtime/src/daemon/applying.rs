@@ -187,7 +187,7 @@ impl Daemon {
                     "nothing passes at an interface any more, because no pod has it: until it goes, or `policyd cleanup`"
                 ),
                 Step::Detach(index) => {
-                    info!(index, "policy stands no more at an interface, which is gone or was unregistered")
+                    info!(index, "policy stands no more at an interface, which is gone or was unregistered");
                 }
                 _ => {}
             }
