@@ -6,6 +6,7 @@
 #pragma once
 
 #include "abi.h"
+#include "counters.h"
 #include "maps.h"
 #include "options.h"
 #include "parse.h"
@@ -72,19 +73,37 @@ static __always_inline struct conntrack_record *find_connection(const struct con
 	return record;
 }
 
-static __always_inline bool save_connection(const struct connection *connection, const struct conntrack_record *record)
+/* The counter of a family: those of IPv6 follow those of IPv4. */
+static __always_inline void count_entry(const struct connection *connection, enum counter of_v4)
+{
+	count_one(connection->is_v6 ? of_v4 + (COUNTER_CONNTRACK_V6_ADDED - COUNTER_CONNTRACK_V4_ADDED) : of_v4);
+}
+
+static __always_inline long write_connection(const struct connection *connection, const struct conntrack_record *record,
+					     __u64 flags)
 {
 	if (connection->is_v6)
-		return bpf_map_update_elem(&conntrack_v6, &connection->v6, record, BPF_ANY) == 0;
-	return bpf_map_update_elem(&conntrack_v4, &connection->v4, record, BPF_ANY) == 0;
+		return bpf_map_update_elem(&conntrack_v6, &connection->v6, record, flags);
+	return bpf_map_update_elem(&conntrack_v4, &connection->v4, record, flags);
+}
+
+/* Entries are counted, so that the daemon can tell how many went because there was no room for more. */
+static __always_inline bool save_connection(const struct connection *connection, const struct conntrack_record *record)
+{
+	if (write_connection(connection, record, BPF_NOEXIST) == 0) {
+		count_entry(connection, COUNTER_CONNTRACK_V4_ADDED);
+		return true;
+	}
+	return write_connection(connection, record, BPF_EXIST) == 0;
 }
 
 static __always_inline void forget_connection(const struct connection *connection)
 {
-	if (connection->is_v6)
-		bpf_map_delete_elem(&conntrack_v6, &connection->v6);
-	else
-		bpf_map_delete_elem(&conntrack_v4, &connection->v4);
+	long gone = connection->is_v6 ? bpf_map_delete_elem(&conntrack_v6, &connection->v6) :
+					bpf_map_delete_elem(&conntrack_v4, &connection->v4);
+
+	if (gone == 0)
+		count_entry(connection, COUNTER_CONNTRACK_V4_REMOVED);
 }
 
 /* Whether the packet would open a connection anew although its record is still there. */

@@ -123,6 +123,8 @@ pub struct ConntrackReport {
     pub capacity_v6: usize,
     /// Connections that were removed.
     pub removed: usize,
+    /// Entries that went since the daemon began because there was no room for more: as many as came and neither ended nor are there.
+    pub evicted: u64,
 }
 
 /// How full everything is.

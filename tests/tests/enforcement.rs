@@ -340,6 +340,7 @@ fn full_maps_open_no_door_and_are_told() {
         daemon
             .until("the report", |status| {
                 status.problems.iter().any(|problem| problem.contains("conntrack_v4"))
+                    && status.conntrack.evicted > 0
             })
             .unwrap();
     }

@@ -148,11 +148,19 @@ named Counter {
     ProxyPackets = 8, "proxy-packets";
     /// Packets between two hooks whose image was gone; judged by the present one.
     SlotsGone = 9, "slots-gone";
+    /// Entries that the programs put into `conntrack_v4`: connections, not counting those written over.
+    ConntrackV4Added = 10, "conntrack-v4-added";
+    /// Entries that the programs took out of `conntrack_v4`.
+    ConntrackV4Removed = 11, "conntrack-v4-removed";
+    /// Entries that the programs put into `conntrack_v6`: connections and neighbours.
+    ConntrackV6Added = 12, "conntrack-v6-added";
+    /// Entries that the programs took out of `conntrack_v6`.
+    ConntrackV6Removed = 13, "conntrack-v6-removed";
 }
 }
 
 /// How many [`Counter`]s there are.
-pub const COUNTERS: u32 = 10;
+pub const COUNTERS: u32 = 14;
 
 records! {
     /// Every record of the live state.

@@ -167,6 +167,9 @@ impl Daemon {
             .map(|(map, entries, capacity)| format!("map {map} is nearly full: {entries} of {capacity}"))
             .collect();
         told.dedup();
+        if conntrack.evicted > 0 && told.iter().any(|told| told.contains("conntrack")) {
+            told.push(format!("{} connections were forgotten for want of room", conntrack.evicted));
+        }
         let refused =
             self.measured.counters.named.iter().find(|(name, _)| *name == Counter::ConnectionsRefused);
         if let Some((_, count)) = refused.filter(|(_, count)| *count > 0) {

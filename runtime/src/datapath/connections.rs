@@ -2,12 +2,17 @@
 //!
 //! Programs let nothing pass by a record whose time is up, so a late sweep costs room and nothing else. A sweep looks at so many
 //! records and goes on from there the next time; how many connections there are is known after each round.
+//!
+//! The maps give up what was used least recently when they are full, and say nothing of it. So books are kept: what the programs added,
+//! less what they and we removed, less what is there, went for want of room. While a round lasts connections come and go, so the books
+//! count only where a map is so full that it gives up any.
 
+use super::counting::count;
 use super::table::{Record, Table};
-use super::{Datapath, DatapathError};
+use super::{Datapath, DatapathError, Tables};
 use crate::enforcer::ConntrackReport;
 use nix::time::{ClockId, clock_gettime};
-use weir_abi::state::{ConntrackRecord, TICK_SHIFT};
+use weir_abi::state::{ConntrackRecord, Counter, TICK_SHIFT};
 
 /// Where the sweeps of both families stand.
 #[derive(Debug, Default)]
@@ -23,13 +28,32 @@ struct Sweep {
     seen: usize,
     /// Connections that the last whole round saw.
     last_round: Option<usize>,
+    /// Entries that we removed.
+    removed: u64,
+    /// Entries that are in no book, after the last round.
+    missing: Option<i64>,
+    evicted: u64,
 }
 
+/// A map gives up entries before the last place is taken, in hundredths of its places.
+const NEARLY_FULL: usize = 80;
+
 impl Sweep {
+    /// Closes the books of a round. `added` is what the programs added less what they removed.
+    fn close(&mut self, added: i64, capacity: usize) {
+        let Some(there) = self.last_round else { return };
+        let missing = added.wrapping_sub_unsigned(self.removed).wrapping_sub_unsigned(there as u64);
+        let more = self.missing.replace(missing).map_or(0, |before| missing.wrapping_sub(before));
+        if there * 100 >= capacity * NEARLY_FULL {
+            self.evicted += u64::try_from(more).unwrap_or(0);
+        }
+    }
+
     /// Looks at so many records; how many were removed.
     fn go_on<K: Record>(
         &mut self,
         table: &Table<K, ConntrackRecord>,
+        added: impl FnOnce() -> Result<i64, DatapathError>,
         tick: u32,
         most: usize,
     ) -> Result<usize, DatapathError> {
@@ -49,9 +73,12 @@ impl Sweep {
             }
             if self.cursor.is_empty() {
                 self.last_round = Some(std::mem::take(&mut self.seen));
-                break;
+                self.removed += removed as u64;
+                self.close(added()?, table.capacity() as usize);
+                return Ok(removed);
             }
         }
+        self.removed += removed as u64;
         Ok(removed)
     }
 
@@ -71,32 +98,43 @@ impl Datapath {
     pub(super) fn sweep_connections(&mut self, most: usize) -> Result<ConntrackReport, DatapathError> {
         let tick = now()?;
         let (tables, sweeps) = (&self.tables, &mut self.sweeps);
-        let removed = sweeps.v4.go_on(&tables.conntrack_v4, tick, most)?
-            + sweeps.v6.go_on(&tables.conntrack_v6, tick, most)?;
+        let v4 = || books(tables, Counter::ConntrackV4Added, Counter::ConntrackV4Removed);
+        let v6 = || books(tables, Counter::ConntrackV6Added, Counter::ConntrackV6Removed);
+        let removed = sweeps.v4.go_on(&tables.conntrack_v4, v4, tick, most)?
+            + sweeps.v6.go_on(&tables.conntrack_v6, v6, tick, most)?;
         Ok(ConntrackReport {
             entries_v4: sweeps.v4.entries(),
             entries_v6: sweeps.v6.entries(),
             capacity_v4: tables.conntrack_v4.capacity() as usize,
             capacity_v6: tables.conntrack_v6.capacity() as usize,
             removed,
+            evicted: sweeps.v4.evicted + sweeps.v6.evicted,
         })
     }
 
     /// Removes the connections of an interface.
-    pub(super) fn forget_connections_of(&self, interface: u32) -> Result<(), DatapathError> {
-        forget(&self.tables.conntrack_v4, interface)?;
-        forget(&self.tables.conntrack_v6, interface)
+    pub(super) fn forget_connections_of(&mut self, interface: u32) -> Result<(), DatapathError> {
+        self.sweeps.v4.removed += forget(&self.tables.conntrack_v4, interface)?;
+        self.sweeps.v6.removed += forget(&self.tables.conntrack_v6, interface)?;
+        Ok(())
     }
 }
 
-fn forget<K: Record>(table: &Table<K, ConntrackRecord>, interface: u32) -> Result<(), DatapathError> {
+/// What the programs added less what they removed.
+fn books(tables: &Tables, added: Counter, removed: Counter) -> Result<i64, DatapathError> {
+    let [added, removed] = [count(tables, added)?, count(tables, removed)?];
+    Ok(added.wrapping_sub(removed).cast_signed())
+}
+
+/// Removes an interface's connections; how many there were.
+fn forget<K: Record>(table: &Table<K, ConntrackRecord>, interface: u32) -> Result<u64, DatapathError> {
     let mut gone = Vec::new();
     table.each(|(key, records)| {
         if records.first().is_some_and(|record: &ConntrackRecord| record.interface == interface) {
             gone.push(key);
         }
     })?;
-    gone.iter().try_for_each(|key| table.remove(key).map(drop))
+    gone.iter().try_fold(0, |count, key| Ok(count + u64::from(table.remove(key)?)))
 }
 
 /// The present tick, by the clock that the programs read (`bpf_ktime_get_coarse_ns`).
@@ -114,7 +152,23 @@ fn now() -> Result<u32, DatapathError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConntrackRecord, is_over};
+    use super::{ConntrackRecord, Sweep, is_over};
+
+    #[test]
+    fn what_is_neither_there_nor_ended_was_given_up() {
+        let mut sweep = Sweep::default();
+        let mut round = |added, removed, there| {
+            (sweep.removed, sweep.last_round) = (removed, Some(there));
+            sweep.close(added, 100);
+            sweep.evicted
+        };
+        // What went before is not told, nor what comes and goes in a map that has room.
+        assert_eq!(round(500, 0, 70), 0);
+        assert_eq!(round(520, 0, 79), 0);
+        assert_eq!(round(560, 30, 80), 9);
+        assert_eq!(round(560, 35, 80), 9);
+        assert_eq!(round(1_560, 35, 90), 999);
+    }
 
     #[test]
     fn time_wraps() {

@@ -4,7 +4,7 @@
 
 use super::slots::Slots;
 use super::table::{Record, Table};
-use super::{Datapath, DatapathError};
+use super::{Datapath, DatapathError, Tables};
 use crate::enforcer::{Counted, Counters, MapSize, Sizes};
 use weir_abi::Reason;
 use weir_abi::layout::{Header, RequestSetRecord, RuleRecord, Section};
@@ -112,6 +112,12 @@ fn size<K: Record, V: Record>(table: &Table<K, V>) -> Result<MapSize, DatapathEr
     let mut entries = 0;
     table.each(|_| entries += 1)?;
     Ok(MapSize { map: table.name().to_owned(), entries, capacity: table.capacity() as usize })
+}
+
+/// One of the named counters, over all CPUs.
+pub(super) fn count(tables: &Tables, counter: Counter) -> Result<u64, DatapathError> {
+    let found = sums(&tables.named_counters)?.into_iter().find(|(key, _)| *key == u32::from(counter as u8));
+    Ok(found.map_or(0, |(_, sum)| sum.packets))
 }
 
 /// Counters that are not zero, each the sum over CPUs.

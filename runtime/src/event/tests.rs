@@ -92,7 +92,7 @@ fn a_drop_from_outside_is_told() {
     };
     assert_eq!(
         line(&naming, &record),
-        "192.0.2.1:40000 (world) -> shop/db:5432 TCP SYN DROPPED ingress default-deny \
+        "192.0.2.1:40000 (world) -> shop/db:5432 TCP SYN DROPPED ingress default-deny, isolated by \
          CiliumNetworkPolicy shop/db ingress[0].toPorts[0] db.yaml:8 (3 drops before it not told)"
             .replace("db.yaml:8", &place(&naming, &record))
     );

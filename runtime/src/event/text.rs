@@ -3,10 +3,13 @@
 //! ```text
 //! TIME SOURCE -> DESTINATION PROTOCOL [FLAGS] VERDICT DIRECTION REASON [KIND POLICY RULE FILE:LINE]
 //! ```
+//!
+//! By default nothing is denied, unless a rule isolates the pod: the first that does is told, as the one that it is isolated by.
 
 use super::{End, Event};
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
+use weir_abi::Reason;
 
 /// Letters of a time of which the rest is beyond milliseconds.
 const MILLISECONDS: usize = "2026-11-25T13:38:32.123".len();
@@ -26,6 +29,9 @@ impl Display for Event {
         }
         write!(f, " {} {} {}", self.verdict.as_str(), self.direction, self.reason)?;
         if let Some(by) = &self.by {
+            if self.reason == Reason::DefaultDeny.as_str() {
+                f.write_str(", isolated by")?;
+            }
             write!(f, " {} {} {} {}:{}", by.kind, by.policy, by.rule, by.file, by.line)?;
         }
         match self.left_out {

@@ -115,8 +115,12 @@ fn source(status: &Status) -> String {
 
 fn connections(status: &Status) -> String {
     let conntrack = &status.conntrack;
+    let forgotten = match conntrack.evicted {
+        0 => String::new(),
+        evicted => format!("; {evicted} forgotten for want of room"),
+    };
     format!(
-        "IPv4 {} of {}, IPv6 {} of {}",
+        "IPv4 {} of {}, IPv6 {} of {}{forgotten}",
         conntrack.entries_v4, conntrack.capacity_v4, conntrack.entries_v6, conntrack.capacity_v6
     )
 }
