@@ -186,13 +186,17 @@ __noinline __u64 judge_opening(__u32 is_question, __u32 opened_at, __u32 icmp_ty
 	return judge(&image, &inquiry, now_set);
 }
 
+/* Of an outcome's bytes, those that a record has. */
+#define RECORDED (~(0xFFull << 24))
+
 static __always_inline void judged(struct conntrack_record *record, ruling outcome, __u64 judged_under)
 {
 	record->rule_or_set = rule_or_set_of(outcome);
 	record->action = action_of(outcome);
 	record->reason = reason_of(outcome);
 	record->requests = requests_of(outcome);
-	record->judged_under = judged_under;
+	/* Of what was just written, not of what is there now. */
+	record->seal = judged_under ^ (outcome & RECORDED);
 }
 
 /* A packet of a connection that is on record. */
@@ -206,7 +210,7 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 	bool is_handed_over;
 	int done = PASS;
 
-	if (record->judged_under != passage->judged_under) {
+	if ((record->seal ^ outcome) != passage->judged_under) {
 		outcome = judge_opening(false, opened_at, record->icmp_type);
 		count_one(COUNTER_CONNECTIONS_JUDGED_AGAIN);
 		if (action_of(outcome) == ACTION_DENY) {
@@ -245,7 +249,7 @@ __noinline int is_related(struct __sk_buff *skb)
 		return false;
 	connection_of(&connection, &inner, passage->hook == HOOK_TO_POD);
 	record = find_connection(&connection, passage->interface, passage->tick);
-	return record && record->judged_under == passage->judged_under;
+	return record && (record->seal ^ outcome_of_record(record)) == passage->judged_under;
 }
 
 /* A packet that no record lets pass. */

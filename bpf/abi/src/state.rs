@@ -216,8 +216,10 @@ records! {
 
     /// Value of both: a connection that was allowed.
     ConntrackRecord {
-        /// What it was judged under: the image's checksum and the [`Settings::epoch`], added.
-        judged_under: u64,
+        /// What it was judged under, the image's checksum and the [`Settings::epoch`] added, and what came of it (action, reason,
+        /// request kind and rule, as one word), by exclusive or. Two processors may judge one connection under two images at
+        /// once; what each wrote half of holds under neither.
+        seal: u64,
         /// The rule or request set that decided, or [`crate::layout::NO_RULE`].
         rule_or_set: u32,
         /// The interface that it was seen on; on another it counts for nothing.

@@ -105,9 +105,17 @@ impl Traces {
     /// # Errors
     /// The maps.
     pub fn let_all_run_out(&mut self) -> Result<(), Failure> {
-        edit(&mut self.v4, |record: &mut ConntrackRecord| record.expires = 0)?;
-        edit(&mut self.v6, |record: &mut ConntrackRecord| record.expires = 0)?;
+        self.change_connections(|record| record.expires = 0)?;
         edit(&mut self.fragments, |record: &mut FragmentRecord| record.expires = 0)
+    }
+
+    /// Changes every connection's record.
+    ///
+    /// # Errors
+    /// The maps.
+    pub fn change_connections(&mut self, change: impl Fn(&mut ConntrackRecord)) -> Result<(), Failure> {
+        edit(&mut self.v4, &change)?;
+        edit(&mut self.v6, &change)
     }
 
     /// Forgets every connection and datagram in pieces.

@@ -4,8 +4,8 @@ use crate::wire::{ALLOWED, DENIED, Ends, FAMILIES, HTTPS, OWN_NODE, Policy, REPL
 use std::net::IpAddr;
 use weir_abi::Identity;
 use weir_abi::state::{
-    ANSWERED, CLOSED, Counter, EventKind, Hook, MARK_JUDGED, MARK_MASK, OPENED_INWARD, PEER_FINISHED,
-    POD_FINISHED,
+    ANSWERED, CLOSED, ConntrackRecord, Counter, EventKind, Hook, MARK_JUDGED, MARK_MASK, OPENED_INWARD,
+    PEER_FINISHED, POD_FINISHED,
 };
 use weir_runtime::datapath::Fate;
 use weir_runtime::enforcer::Enforcer;
@@ -247,6 +247,32 @@ fn an_address_that_changed_hands_has_its_connections_judged_again() {
         wire.kernel.datapath.judge_again();
         assert_eq!(wire.pass(&ends, pod, client, &tcp(80, SOURCE, ACK)), DENIED);
         assert_eq!(wire.connections(), 0);
+    }
+}
+
+/// Two processors judged it under two images at once, and each wrote its half.
+#[test]
+fn a_record_of_two_judgements_is_judged_again() {
+    let Some(mut wire) = Wire::open() else { return };
+    for ends in FAMILIES {
+        let Ends { pod, client, .. } = ends;
+        open(&mut wire, &ends);
+        let judged = wire.connection();
+        let before = wire.counted(Counter::ConnectionsJudgedAgain);
+        let halves: [fn(&mut ConntrackRecord); 3] = [
+            |record| record.action ^= 3,
+            |record| record.reason ^= 1,
+            |record| record.rule_or_set ^= 1 << 20,
+        ];
+        for half in halves {
+            wire.traces.change_connections(half).unwrap();
+            assert_eq!(wire.pass(&ends, client, pod, &tcp(SOURCE, 80, ACK)), ALLOWED);
+            let now = wire.connection();
+            let told =
+                |record: &ConntrackRecord| (record.seal, record.action, record.reason, record.rule_or_set);
+            assert_eq!(told(&now), told(&judged));
+        }
+        assert_eq!(wire.counted(Counter::ConnectionsJudgedAgain), before + 3);
     }
 }
 
