@@ -94,7 +94,7 @@ static __always_inline bool save_connection(const struct connection *connection,
 		count_entry(connection, COUNTER_CONNTRACK_V4_ADDED);
 		return true;
 	}
-	return write_connection(connection, record, BPF_EXIST) == 0;
+	return write_connection(connection, record, BPF_ANY) == 0;
 }
 
 static __always_inline void forget_connection(const struct connection *connection)

@@ -44,6 +44,16 @@ static __always_inline bool within_budget(__u32 tick, __u32 *left_out)
 	return true;
 }
 
+/* A drop that found no room in the buffer was not told either, nor what would have been told with it. */
+static __always_inline void not_told(__u32 drops)
+{
+	__u32 zero = 0;
+	struct budget_record *budget = bpf_map_lookup_elem(&event_budget, &zero);
+
+	if (budget)
+		budget->left_out += drops;
+}
+
 static __always_inline int tell(struct __sk_buff *skb, const struct packet *packet, const struct telling *telling,
 			    __u32 tick)
 {
@@ -56,6 +66,8 @@ static __always_inline int tell(struct __sk_buff *skb, const struct packet *pack
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		count_one(COUNTER_EVENTS_LOST);
+		if (telling->kind == EVENT_KIND_DROP)
+			not_told(left_out + 1);
 		return 0;
 	}
 	event->time = bpf_ktime_get_boot_ns();

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p weir-benches --bench traffic` prints a table; `cargo xtask bench traffic` keeps it. The node forwards without any filter,
 //! with Weir at both pods' interfaces, and with nftables that looks each packet up in a set and walks as many rules; they take turns, and
-//! each figure is held against the same round without a filter. Needs root, `iperf3` and `nft`; what is missing is said.
+//! each figure is held against the same round without a filter: what is told is the median over rounds. Beside Weir's programs its events
+//! are read and its connections swept, as the daemon does. Needs root, `iperf3` and `nft`; what is missing is said.
 //!
 //! Not here: what a verdict costs by itself (`kernel`).
 
@@ -13,7 +14,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitCode, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 use weir_abi::Image;
 use weir_benches::compiled::{image_of, parsed};
 use weir_benches::prefixes;
@@ -32,6 +35,9 @@ const BULK_SECONDS: u32 = 3;
 const STEADY: Duration = Duration::from_secs(2);
 const BULK_PORT: u16 = 5201;
 const ECHO_PORT: u16 = 8080;
+/// How often the daemon looks for events, and sweeps.
+const POLL: Duration = Duration::from_millis(50);
+const SWEEP: Duration = Duration::from_secs(5);
 const PODS: [&str; 2] = ["shop/client", "shop/server"];
 
 /// What the node has in the way.
@@ -71,13 +77,14 @@ fn main() -> ExitCode {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
 
     let mut rounds: BTreeMap<Filter, Vec<Rates>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for filter in [Filter::None, Filter::Weir, Filter::Nftables] {
             weir.put(&lab, filter);
-            let rates = measure(&lab, &client, at);
+            let measuring = || measure(&lab, &client, at);
+            let rates = if filter == Filter::Weir { beside_daemon(&lab, measuring) } else { measuring() };
             rounds.entry(filter).or_default().push(rates);
         }
         weir.put(&lab, Filter::None);
@@ -114,6 +121,31 @@ fn measure(lab: &Lab, client: &Peer, at: SocketAddr) -> Rates {
         counts.echoed as f64 / counts.took.as_secs_f64()
     };
     Rates { gigabits, responses: per_second(Kind::Tcp), connections: per_second(Kind::Connections) }
+}
+
+/// Does what a daemon does to its datapath on the node while something is measured.
+fn beside_daemon<T>(lab: &Lab, measuring: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    let daemon = || {
+        let mut datapath = Datapath::open(&Options::default()).unwrap();
+        let mut events = datapath.events().unwrap();
+        let mut swept = Instant::now();
+        while !done.load(Ordering::Relaxed) {
+            while events.next().is_some() {}
+            if swept.elapsed() > SWEEP {
+                datapath.sweep(1 << 16).unwrap();
+                swept = Instant::now();
+            }
+            thread::sleep(POLL);
+        }
+    };
+    thread::scope(|scope| {
+        let daemon = scope.spawn(|| lab.node("n1").inside(daemon).unwrap());
+        let measured = measuring();
+        done.store(true, Ordering::Relaxed);
+        daemon.join().unwrap();
+        measured
+    })
 }
 
 /// A datapath with its image, for the one node.
@@ -211,11 +243,11 @@ fn nftables() -> String {
 }
 
 fn tell(rounds: &BTreeMap<Filter, Vec<Rates>>) {
-    let median = |filter: Filter, pick: fn(&Rates) -> f64| {
-        let mut values: Vec<f64> = rounds[&filter].iter().map(pick).collect();
+    let median = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
+    let of = |filter: Filter, pick: fn(&Rates) -> f64| rounds[&filter].iter().map(pick).collect::<Vec<_>>();
     println!(
         "| traffic, a second | no filter | Weir | nftables, set and rules walked | Weir of no filter | goal |\n|---|---|---|---|---|---|"
     );
@@ -227,8 +259,9 @@ fn tell(rounds: &BTreeMap<Filter, Vec<Rates>>) {
     ];
     for (name, pick, digits) in rows {
         let [none, weir, nftables] =
-            [Filter::None, Filter::Weir, Filter::Nftables].map(|filter| median(filter, pick));
-        let share = weir / none * 100.0;
+            [Filter::None, Filter::Weir, Filter::Nftables].map(|filter| median(of(filter, pick)));
+        let pairs = of(Filter::Weir, pick).into_iter().zip(of(Filter::None, pick));
+        let share = median(pairs.map(|(weir, none)| weir / none * 100.0).collect());
         println!(
             "| {name} | {none:.digits$} | **{weir:.digits$}** | {nftables:.digits$} | {share:.1} % | ≥ 95 % |"
         );

@@ -10,16 +10,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use weir_abi::state::Aggregation;
 use weir_abi::{Action, Image};
 use weir_compiler::compile::Options as CompileOptions;
 use weir_compiler::identity::IdentityLock;
 use weir_compiler::parties::PartyIdentities;
-use weir_lab::{self as lab, Call, Counts, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
+use weir_lab::{self as lab, Call, Counts, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
 use weir_runtime::datapath::{Datapath, Endpoint, Installation, Options};
 use weir_runtime::enforcer::Enforcer;
 use weir_runtime::plan::{State, plan};
+use weir_runtime::status::Status;
 use weir_tests::world::World;
 
 const PORT: u16 = 8080;
@@ -30,6 +32,8 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
 const RATE: u32 = 1000;
 /// Swaps in a row.
 const SWAPS: usize = 1000;
+/// Ends of the daemon in a row.
+const KILLS: u64 = 24;
 /// A message that must be echoed gets so long, far beyond what a busy machine adds.
 const WITHIN: Duration = Duration::from_secs(3);
 /// Datagrams a second that must not arrive. Nobody waits for their echo: a mixture lives as long as a packet is under way, some
@@ -72,6 +76,8 @@ fn policies(first: bool, filler: u32) -> String {
 struct Scene {
     lab: Lab,
     images: Vec<(Vec<u8>, State)>,
+    /// Each scene fills the machine.
+    _turn: MutexGuard<'static, ()>,
 }
 
 const PODS: [&str; 4] = ["shop/server", "shop/shared", "shop/crossing", "shop/crossed"];
@@ -81,17 +87,16 @@ impl Scene {
         if !lab::available() {
             return None;
         }
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let label = |name: &str| name.trim_start_matches("shop/").to_owned();
         let plan = PODS.iter().fold(Plan::new().node("n1"), |plan, pod| {
             plan.pod(PodPlan::new(pod, "n1").label("app", &label(pod)).label("version", "one"))
         });
-        let mut scene = Scene { lab: plan.build().unwrap(), images: Vec::new() };
+        let mut scene = Scene { lab: plan.build().unwrap(), images: Vec::new(), _turn: turn };
         let mut lock = IdentityLock::default();
         for (first, filler) in [(true, 0), (false, 0), (true, 60_000)] {
-            let cluster = scene.lab.cluster_yaml();
-            let cluster =
-                if first { cluster } else { cluster.replace("\"version\":\"one\"", "\"version\":\"two\"") };
-            let files = [("cluster.yaml", cluster), ("policies.yaml", policies(first, filler))];
+            let files = [("cluster.yaml", scene.cluster(first)), ("policies.yaml", policies(first, filler))];
             let world = World::read(files.map(|(name, text)| (name.to_owned(), text.into_bytes())).into());
             assert!(world.errors().is_empty(), "{:?}", world.errors());
             let options = CompileOptions { node: Some(0), ..Default::default() };
@@ -102,6 +107,12 @@ impl Scene {
         }
         scene.check_images();
         Some(scene)
+    }
+
+    /// The cluster with the labels that its pods have under one of the two images.
+    fn cluster(&self, first: bool) -> String {
+        let cluster = self.lab.cluster_yaml();
+        if first { cluster } else { cluster.replace("\"version\":\"one\"", "\"version\":\"two\"") }
     }
 
     /// What is wanted on the node with an image.
@@ -162,19 +173,26 @@ fn listening(place: &Place) -> Peer {
     peer
 }
 
-/// Runs flows from several namespaces while the node's datapath is changed, and looks at what came of them.
-fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
-    // Each fills the machine.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let lab = &scene.lab;
-    let node = lab.node("n1");
+/// Runs flows while a datapath is changed by this process, which begins with the first image.
+fn datapath_under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
+    let node = scene.lab.node("n1");
     let open = || {
         let mut datapath = Datapath::open(&Scene::options()).unwrap();
         scene.put(&mut datapath, 0);
         datapath
     };
     let datapath = node.inside(open).unwrap();
+    let mut last = None;
+    under_fire(scene, || {
+        let datapath = node.inside(|| change(datapath)).unwrap();
+        println!("counted: {:?}", datapath.counters().unwrap());
+        last = Some(datapath);
+    });
+}
+
+/// Runs flows from several namespaces while something happens to the node, and looks at what came of them.
+fn under_fire(scene: &Scene, happens: impl FnOnce()) {
+    let lab = &scene.lab;
     let [server, shared, crossing, crossed] = PODS.map(|pod| listening(lab.pod(pod)));
     let outside = Peer::start(lab.outside()).unwrap();
     let to = |pod: &str| SocketAddr::from((lab.pod(pod).v4(), PORT));
@@ -199,10 +217,13 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
     ];
     let flows = flows.map(|(name, is_allowed, flow)| (name, is_allowed, flow.unwrap()));
     let began = Instant::now();
-    let datapath = node.inside(|| change(datapath)).unwrap();
+    happens();
     let took = began.elapsed();
-    for (name, is_allowed, flow) in flows {
-        let counts: Counts = flow.stop().unwrap();
+    let flows: Vec<(&str, bool, Counts)> =
+        flows.into_iter().map(|(name, is_allowed, flow)| (name, is_allowed, flow.stop().unwrap())).collect();
+    let heard = server.heard_from(OFFICE.into()).unwrap();
+    println!("the server heard {heard} datagrams of the office");
+    for (name, is_allowed, counts) in flows {
         println!(
             "{name}: {} sent, {} echoed, {} lost, longest gap {:?}",
             counts.sent, counts.echoed, counts.lost, counts.longest_gap
@@ -218,17 +239,17 @@ fn under_fire(scene: &Scene, change: impl FnOnce(Datapath) -> Datapath + Send) {
             assert!(counts.sent > 2000, "{name}: {counts:?}");
         }
     }
-    assert!(server.heard_from(OFFICE.into()).unwrap() > 0);
+    assert!(heard > 0);
     assert_eq!(server.heard_from(STRANGER.into()).unwrap(), 0, "a stranger was let in");
     let crossing = lab.pod("shop/crossing").v4();
     assert_eq!(crossed.heard_from(crossing).unwrap(), 0, "the crossing pair was let through");
-    drop((server, crossed, datapath));
+    drop((server, crossed));
 }
 
 #[test]
 fn a_thousand_swaps_lose_nothing_and_mix_nothing() {
     let Some(scene) = Scene::new() else { return };
-    under_fire(&scene, |mut datapath| {
+    datapath_under_fire(&scene, |mut datapath| {
         let began = Instant::now();
         let mut slowest = Duration::ZERO;
         for swap in 1..=SWAPS {
@@ -243,7 +264,7 @@ fn a_thousand_swaps_lose_nothing_and_mix_nothing() {
 #[test]
 fn growth_to_larger_values_loses_nothing_and_mixes_nothing() {
     let Some(scene) = Scene::new() else { return };
-    under_fire(&scene, |mut datapath| {
+    datapath_under_fire(&scene, |mut datapath| {
         for swap in 1..=20 {
             scene.put(&mut datapath, swap % 2);
         }
@@ -259,14 +280,41 @@ fn growth_to_larger_values_loses_nothing_and_mixes_nothing() {
 #[test]
 fn an_upgrade_of_the_programs_loses_nothing_and_mixes_nothing() {
     let Some(scene) = Scene::new() else { return };
-    under_fire(&scene, |mut datapath| {
+    datapath_under_fire(&scene, |mut datapath| {
         for round in 1..=20 {
-            // Another process would load them from its own object; what stands at the pods is replaced as it opens.
+            // Other programs: their options are compiled in by the verifier. What stands at the pods is replaced as they open.
             drop(datapath);
-            datapath = Datapath::open(&Scene::options()).unwrap();
+            let aggregation = if round % 2 == 0 { Aggregation::Flags } else { Aggregation::None };
+            datapath = Datapath::open(&Options { aggregation, ..Scene::options() }).unwrap();
             assert!(datapath.image_in_force().is_some());
             scene.put(&mut datapath, round % 2);
         }
         datapath
     });
+}
+
+#[test]
+fn a_daemon_that_is_killed_and_started_again_loses_nothing_and_mixes_nothing() {
+    let Some(scene) = Scene::new() else { return };
+    let mut daemon = Policyd::begin(&scene.lab, "n1", &policies(true, 0), "{}").unwrap();
+    let all_is_well = |status: &Status| status.image.is_some() && status.problems.is_empty();
+    let mut images = vec![daemon.until("the first image", all_is_well).unwrap().image.unwrap().checksum];
+    under_fire(&scene, || {
+        for round in 1..=KILLS {
+            let first = round % 2 == 0;
+            daemon.write_file("cluster.yaml", &scene.cluster(first)).unwrap();
+            daemon.write_policies(&policies(first, 0)).unwrap();
+            // Before the change is read, while it is compiled, while it comes into force, and after that.
+            std::thread::sleep(Duration::from_millis(80 + 8 * (round % 12)));
+            daemon.kill().unwrap();
+            daemon.restart().unwrap();
+            let last = images.last().unwrap();
+            let is_next = |status: &Status| {
+                all_is_well(status) && status.image.as_ref().is_some_and(|image| image.checksum != *last)
+            };
+            let status = daemon.until("the next image", is_next).unwrap();
+            images.push(status.image.unwrap().checksum);
+        }
+    });
+    assert!(images.iter().skip(2).zip(&images).all(|(image, before)| image == before), "{images:?}");
 }

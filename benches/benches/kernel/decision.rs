@@ -1,7 +1,8 @@
 //! One policy decision: address to class, protocol and port to class, the verdict with its rule.
 //!
 //! Beside it, on the same addresses, the decision by tries as Cilium makes it. Both tell whether the connection passes, and must tell
-//! what the interpreted image does.
+//! what the interpreted image does. A run decides eight of a batch one after the other, so what is told is how many decisions a CPU makes in a
+//! time, with as many under way at once as it finds; the first one after a pause takes longer on both sides.
 
 use crate::bench_programs::{BATCH, BATCHES, BenchPrograms, Costs};
 use crate::expanded;

@@ -4,8 +4,9 @@ use super::Options;
 use super::error::DatapathError;
 use super::pins::Versions;
 use super::slots::Slots;
+use crate::snapshot::chain;
 use aya::programs::{SchedClassifier, TcAttachType};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfLoader};
 use std::path::Path;
 use weir_abi::state::Hook;
 use weir_object::POLICY;
@@ -77,7 +78,7 @@ impl Programs {
             }
         }
         let mut programs =
-            Programs { ebpf: loader.load(POLICY).map_err(|error| refused(&error, error_text(&error)))? };
+            Programs { ebpf: loader.load(POLICY).map_err(|error| refused(&error, chain(&error)))? };
         for hook in [Hook::FromPod, Hook::ToPod] {
             let loaded = programs.program_mut(hook).map(SchedClassifier::load);
             match loaded {
@@ -103,16 +104,6 @@ impl Programs {
     pub(super) fn program_mut(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
         self.ebpf.program_mut(program_name(hook))?.try_into().ok()
     }
-}
-
-fn error_text(error: &EbpfError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 fn refused(error: &impl std::fmt::Debug, told: String) -> DatapathError {
