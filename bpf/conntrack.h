@@ -61,6 +61,17 @@ static __always_inline void connection_of(struct connection *connection, const s
 	}
 }
 
+/* A connection in one word, for the seal of its record. */
+static __always_inline __u64 folded(const struct connection *connection)
+{
+	const __u64 *words = (const void *)connection;
+	__u64 word = words[0] ^ words[1];
+
+	_Static_assert(offsetof(struct connection, v4) == 0 && sizeof(connection->v4) == 16 && sizeof(connection->v6) == 40,
+		       "words of keys");
+	return connection->is_v6 ? word ^ words[2] ^ words[3] ^ words[4] : word;
+}
+
 /* A record that still holds, or NULL. */
 static __always_inline struct conntrack_record *find_connection(const struct connection *connection, __u32 interface,
 								__u32 tick)

@@ -189,14 +189,15 @@ __noinline __u64 judge_opening(__u32 is_question, __u32 opened_at, __u32 icmp_ty
 /* Of an outcome's bytes, those that a record has. */
 #define RECORDED (~(0xFFull << 24))
 
-static __always_inline void judged(struct conntrack_record *record, ruling outcome, __u64 judged_under)
+static __always_inline void judged(struct conntrack_record *record, const struct connection *connection, ruling outcome,
+				   __u64 judged_under)
 {
 	record->rule_or_set = rule_or_set_of(outcome);
 	record->action = action_of(outcome);
 	record->reason = reason_of(outcome);
 	record->requests = requests_of(outcome);
 	/* Of what was just written, not of what is there now. */
-	record->seal = judged_under ^ (outcome & RECORDED);
+	record->seal = judged_under ^ (outcome & RECORDED) ^ folded(connection);
 }
 
 /* A packet of a connection that is on record. */
@@ -210,7 +211,7 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 	bool is_handed_over;
 	int done = PASS;
 
-	if ((record->seal ^ outcome) != passage->judged_under) {
+	if ((record->seal ^ outcome ^ folded(connection)) != passage->judged_under) {
 		outcome = judge_opening(false, opened_at, record->icmp_type);
 		count_one(COUNTER_CONNECTIONS_JUDGED_AGAIN);
 		if (action_of(outcome) == ACTION_DENY) {
@@ -218,7 +219,7 @@ static __always_inline int known(struct __sk_buff *skb, struct passage *passage,
 			count_one(COUNTER_CONNECTIONS_CUT);
 			return drop_for(skb, passage, outcome);
 		}
-		judged(record, outcome, passage->judged_under);
+		judged(record, connection, outcome, passage->judged_under);
 	}
 	is_handed_over = action_of(outcome) == ACTION_REDIRECT && !is_reply;
 	if (is_handed_over) {
@@ -249,7 +250,7 @@ __noinline int is_related(struct __sk_buff *skb)
 		return false;
 	connection_of(&connection, &inner, passage->hook == HOOK_TO_POD);
 	record = find_connection(&connection, passage->interface, passage->tick);
-	return record && (record->seal ^ outcome_of_record(record)) == passage->judged_under;
+	return record && (record->seal ^ outcome_of_record(record) ^ folded(&connection)) == passage->judged_under;
 }
 
 /* A packet that no record lets pass. */
@@ -281,7 +282,7 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 			.icmp_type = icmp_type,
 		};
 
-		judged(&record, outcome, passage->judged_under);
+		judged(&record, connection, outcome, passage->judged_under);
 		record.flags[0] = packet->protocol == IPPROTO_TCP ? packet->flags : 0;
 		record.expires = passage->tick;
 		advance(&record, packet, passage->hook == HOOK_FROM_POD, false, passage->tick);

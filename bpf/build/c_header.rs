@@ -44,7 +44,7 @@ const IDENTITIES: &[(&str, u64)] = &[
 /// The header.
 pub(crate) fn text() -> String {
     let mut text = String::from(
-        "/* Made from bpf/abi by bpf/build/c_header.rs. Change it there. */\n#pragma once\n\n#include <linux/types.h>\n",
+        "/* Made from bpf/abi by bpf/build/c_header.rs. Change it there. */\n#pragma once\n\n#include <linux/bpf.h>\n#include <linux/types.h>\n",
     );
     let mut line = |told: String| _ = writeln!(text, "{told}");
     line(String::new());

@@ -162,6 +162,27 @@ named Counter {
 /// How many [`Counter`]s there are.
 pub const COUNTERS: u32 = 14;
 
+/// `struct bpf_spin_lock` of `linux/bpf.h`: in the value of a hash map it has the kernel change an entry in place (`BPF_F_LOCK`).
+/// Without one an entry is put in the old one's place, whose memory the next entry gets at once, while a packet that looked the old one up
+/// may still read it. Programs take no lock: what they read is a word, old or new.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Default,
+    zerocopy::FromBytes,
+    zerocopy::IntoBytes,
+    zerocopy::Immutable,
+    zerocopy::KnownLayout,
+)]
+#[repr(C)]
+pub struct BpfSpinLock {
+    /// The kernel's; always 0 outside of it.
+    pub val: u32,
+}
+
 records! {
     /// Every record of the live state.
     SHAPES;
@@ -170,6 +191,8 @@ records! {
     AddressRecord {
         /// Its identity under the image of each slot: whoever changes labels changes identity together with the image.
         identities: [u32; SLOTS as usize],
+        /// For changes in place.
+        lock: BpfSpinLock,
     }
 
     /// Value of `interfaces`, by interface index: the pod behind the host's side of a veth.
@@ -180,6 +203,8 @@ records! {
         v4: [u8; 4],
         /// Its IPv6 address; zero if it has none.
         v6: [u8; 16],
+        /// For changes in place.
+        lock: BpfSpinLock,
     }
 
     /// Key of `conntrack_v4`: the same for both directions, as seen from the pod.
@@ -216,9 +241,10 @@ records! {
 
     /// Value of both: a connection that was allowed.
     ConntrackRecord {
-        /// What it was judged under, the image's checksum and the [`Settings::epoch`] added, and what came of it (action, reason,
-        /// request kind and rule, as one word), by exclusive or. Two processors may judge one connection under two images at
-        /// once; what each wrote half of holds under neither.
+        /// What it was judged under, the image's checksum and the [`Settings::epoch`] added; what came of it (action, reason,
+        /// request kind and rule, as one word); and its key, word for word: all by exclusive or. Two processors may judge one
+        /// connection under two images at once, or one may still hold a record that has become another connection's: what each
+        /// wrote part of holds under neither.
         seal: u64,
         /// The rule or request set that decided, or [`crate::layout::NO_RULE`].
         rule_or_set: u32,

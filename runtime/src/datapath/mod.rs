@@ -146,9 +146,9 @@ impl Tables {
             source,
         })?;
         Ok(Tables {
-            addresses_v4: Table::open(folder, "addresses_v4")?,
-            addresses_v6: Table::open(folder, "addresses_v6")?,
-            interfaces: Table::open(folder, "interfaces")?,
+            addresses_v4: Table::open(folder, "addresses_v4")?.changed_in_place(),
+            addresses_v6: Table::open(folder, "addresses_v6")?.changed_in_place(),
+            interfaces: Table::open(folder, "interfaces")?.changed_in_place(),
             learned: Table::open(folder, "learned")?,
             conntrack_v4: Table::open(connections, "conntrack_v4")?,
             conntrack_v6: Table::open(connections, "conntrack_v6")?,
@@ -197,6 +197,8 @@ pub struct Datapath {
     counted: [Option<counting::Extent>; SLOTS as usize],
     /// A renaming did not come to its end: what the slots say of parties may differ.
     are_parties_unsettled: bool,
+    /// An address or interface was forgotten, and packets may still read who it was.
+    has_forgotten: bool,
     /// Addresses that could not be set, and whether an earlier run may have left some.
     missing: BTreeSet<IpAddr>,
     may_miss_more: bool,
@@ -252,6 +254,7 @@ impl Datapath {
             sweeps,
             counted: [None; SLOTS as usize],
             are_parties_unsettled,
+            has_forgotten: true,
             missing,
             may_miss_more: true,
             is_split: false,

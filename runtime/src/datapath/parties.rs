@@ -3,6 +3,9 @@
 //! An address that leads nowhere is outside of the cluster; while any that should lead somewhere could not be set, it is unknown, which is
 //! closed. An interface that leads nowhere lets nothing pass where the programs stand.
 //!
+//! Entries are changed where they are, and what was forgotten is read by nobody any more when another gets its memory: a hash map gives it on at
+//! once, and a packet would be judged as somebody else's.
+//!
 //! A party has an identity in each slot of images. They are the same but during a swap, so that those who are another under the new
 //! image become so in the moment it comes into force. Not here: where the programs stand ([`super::attach`]).
 
@@ -24,18 +27,27 @@ impl Datapath {
     /// # Errors
     /// The map, if it is full for example.
     pub fn set_address(&mut self, address: IpAddr, identity: Identity) -> Result<(), DatapathError> {
-        let record = AddressRecord { identities: [identity.0; 2] };
+        let record = AddressRecord { identities: [identity.0; 2], ..AddressRecord::default() };
         self.mark_block(address);
-        let set = match address {
+        let set = self.wait_for_readers().and_then(|()| match address {
             IpAddr::V4(address) => self.tables.addresses_v4.set(&address.octets(), &record),
             IpAddr::V6(address) => self.tables.addresses_v6.set(&address.octets(), &record),
-        };
+        });
         match set {
             Ok(()) => self.missing.remove(&address),
             Err(_) => self.missing.insert(address),
         };
         self.tell_missing();
         set
+    }
+
+    /// The memory of what was forgotten goes to whoever is set next: no packet may still read there who it was.
+    fn wait_for_readers(&mut self) -> Result<(), DatapathError> {
+        if self.has_forgotten {
+            self.slots.wait_for_programs()?;
+            self.has_forgotten = false;
+        }
+        Ok(())
     }
 
     /// Lets programs know whether addresses may be missing.
@@ -67,6 +79,7 @@ impl Datapath {
     /// # Errors
     /// The map.
     pub fn remove_address(&mut self, address: IpAddr) -> Result<(), DatapathError> {
+        self.has_forgotten = true;
         match address {
             IpAddr::V4(address) => self.tables.addresses_v4.remove(&address.octets())?,
             IpAddr::V6(address) => self.tables.addresses_v6.remove(&address.octets())?,
@@ -149,10 +162,12 @@ impl Datapath {
     /// # Errors
     /// The map, if it is full for example: then the interface lets nothing pass.
     pub fn set_endpoint(&mut self, interface: u32, endpoint: &Endpoint) -> Result<(), DatapathError> {
+        self.wait_for_readers()?;
         let record = InterfaceRecord {
             identities: [endpoint.identity.0; 2],
             v4: endpoint.v4.map_or([0; 4], |address| address.octets()),
             v6: endpoint.v6.map_or([0; 16], |address| address.octets()),
+            ..InterfaceRecord::default()
         };
         self.tables.interfaces.set(&interface, &record)
     }
@@ -162,6 +177,7 @@ impl Datapath {
     /// # Errors
     /// The map.
     pub fn remove_endpoint(&mut self, interface: u32) -> Result<(), DatapathError> {
+        self.has_forgotten = true;
         self.tables.interfaces.remove(&interface).map(drop)
     }
 

@@ -22,6 +22,9 @@ const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_DETACH: libc::c_long = 34;
 
+/// `BPF_F_LOCK`.
+const F_LOCK: u64 = 4;
+
 /// `BPF_MAP_TYPE_ARRAY`.
 pub(super) const ARRAY: u32 = 2;
 /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`.
@@ -264,10 +267,19 @@ impl RawMap {
 
     /// Sets a value.
     pub(super) fn set(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.update(key, value, 0)
+    }
+
+    /// The same, but what is there is changed where it is. The map's values have a lock.
+    pub(super) fn set_in_place(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.update(key, value, F_LOCK)
+    }
+
+    fn update(&self, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
         if value.len() != self.looked_up {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
-        call(MAP_UPDATE_ELEM, &self.element(key, address(value), 0)?).map(drop)
+        call(MAP_UPDATE_ELEM, &self.element(key, address(value), flags)?).map(drop)
     }
 
     /// Removes a value; false if there was none.

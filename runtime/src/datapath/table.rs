@@ -20,6 +20,8 @@ pub(super) struct Table<K, V> {
     name: &'static str,
     raw: RawMap,
     values: usize,
+    /// Entries are changed where they are.
+    in_place: bool,
     kinds: PhantomData<fn() -> (K, V)>,
 }
 
@@ -37,7 +39,13 @@ impl<K: Record, V: Record> Table<K, V> {
         if (info.key_size as usize, info.value_size as usize) != expected {
             return Err(fail(io::Error::other("its keys or values have another size")));
         }
-        Ok(Table { name, raw, values, kinds: PhantomData })
+        Ok(Table { name, raw, values, in_place: false, kinds: PhantomData })
+    }
+
+    /// Has entries changed where they are, which a lock in their values makes possible: a packet that has looked one up reads no other.
+    pub(super) const fn changed_in_place(mut self) -> Self {
+        self.in_place = true;
+        self
     }
 
     /// Its name.
@@ -60,7 +68,9 @@ impl<K: Record, V: Record> Table<K, V> {
 
     /// Sets an entry of one value.
     pub(super) fn set(&self, key: &K, value: &V) -> Result<(), DatapathError> {
-        self.raw.set(key.as_bytes(), value.as_bytes()).map_err(self.fail("set an entry"))
+        let (key, value) = (key.as_bytes(), value.as_bytes());
+        let set = if self.in_place { self.raw.set_in_place(key, value) } else { self.raw.set(key, value) };
+        set.map_err(self.fail("set an entry"))
     }
 
     /// Sets all values of an entry to zero.
