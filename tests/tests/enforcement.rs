@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd};
+use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Policyd, Running};
 use weir_runtime::control::{Answered, Request, Response};
 use weir_runtime::datapath::version_folder;
 use weir_runtime::event::{Event, Fate};
@@ -74,6 +74,35 @@ fn reaches(peer: &Peer, to: SocketAddr) -> bool {
 
 fn is_dropped(peer: &Peer, to: SocketAddr) -> bool {
     peer.tcp(Call::to(to).within(Duration::from_millis(300))).unwrap() == Contact::TimedOut
+}
+
+/// Flows from the cache to the web, allowed ones and a denied one, while something happens to the daemon.
+struct Traffic<'a> {
+    allowed: [Running<'a>; 3],
+    denied: Running<'a>,
+}
+
+impl<'a> Traffic<'a> {
+    fn start(lab: &Lab, cache: &'a Peer) -> Self {
+        let flow = |kind, port, within| {
+            let call = Call::to((lab.pod("shop/web").v4(), port).into()).within(within);
+            cache.flow(Flow::new(kind, call).rate(500).lasts(Duration::from_secs(60))).unwrap()
+        };
+        Traffic {
+            allowed: [Kind::Udp, Kind::Tcp, Kind::Connections].map(|kind| flow(kind, PORT, PATIENCE)),
+            denied: flow(Kind::Udp, OTHER_PORT, Duration::from_millis(3)),
+        }
+    }
+
+    /// No packet of the allowed was lost, and none of the denied came through.
+    fn was_as_policy_has_it(self) {
+        for flow in self.allowed {
+            let counts = flow.stop().unwrap();
+            assert!(counts.sent > 20 && counts.lost == 0, "{counts:?}");
+        }
+        let counts = self.denied.stop().unwrap();
+        assert!(counts.sent > 20 && counts.echoed == 0, "{counts:?}");
+    }
 }
 
 #[test]
@@ -195,13 +224,7 @@ fn a_crash_and_a_restart_lose_no_packet_and_open_no_door() {
     let Some(lab) = shop() else { return };
     let mut daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
     let (_web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
-    let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
-    let flow = |kind, port, within| {
-        let call = Call::to(at(port)).within(within);
-        cache_peer.flow(Flow::new(kind, call).rate(500).lasts(Duration::from_secs(60))).unwrap()
-    };
-    let allowed = [Kind::Udp, Kind::Tcp, Kind::Connections].map(|kind| flow(kind, PORT, PATIENCE));
-    let denied = flow(Kind::Udp, OTHER_PORT, Duration::from_millis(3));
+    let traffic = Traffic::start(&lab, &cache_peer);
     for round in 0..6u64 {
         // What is written is read after a tenth of a second, compiled and swapped in: the crash comes before, amidst or after that.
         daemon.write_policies(&SHOP.replace("203.0.113.7/32", &format!("203.0.113.{round}/32"))).unwrap();
@@ -211,12 +234,7 @@ fn a_crash_and_a_restart_lose_no_packet_and_open_no_door() {
         daemon.restart().unwrap();
         daemon.until("the daemon back", |status| status.problems.is_empty()).unwrap();
     }
-    for flow in allowed {
-        let counts = flow.stop().unwrap();
-        assert!(counts.sent > 100 && counts.lost == 0, "{counts:?}");
-    }
-    let counts = denied.stop().unwrap();
-    assert!(counts.sent > 100 && counts.echoed == 0, "{counts:?}");
+    traffic.was_as_policy_has_it();
 }
 
 #[test]
@@ -224,13 +242,7 @@ fn another_version_takes_over_once_it_has_an_image() {
     let Some(lab) = shop() else { return };
     let mut daemon = Policyd::start(&lab, "n1", SHOP).unwrap();
     let (_web_peer, cache_peer) = (listening(lab.pod("shop/web")), listening(lab.pod("shop/cache")));
-    let at = |port| SocketAddr::from((lab.pod("shop/web").v4(), port));
-    let flow = |kind, port, within| {
-        let call = Call::to(at(port)).within(within);
-        cache_peer.flow(Flow::new(kind, call).rate(500).lasts(Duration::from_secs(60))).unwrap()
-    };
-    let allowed = [Kind::Udp, Kind::Tcp, Kind::Connections].map(|kind| flow(kind, PORT, PATIENCE));
-    let denied = flow(Kind::Udp, OTHER_PORT, Duration::from_millis(3));
+    let traffic = Traffic::start(&lab, &cache_peer);
     daemon.kill().unwrap();
     // What it left in the kernel and on disk becomes that of a version which this one cannot read.
     let pins = lab.node("n1").path("/sys/fs/bpf/weir");
@@ -243,17 +255,13 @@ fn another_version_takes_over_once_it_has_an_image() {
     assert!(status.image.is_none() && status.endpoints.is_empty(), "{status:#?}");
     let told = status.problems.join("\n");
     assert!(told.contains("enforce what it left"), "{told}");
-    let crossing = cache_peer.tcp(Call::to(at(PORT)).within(PATIENCE)).unwrap();
+    let crossing =
+        cache_peer.tcp(Call::to((lab.pod("shop/web").v4(), PORT).into()).within(PATIENCE)).unwrap();
     assert!(matches!(crossing, Contact::Made { .. }), "{crossing:?}");
     daemon.write_policies(SHOP).unwrap();
     daemon.until("policies in force", |status| status.problems.is_empty()).unwrap();
     assert!(left.exists() && !left.with_file_name("state-0").exists());
-    for flow in allowed {
-        let counts = flow.stop().unwrap();
-        assert!(counts.sent > 20 && counts.lost == 0, "{counts:?}");
-    }
-    let counts = denied.stop().unwrap();
-    assert!(counts.sent > 20 && counts.echoed == 0, "{counts:?}");
+    traffic.was_as_policy_has_it();
 }
 
 #[test]
