@@ -99,6 +99,18 @@ fn a_drop_from_outside_is_told() {
 }
 
 #[test]
+fn an_address_of_a_node_that_nobody_listed_is_a_nodes() {
+    let Case { naming, record } = case();
+    let bridge = Ipv4Addr::new(10, 2, 0, 254).to_ipv6_mapped().octets();
+    let snapshot = Town::new().snapshot();
+    for (node, entity) in [("n1", "host"), ("n2", "remote-node")] {
+        let record = EventRecord { source: bridge, peer: identity_of(&snapshot, node).0, ..record };
+        let told = line(&naming, &record);
+        assert!(told.starts_with(&format!("10.2.0.254:40000 ({entity}) -> shop/db:5432")), "{told}");
+    }
+}
+
+#[test]
 fn a_reply_points_back_and_icmp_has_types() {
     let Case { naming, record } = case();
     let reply = EventRecord {

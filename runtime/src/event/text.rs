@@ -51,10 +51,14 @@ impl Display for End {
             (None, ip, Some(port)) => write!(f, "{ip}:{port}"),
             (None, ip, None) => write!(f, "{ip}"),
         }?;
-        match (&self.name, self.identity) {
-            (None, Some(identity)) => write!(f, " (ID:{identity})"),
-            (None, None) => write!(f, " (world)"),
-            (Some(_), _) => Ok(()),
+        // An address of a node that the cluster does not list has no name, but says that it is a node's.
+        let labels = self.labels.as_deref().unwrap_or_default();
+        let entity = labels.iter().find_map(|label| label.strip_prefix("reserved:"));
+        match (&self.name, entity, self.identity) {
+            (Some(_), _, _) => Ok(()),
+            (None, Some(entity), _) => write!(f, " ({})", entity.trim_end_matches('=')),
+            (None, None, Some(identity)) => write!(f, " (ID:{identity})"),
+            (None, None, None) => write!(f, " (world)"),
         }
     }
 }
