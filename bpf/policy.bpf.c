@@ -463,6 +463,8 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 	packet = &passage->packet;
 	if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present)
 		return pass(skb, passage, REASON_NEIGHBOUR);
+	/* The epoch is read before any identity: whoever sees the new one sees the change that it is for. */
+	passage->judged_under = *(volatile const __u64 *)&now_set->epoch;
 	pod = bpf_map_lookup_elem(&interfaces, &passage->interface);
 	passage->pod = pod ? pod->identities[0] : 0;
 	refused = parse(skb, packet);
@@ -474,8 +476,6 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 		return pass(skb, passage, REASON_NEIGHBOUR);
 	if (hook == HOOK_FROM_POD && !is_own_source(pod, packet))
 		return drop(skb, passage, REASON_SPOOFED_SOURCE);
-	/* The epoch is read before any identity: whoever sees the new one sees the change that it is for. */
-	passage->judged_under = *(volatile const __u64 *)&now_set->epoch;
 	passage->slot = find_slot(skb, passage, now_set);
 	passage->image = now_set->images[passage->slot & 1];
 	if (!passage->image)

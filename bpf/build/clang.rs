@@ -6,7 +6,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Tried in this order, after `WEIR_CLANG`.
+/// Tried in this order, unless `WEIR_CLANG` names one.
 const CLANGS: &[&str] = &["clang", "clang-19", "clang-18", "clang-17", "clang-16", "clang-15", "clang-14"];
 const OLDEST_CLANG: u32 = 14;
 
@@ -29,7 +29,8 @@ pub(crate) fn find() -> Result<String, String> {
     println!("cargo::rerun-if-env-changed=WEIR_CLANG");
     println!("cargo::rerun-if-env-changed=PATH");
     let named = env::var("WEIR_CLANG").ok();
-    let candidates = named.as_deref().into_iter().chain(CLANGS.iter().copied());
+    // One that was named is used or told of, and no other in its place.
+    let candidates = named.as_deref().map_or_else(|| CLANGS.to_vec(), |named| vec![named]);
     let mut too_old = None;
     for candidate in candidates {
         match version(candidate) {
@@ -38,7 +39,9 @@ pub(crate) fn find() -> Result<String, String> {
             None => {}
         }
     }
-    let found = too_old.unwrap_or_else(|| "there is no clang".to_owned());
+    let missing =
+        named.map_or_else(|| "there is no clang".to_owned(), |named| format!("`{named}` is no clang"));
+    let found = too_old.unwrap_or(missing);
     Err(format!("{found}, and clang {OLDEST_CLANG} or newer is needed; {INSTALL}, or name one in WEIR_CLANG"))
 }
 

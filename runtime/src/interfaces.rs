@@ -28,11 +28,18 @@ pub struct Link {
     pub name: String,
     /// Whether it is one end of a veth pair.
     pub is_veth: bool,
+    /// Whether it has an address that others can reach the node at.
+    pub is_of_node: bool,
     /// Addresses that a route of their own leads through it, if it is a veth.
     pub routes: BTreeSet<IpAddr>,
 }
 
 impl Interfaces {
+    /// The index of an interface, by name.
+    pub fn named(&self, name: &str) -> Option<u32> {
+        self.links.iter().find(|(_, link)| link.name == name).map(|(&index, _)| index)
+    }
+
     /// Adds a host route; whether it is new. Routes through anything but a veth say nothing of pods.
     pub fn add_route(&mut self, address: IpAddr, interface: u32) -> bool {
         let link = self.links.get_mut(&interface).filter(|link| link.is_veth);

@@ -34,6 +34,12 @@ pub enum RegistrationError {
         /// As given.
         name: String,
     },
+    /// The node's own.
+    #[error("`{name}` is no veth and has an address of the node: it is no pod's")]
+    OfNode {
+        /// As given.
+        name: String,
+    },
     /// There are enough.
     #[error("there are {most} registrations already; unregister pods that are gone")]
     Full {
@@ -62,13 +68,13 @@ impl Registrations {
         Ok(())
     }
 
-    /// Forgets a pod; false if there was no registration.
+    /// Forgets a pod; the interface that it had, if it was registered.
     ///
     /// # Errors
     /// [`RegistrationError::Pod`].
-    pub fn unregister(&mut self, pod: &str) -> Result<bool, RegistrationError> {
+    pub fn unregister(&mut self, pod: &str) -> Result<Option<String>, RegistrationError> {
         check_pod(pod)?;
-        Ok(self.0.remove(pod).is_some())
+        Ok(self.0.remove(pod))
     }
 
     /// Pods and their interfaces, by pod.
@@ -117,8 +123,8 @@ mod tests {
         registrations.register("shop/web-2", "veth1").unwrap();
         let known: Vec<_> = registrations.iter().collect();
         assert_eq!(known, [("shop/db", "veth2"), ("shop/web-2", "veth1")]);
-        assert_eq!(registrations.unregister("shop/db"), Ok(true));
-        assert_eq!(registrations.unregister("shop/db"), Ok(false));
+        assert_eq!(registrations.unregister("shop/db"), Ok(Some("veth2".to_owned())));
+        assert_eq!(registrations.unregister("shop/db"), Ok(None));
     }
 
     #[test]

@@ -261,6 +261,21 @@ fn a_thousand_swaps_lose_nothing_and_mix_nothing() {
     });
 }
 
+/// A hash map gives an entry's memory on at once: a packet that waits between finding its pod and reading who it is met another.
+#[test]
+fn saying_again_who_is_who_loses_nothing_and_mixes_nothing() {
+    let Some(scene) = Scene::new() else { return };
+    datapath_under_fire(&scene, |mut datapath| {
+        let (_, state) = &scene.images[0];
+        let until = Instant::now() + Duration::from_secs(8);
+        while Instant::now() < until {
+            state.endpoints.iter().for_each(|(at, endpoint)| datapath.set_endpoint(*at, endpoint).unwrap());
+            state.addresses.iter().for_each(|(&address, &who)| datapath.set_address(address, who).unwrap());
+        }
+        datapath
+    });
+}
+
 #[test]
 fn growth_to_larger_values_loses_nothing_and_mixes_nothing() {
     let Some(scene) = Scene::new() else { return };

@@ -11,7 +11,14 @@ use weir_project::visible::{VisibleJson, visible};
 
 /// `error: …` on stderr.
 pub(crate) fn failure(failure: &anyhow::Error) {
-    for line in format!("{failure:#}").lines() {
+    let mut told = String::new();
+    for cause in failure.chain().map(ToString::to_string) {
+        // Most errors tell their cause themselves.
+        if !told.contains(&cause) {
+            told = if told.is_empty() { cause } else { format!("{told}: {cause}") };
+        }
+    }
+    for line in told.lines() {
         // If stderr is gone there is nobody to tell.
         _ = writeln!(anstream::stderr(), "\x1b[1;91merror\x1b[0m: {}", visible(line));
     }

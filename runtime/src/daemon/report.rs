@@ -88,6 +88,14 @@ impl Daemon {
         endpoints
     }
 
+    /// Interfaces where programs stand and no pod is.
+    fn closed(&self) -> Vec<&str> {
+        let attached = self.wanted.state.attached.iter();
+        let nobodys = attached.filter(|index| !self.wanted.placements.contains_key(index));
+        let links = self.interfaces.as_ref().map(|known| &known.links);
+        nobodys.filter_map(|index| links?.get(index)).map(|link| link.name.as_str()).collect()
+    }
+
     fn drops(&self) -> Vec<DropCount> {
         let reasons = self.measured.counters.reasons.iter().filter(|(_, reason, _)| is_drop(*reason));
         let mut drops: Vec<DropCount> = reasons
@@ -126,9 +134,10 @@ impl Daemon {
                     "and enforce what it left: there is no image of this version"
                 }
             )),
-            (None, _) => {
-                problems.push("no image is in force: nothing passes at the interfaces of pods".to_owned());
-            }
+            (None, _) => problems.push(
+                "no image is in force: nothing passes where programs stand, and everything elsewhere"
+                    .to_owned(),
+            ),
             (Some(now), Some(target)) if now != target.legend.checksum => {
                 problems.push(format!("the image in force is {}, not the newest", checksum(now)));
             }
@@ -139,6 +148,12 @@ impl Daemon {
         limited(
             &mut problems,
             unplaced.map(|pod| format!("pod {pod} has no known interface: its policy is not enforced")),
+        );
+        limited(
+            &mut problems,
+            self.closed().iter().map(|name| {
+                format!("interface {name} was a pod's and is nobody's: nothing passes there until it goes")
+            }),
         );
         if let Some(trouble) = self.interface_trouble.borrow().as_ref() {
             problems.push(format!("this node's interfaces are not watched: {trouble}"));

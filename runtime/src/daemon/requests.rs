@@ -4,7 +4,7 @@ use super::{Daemon, Done};
 use crate::control::server::Asked;
 use crate::control::{MAX_FLOWS, Request, Response};
 use crate::inquiry::Inquiry;
-use crate::wanted::Because;
+use crate::registrations::RegistrationError;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::info;
@@ -31,7 +31,7 @@ impl Daemon {
                 self.waiting.counters.push(reply);
                 self.measure();
             }
-            Request::Register { pod, interface } => match self.registrations.register(&pod, &interface) {
+            Request::Register { pod, interface } => match self.register(&pod, &interface) {
                 Ok(()) => {
                     info!(pod, interface, "a pod is registered");
                     self.waiting.registered.push((pod, reply));
@@ -43,13 +43,11 @@ impl Daemon {
                 Err(error) => say(reply, Response::Error(error.to_string())),
             },
             Request::Unregister { pod } => match self.registrations.unregister(&pod) {
-                Ok(known) => {
+                Ok(interface) => {
+                    let known = interface.is_some();
                     info!(pod, known, "a pod is unregistered");
                     // Whoever registered it says that the interface is no pod's any more; only that opens one that is still there.
-                    let registered = self.wanted.placements.iter().filter(|(_, placement)| {
-                        placement.pod == pod && placement.by == Because::Registration
-                    });
-                    self.released.extend(registered.map(|(&index, _)| index));
+                    self.released.extend(interface.and_then(|name| self.interfaces.as_ref()?.named(&name)));
                     say(reply, Response::Unregistered { known });
                     self.converge();
                 }
@@ -62,12 +60,22 @@ impl Daemon {
         }
     }
 
+    /// Registers an interface, but for one of the node's own: programs there would cut the node off.
+    fn register(&mut self, pod: &str, interface: &str) -> Result<(), RegistrationError> {
+        let known = self.interfaces.as_ref();
+        let link = known.and_then(|known| known.links.get(&known.named(interface)?));
+        if link.is_some_and(|link| link.is_of_node && !link.is_veth) {
+            return Err(RegistrationError::OfNode { name: interface.to_owned() });
+        }
+        self.registrations.register(pod, interface)
+    }
+
     fn ask(&mut self, flows: Vec<String>, reply: oneshot::Sender<Response>) {
         if flows.len() > MAX_FLOWS {
             return say(reply, Response::Error(format!("at most {MAX_FLOWS} flows in one request")));
         }
         let (Some(target), Some(cluster)) = (&self.target, &self.cluster) else {
-            return say(reply, Response::Error("no source has answered yet".to_owned()));
+            return say(reply, Response::Error("there is no good image yet".to_owned()));
         };
         let interfaces = self.wanted.placements.iter();
         let inquiry = Inquiry {

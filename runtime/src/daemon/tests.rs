@@ -310,9 +310,16 @@ async fn a_pod_that_is_registered_before_it_is_known_is_enforced_when_it_comes()
     running
         .until("the pod", |status| status.endpoints.iter().any(|pod| pod.pod == "shop/late" && pod.attached))
         .await;
+    // Its object goes, and its interface stays: nothing passes there, and that is told.
+    town.file("source/cluster.yaml", CLUSTER);
+    let is_told =
+        |status: &Status| status.problems.iter().any(|told| told.contains("interface lo was a pod's"));
+    running.until("a closed interface", |status| status.endpoints.is_empty() && is_told(status)).await;
+    assert_eq!(model.look().state.attached, [loopback()].into());
+    // Who registered it may say that it is no pod's.
     let unregistered = running.ask(Request::Unregister { pod: "shop/late".to_owned() }).await.unwrap();
     assert!(matches!(unregistered, Response::Unregistered { known: true }));
-    running.until("its end", |status| status.endpoints.is_empty()).await;
+    running.until("its end", |status| !is_told(status)).await;
     assert!(model.look().state.attached.is_empty());
     running.stop().await.unwrap();
 }

@@ -8,11 +8,13 @@
 //! count only where a map is so full that it gives up any.
 
 use super::counting::count;
+use super::mapping::Mapping;
 use super::table::{Record, Table};
 use super::{Datapath, DatapathError, Tables};
 use crate::enforcer::ConntrackReport;
 use nix::time::{ClockId, clock_gettime};
-use weir_abi::state::{ConntrackRecord, Counter, TICK_SHIFT};
+use std::mem::offset_of;
+use weir_abi::state::{ConntrackRecord, Counter, Settings, TICK_SHIFT};
 
 /// Where the sweeps of both families stand.
 #[derive(Debug, Default)]
@@ -30,8 +32,11 @@ struct Sweep {
     last_round: Option<usize>,
     /// Entries that we removed.
     removed: u64,
-    /// Entries that are in no book, after the last round.
+    /// Entries that were in no book when the map last had room.
     missing: Option<i64>,
+    /// The most that were missing since.
+    peak: u64,
+    /// What went before that.
     evicted: u64,
 }
 
@@ -43,9 +48,12 @@ impl Sweep {
     fn close(&mut self, added: i64, capacity: usize) {
         let Some(there) = self.last_round else { return };
         let missing = added.wrapping_sub_unsigned(self.removed).wrapping_sub_unsigned(there as u64);
-        let more = self.missing.replace(missing).map_or(0, |before| missing.wrapping_sub(before));
+        let before = *self.missing.get_or_insert(missing);
         if there * 100 >= capacity * NEARLY_FULL {
-            self.evicted += u64::try_from(more).unwrap_or(0);
+            self.peak = self.peak.max(u64::try_from(missing.wrapping_sub(before)).unwrap_or(0));
+        } else {
+            self.missing = Some(missing);
+            self.evicted += std::mem::take(&mut self.peak);
         }
     }
 
@@ -82,6 +90,11 @@ impl Sweep {
         Ok(removed)
     }
 
+    /// Entries that went for want of room, as far as is known.
+    const fn evicted(&self) -> u64 {
+        self.evicted + self.peak
+    }
+
     /// Connections, as far as is known.
     fn entries(&self) -> usize {
         self.last_round.unwrap_or(self.seen)
@@ -108,7 +121,7 @@ impl Datapath {
             capacity_v4: tables.conntrack_v4.capacity() as usize,
             capacity_v6: tables.conntrack_v6.capacity() as usize,
             removed,
-            evicted: sweeps.v4.evicted + sweeps.v6.evicted,
+            evicted: sweeps.v4.evicted() + sweeps.v6.evicted(),
         })
     }
 
@@ -137,17 +150,30 @@ fn forget<K: Record>(table: &Table<K, ConntrackRecord>, interface: u32) -> Resul
     gone.iter().try_fold(0, |count, key| Ok(count + u64::from(table.remove(key)?)))
 }
 
+/// Connections may be older than their epoch's count, which is a version's own: it begins where no earlier one has come to.
+pub(super) fn begin_epoch(settings: &Mapping) -> Result<(), DatapathError> {
+    const EPOCH: usize = offset_of!(Settings, epoch);
+    if settings.load(EPOCH) == 0 {
+        settings.store(EPOCH, nanoseconds()?);
+    }
+    Ok(())
+}
+
 /// The present tick, by the clock that the programs read (`bpf_ktime_get_coarse_ns`).
 fn now() -> Result<u32, DatapathError> {
+    // The programs keep the lower 32 bits as well.
+    #[expect(clippy::cast_possible_truncation, reason = "ticks wrap")]
+    Ok((nanoseconds()? >> TICK_SHIFT) as u32)
+}
+
+/// Since the machine started.
+fn nanoseconds() -> Result<u64, DatapathError> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_err(|error| DatapathError::Map {
         map: "conntrack_v4",
         what: "read the clock for it",
         source: error.into(),
     })?;
-    let nanoseconds = time.tv_sec().cast_unsigned() * 1_000_000_000 + time.tv_nsec().cast_unsigned();
-    // The programs keep the lower 32 bits as well.
-    #[expect(clippy::cast_possible_truncation, reason = "ticks wrap")]
-    Ok((nanoseconds >> TICK_SHIFT) as u32)
+    Ok(time.tv_sec().cast_unsigned() * 1_000_000_000 + time.tv_nsec().cast_unsigned())
 }
 
 #[cfg(test)]
@@ -160,14 +186,18 @@ mod tests {
         let mut round = |added, removed, there| {
             (sweep.removed, sweep.last_round) = (removed, Some(there));
             sweep.close(added, 100);
-            sweep.evicted
+            sweep.evicted()
         };
         // What went before is not told, nor what comes and goes in a map that has room.
         assert_eq!(round(500, 0, 70), 0);
         assert_eq!(round(520, 0, 79), 0);
         assert_eq!(round(560, 30, 80), 9);
+        // What comes while a round lasts is no loss of the next.
         assert_eq!(round(560, 35, 80), 9);
-        assert_eq!(round(1_560, 35, 90), 999);
+        assert_eq!(round(565, 35, 80), 9);
+        assert_eq!(round(1_560, 35, 90), 994);
+        assert_eq!(round(1_560, 105, 20), 994);
+        assert_eq!(round(1_560, 105, 20), 994);
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub enum DatapathError {
         /// Where.
         path: PathBuf,
     },
+    /// The pins are of interfaces of another network namespace.
+    #[error(
+        "{} holds what was pinned for another network namespace: `policyd cleanup` there, or here if it is gone, or use another folder (--pins)",
+        .path.display()
+    )]
+    OtherNetwork {
+        /// Where.
+        path: PathBuf,
+    },
     /// The kernel refuses a program or map.
     #[error("the kernel refuses the programs: {told}")]
     Load {

@@ -222,6 +222,7 @@ impl Datapath {
         let located = pins::locate(&options.pin_root)?;
         pins::ensure_file_system(&located.path)?;
         let lock = pins::lock(&located.path, &options.pin_root)?;
+        pins::claim_network(&located.path, &options.pin_root)?;
         let versions = Versions::find(&located.path)?;
         let folder = &versions.own;
         load::make_folder(folder)?;
@@ -232,6 +233,7 @@ impl Datapath {
         };
         let mut programs = Programs::load(options, &versions, &slots)?;
         let settings = mapped(folder, "settings", size_of::<Settings>())?;
+        connections::begin_epoch(&settings)?;
         let blocks = mapped(folder, "blocks", 2 * BLOCKS as usize / 8)?;
         // Slots made anew, because somebody took their pin away, hold another image than the one that was named.
         slots.name_images(&settings);

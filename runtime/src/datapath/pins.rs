@@ -112,6 +112,21 @@ pub fn version_folder(pin_root: &Path) -> PathBuf {
     pin_root.join(format!("{VERSION_FOLDERS}{STATE_VERSION}-image-{ABI_VERSION}"))
 }
 
+/// What the name of the folder begins with that says whose interfaces the pins are of.
+const NETWORK_FOLDERS: &str = "network-";
+
+/// Makes sure that the pins are this network namespace's: interfaces go by number, and every namespace has its own. `name` is what
+/// people call the folder.
+pub(super) fn claim_network(pin_root: &Path, name: &Path) -> Result<(), DatapathError> {
+    let fail = |source| DatapathError::Pin { what: "use", path: name.to_owned(), source };
+    let number = fs::metadata("/proc/thread-self/ns/net").map_err(fail)?.ino();
+    let own = pin_root.join(format!("{NETWORK_FOLDERS}{number}"));
+    if !folders(pin_root, NETWORK_FOLDERS, &own)?.is_empty() {
+        return Err(DatapathError::OtherNetwork { path: name.to_owned() });
+    }
+    make_folder(&own)
+}
+
 /// Where connections are pinned. Versions share them that agree on what they are, so that an upgrade cuts none.
 pub fn connection_folder(pin_root: &Path) -> PathBuf {
     pin_root.join(format!("{CONNECTION_FOLDERS}{CONNTRACK_VERSION}"))

@@ -149,7 +149,12 @@ async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
     }
     let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(message) = addresses.try_next().await.map_err(fail("addresses"))? {
-        found.own.extend(own_address(&message));
+        if let Some(address) = own_address(&message) {
+            found.own.insert(address);
+            if let Some(link) = found.links.get_mut(&message.header.index) {
+                link.is_of_node = true;
+            }
+        }
     }
     let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();

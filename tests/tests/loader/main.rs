@@ -27,7 +27,7 @@ use weir_runtime::datapath::{
     version_folder,
 };
 use weir_runtime::enforcer::Enforcer;
-use wire::{EVERYTHING, Wire, in_a_namespace, of_port};
+use wire::{EVERYTHING, Wire, in_a_namespace, in_a_thread, of_port};
 use zerocopy::IntoBytes;
 
 const LOOPBACK: u32 = 1;
@@ -418,14 +418,14 @@ fn hide_sys() {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    mount(Some("hidden"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+    mount(Some("hidden"), "/sys", Some("tmpfs"), MsFlags::empty(), none).unwrap();
 }
 
 #[test]
 fn what_is_pinned_outlives_a_mount_namespace_of_ones_own() {
     let Some(root) = PinRoot::new("mounts") else { return };
     let image = SmallImage::first();
-    in_a_namespace(|| {
+    in_a_thread(|| {
         hide_sys();
         let mut datapath = root.open().unwrap();
         assert!(!root.0.exists());
@@ -433,7 +433,12 @@ fn what_is_pinned_outlives_a_mount_namespace_of_ones_own() {
     });
     assert!(root.0.exists());
     agrees(&root.open().unwrap(), &image);
+    // What is pinned by number means nothing in another network.
     in_a_namespace(|| {
+        let other = root.open();
+        assert!(matches!(other, Err(DatapathError::OtherNetwork { .. })), "{other:?}");
+    });
+    in_a_thread(|| {
         hide_sys();
         assert!(remove_everything(&root.0).unwrap());
         assert!(!remove_everything(&root.0).unwrap());

@@ -22,14 +22,15 @@ const HOST_HARDWARE: &str = "02:00:00:00:99:02";
 
 /// Runs a test's work in a network namespace that goes when it is done.
 pub(crate) fn in_a_namespace(work: impl FnOnce() + Send) {
-    // The test's own thread may be the process's first, which goes on.
-    let done = thread::scope(|scope| {
-        let inside = scope.spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            work();
-        });
-        inside.join()
+    in_a_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        work();
     });
+}
+
+/// Runs a test's work on a thread that may change its namespaces. The test's own may be the process's first, which goes on.
+pub(crate) fn in_a_thread(work: impl FnOnce() + Send) {
+    let done = thread::scope(|scope| scope.spawn(work).join());
     if let Err(told) = done {
         panic::resume_unwind(told);
     }
