@@ -14,7 +14,7 @@ mod wire;
 use aya::maps::MapData;
 use image::{PEER, POD, SmallImage};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -418,7 +418,11 @@ fn hide_sys() {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    mount(Some("hidden"), "/sys", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    // There is one for each network namespace, which cannot hide itself.
+    let own = fs::File::open("/proc/thread-self/ns/net").unwrap();
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
+    setns(own, CloneFlags::CLONE_NEWNET).unwrap();
 }
 
 #[test]
