@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Verdict(VerdictArgs),
     /// Tell why a connection passes or not: for each side, the rule with file and line
     Explain(ExplainArgs),
+    /// Tell which recorded Hubble flows would break or open under these policies
+    Replay(ReplayArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write those of all commands into a folder
@@ -222,6 +224,38 @@ http       {\"method\", \"path\", \"host\", \"headers\"}; dns {\"query\"}; fqdn 
 
 The answer is one line per flow, in order: id, verdict (allow, deny, redirect-allow, redirect-deny),
 by (the rules that decided, with file and line) and reason.";
+
+#[derive(Args, Debug)]
+#[command(after_long_help = RECORDED)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    /// What `hubble observe -o jsonpb` wrote; - for stdin
+    #[arg(long, value_name = "FLOWS")]
+    pub(crate) flows: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+
+    /// How to tell what changes
+    #[arg(short = 'o', long, value_enum, default_value_t = ReplayFormat::Text)]
+    pub(crate) format: ReplayFormat,
+}
+
+const RECORDED: &str = "\
+A flow that was forwarded and would be denied breaks; one that policy dropped and would pass opens.
+Replies, drops for other reasons and what is no flow are counted and left out. A recorded pod that is
+gone is judged as a pod of its namespace with the same labels. Exit code 1 if anything changes.";
+
+/// How changes are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayFormat {
+    /// A line for each pair, the most frequent first
+    Text,
+    /// One object on stdout
+    Json,
+}
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

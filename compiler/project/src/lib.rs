@@ -3,7 +3,8 @@
 //! ```text
 //! paths ─ Project::read ─> Project ─ Project::compile ─> Compiled ─ replace ─> a file
 //!              locks ────────┤  └─ findings, one line each
-//!              flows ────────┴─ answer (with an Engine) ─> JSON lines
+//!              flows ────────┼─ answer (with an Engine) ─> JSON lines
+//!          recording ────────┴─ Recording::replay (with an Engine) ─> what would change
 //! ```
 //!
 //! Invariants: what is wrong inside a file is a finding, what cannot be read or written is a
@@ -22,6 +23,7 @@ pub mod place;
 mod project;
 mod refusal;
 mod replace;
+mod replay;
 pub mod visible;
 
 #[cfg(test)]
@@ -34,3 +36,4 @@ pub use locks::IdentityFile;
 pub use on_node::OnNode;
 pub use project::{Project, Step};
 pub use replace::replace;
+pub use replay::{Change, Changes, Recording};

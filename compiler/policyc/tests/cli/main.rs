@@ -8,5 +8,6 @@ mod explain;
 mod findings;
 mod formats;
 mod hostile;
+mod replay;
 mod session;
 mod verdict;
