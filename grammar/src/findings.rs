@@ -5,6 +5,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::span::{FileId, Span};
+use hashbrown::HashSet;
 
 /// Collects findings.
 #[derive(Debug)]
@@ -13,12 +14,19 @@ pub(crate) struct Findings {
     limit: usize,
     errors: usize,
     warnings: usize,
+    /// What was told, where nothing is to be told twice.
+    told: Option<HashSet<(Code, Span, String)>>,
 }
 
 impl Findings {
     /// Keeps at most `limit` errors and as many warnings.
     pub(crate) fn new(limit: usize) -> Self {
-        Findings { list: Vec::new(), limit, errors: 0, warnings: 0 }
+        Findings { list: Vec::new(), limit, errors: 0, warnings: 0, told: None }
+    }
+
+    /// The same, but for a text in which one place is read several times.
+    pub(crate) fn without_repeats(limit: usize) -> Self {
+        Findings { told: Some(HashSet::new()), ..Findings::new(limit) }
     }
 
     /// Takes one finding.
@@ -28,6 +36,12 @@ impl Findings {
             Severity::Warning => &mut self.warnings,
         };
         *count += 1;
+        if let Some(told) = &mut self.told
+            && !told.insert((finding.code, finding.span, finding.message.clone()))
+        {
+            *count -= 1;
+            return;
+        }
         if *count <= self.limit {
             self.list.push(finding);
         }
