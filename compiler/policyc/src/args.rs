@@ -55,7 +55,7 @@ pub(crate) enum Command {
 /// Policies and the cluster they are for.
 #[derive(Args, Debug)]
 pub(crate) struct WorldArgs {
-    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
     #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
     pub(crate) policies: Vec<PathBuf>,
 
@@ -68,7 +68,7 @@ pub(crate) struct WorldArgs {
 #[derive(Args, Debug)]
 #[command(after_long_help = CHECK_FORMATS)]
 pub(crate) struct CheckArgs {
-    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
     #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
     pub(crate) policies: Vec<PathBuf>,
 
@@ -180,7 +180,7 @@ pub(crate) struct InspectArgs {
 #[derive(Args, Debug)]
 #[command(after_long_help = FLOWS)]
 pub(crate) struct VerdictArgs {
-    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
     #[arg(short = 'f', long = "policies", value_name = "PATH", required_unless_present = "image")]
     pub(crate) policies: Vec<PathBuf>,
 
