@@ -68,6 +68,15 @@ impl Manifests {
     }
 }
 
+/// Reads manifests into objects, without asking what they mean.
+///
+/// # Errors
+/// Files that cannot be read, or stdin asked for twice.
+pub fn read_objects(paths: &[PathBuf]) -> Result<Reading, ProjectError> {
+    refuse_stdin_twice(paths)?;
+    Manifests::find(&paths.iter().collect::<Vec<_>>())?.read()
+}
+
 /// Reads a file that is no manifest (flows, a lock) and keeps it among the sources.
 ///
 /// The inner result is the finding, if the file is not UTF-8 or too large.
