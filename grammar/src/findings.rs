@@ -36,7 +36,9 @@ impl Findings {
             Severity::Warning => &mut self.warnings,
         };
         *count += 1;
-        if let Some(told) = &mut self.told
+        // Beyond the bound findings are counted alone, and repeats with them.
+        if *count <= self.limit
+            && let Some(told) = &mut self.told
             && !told.insert((finding.code, finding.span, finding.message.clone()))
         {
             *count -= 1;

@@ -4,7 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test reads its own data")]
 #![expect(clippy::unwrap_used, reason = "a test ends where its data cannot be read")]
 
+use proptest::prelude::*;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use weir_grammar::diagnostic::Severity;
 use weir_grammar::source::LineIndex;
 use weir_grammar::tree::placeless;
@@ -194,6 +196,71 @@ fn sets_of_sets_cannot_grow_without_bound() {
     let limits = Limits { values: 100_000, ..Limits::default() };
     read(&mut reading, "sets.policy", text.into_bytes(), &limits);
     assert!(found(&reading)[0].contains("more than 100000 values"), "{:?}", found(&reading));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// Whatever the bytes are, reading ends without a panic, and every finding is about a place that exists.
+    #[test]
+    fn mutated_policies(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "[-a-z0-9 \\n{}\\[\\]()\"\\\\=!,;#:/*ü]{0,3}", 0..4u8), 1..6),
+    ) {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/language.md")).unwrap();
+        let valid = blocks(&page, "policy");
+        let mut text = valid[which.index(valid.len())].clone();
+        for (index, more, kind) in edits {
+            let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+            let Some(&at) = places.get(index.index(places.len().max(1))) else { break };
+            match kind {
+                0 => text.insert_str(at, &more),
+                1 => { text.remove(at); }
+                2 => text.truncate(at),
+                _ => text = text[at..].to_owned(),
+            }
+        }
+        let reading = reading("mutated.policy", &text);
+        for finding in &reading.diagnostics {
+            for span in std::iter::once(finding.span).chain(finding.labels.iter().map(|label| label.span)) {
+                prop_assert!(text.get(span.start as usize..span.end as usize).is_some(), "{finding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_text(text in "[-a-z0-9 \\n{}\\[\\]()\"\\\\=!,;#:/*.]{0,200}") {
+        reading("any.policy", &text);
+    }
+}
+
+/// Inputs that would cost their square if anything were looked at again and again.
+#[test]
+fn long_texts_end_soon() {
+    let start = Instant::now();
+    for text in [
+        "group;".repeat(50_000),
+        "{".repeat(50_000),
+        "{}".repeat(50_000),
+        "a;".repeat(50_000),
+        "\n".repeat(500_000),
+        "policy a { ".repeat(20_000),
+        format!("policy a {{ {} }}", "group;".repeat(50_000)),
+        format!("policy a {{ for {} }}", vec!["a=b"; 50_000].join(", ")),
+        format!(
+            "policy a with {} {{ for all pods; allow ingress }}",
+            (0..30_000).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(", ")
+        ),
+        format!("policy a {{ for all pods\nallow ingress from {} }}", vec!["nobody"; 10_000].join(", ")),
+        format!("policy a {{ for all pods\n{} }}", "allow ingress fro\n".repeat(20_000)),
+        format!("group a {{ {} }}", "10.0.0.0/8\n".repeat(50_000)),
+        "\"".repeat(100_000),
+        "set a = { b }\n".repeat(10_000),
+    ] {
+        let reading = reading("long.policy", &text);
+        assert!(reading.diagnostics.len() <= 402, "{}", reading.diagnostics.len());
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 /// Reads what was written of `objects` in one way.

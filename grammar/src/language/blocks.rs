@@ -13,6 +13,9 @@ use crate::yaml::NodeId;
 use hashbrown::HashMap;
 use pest::iterators::Pair;
 
+/// Sets among whose names one that was meant is looked for.
+const NEAR: usize = 500;
+
 /// One entry: a prefix or groups, perhaps with exceptions.
 #[derive(Clone, Copy)]
 pub(super) struct Block {
@@ -152,7 +155,9 @@ impl<'t> Sets<'t> {
     /// Reports a name that is neither a set nor among `others`.
     pub(super) fn report_unknown(&self, build: &mut Build<'_, '_>, name: &Pair<'_, Rule>, others: &[&str]) {
         let text = name.as_str().trim_end();
-        let mut known: Vec<&str> = self.0.keys().copied().chain(others.iter().copied()).collect();
+        // Among very many names any word is near to some.
+        let sets = self.0.keys().copied().filter(|_| self.0.len() <= NEAR);
+        let mut known: Vec<&str> = sets.chain(others.iter().copied()).collect();
         known.sort_unstable();
         let what = if others.is_empty() { "there is no set" } else { "there is no set and no entity" };
         let help = match hint::nearest(text, &known) {

@@ -10,6 +10,8 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::findings::Findings;
 use crate::span::{FileId, Span};
 use crate::yaml::{Content, Node, NodeId, Tag, Tree};
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use pest::iterators::Pair;
 use std::borrow::Cow;
 
@@ -105,11 +107,17 @@ impl<'t, 'f> Build<'t, 'f> {
     pub(super) fn object(&mut self, at: Span, fields: &[Field]) -> NodeId {
         let first = u32::try_from(self.tree.children.len()).unwrap_or(u32::MAX);
         let mut kept: Vec<Field> = Vec::with_capacity(fields.len());
+        let mut seen: HashMap<String, NodeId> = HashMap::new();
         for &(key, value) in fields {
-            let name = self.name_of(key).to_owned();
-            match kept.iter().find(|(earlier, _)| self.name_of(*earlier) == name) {
-                Some(&(earlier, _)) => self.given_twice(key, earlier),
-                None => kept.push((key, value)),
+            match seen.entry_ref(self.name_of(key)) {
+                EntryRef::Occupied(earlier) => {
+                    let earlier = *earlier.get();
+                    self.given_twice(key, earlier);
+                }
+                EntryRef::Vacant(place) => {
+                    place.insert(key);
+                    kept.push((key, value));
+                }
             }
         }
         for &(key, value) in &kept {

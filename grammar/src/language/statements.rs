@@ -13,6 +13,8 @@ use std::ops::Range;
 pub(super) const ITEMS: &[&str] = &["policy", "cluster", "network", "group", "set"];
 /// Words that open a statement of a policy.
 pub(super) const STATEMENTS: &[&str] = &["for", "allow", "deny", "isolate", "log", "types", "spec"];
+/// Bytes of a line that are looked at to see whether it opens an item.
+const LOOK: usize = 512;
 /// A line that begins so belongs to the one before.
 const CONTINUES: &[&str] = &["on", "or", "auth"];
 
@@ -172,14 +174,18 @@ impl<'t> Statements<'t> {
 /// An item is two words at least; `group` and `set` may also be names in a list.
 fn is_item(text: &str, at: usize) -> bool {
     let word = word_at(text, at);
-    let rest = text.get(at + word.len()..).unwrap_or("");
-    let line = rest.split('\n').next().unwrap_or("");
+    if !ITEMS.contains(&word) {
+        return false;
+    }
+    let rest = text.as_bytes().get(at + word.len()..).unwrap_or(&[]);
+    let rest = rest.get(..LOOK).unwrap_or(rest);
+    let line = rest.split(|&byte| byte == b'\n').next().unwrap_or(&[]);
+    let has = |byte| memchr::memchr(byte, line).is_some();
     match word {
-        "policy" => line.starts_with([' ', '\t']) && line.contains('{'),
-        "cluster" | "network" => line.trim_start().starts_with("policy "),
-        "group" => line.contains('{') && !line.contains("except"),
-        "set" => line.contains('=') && line.contains('{'),
-        _ => false,
+        "group" => has(b'{') && memchr::memmem::find(line, b"except").is_none(),
+        "set" => has(b'=') && has(b'{'),
+        "policy" => line.starts_with(b" ") && has(b'{'),
+        _ => line.trim_ascii_start().starts_with(b"policy "),
     }
 }
 
