@@ -118,7 +118,7 @@ network policy f in g { for all pods; deny ingress; allow ingress from world on 
             "E107 4:9 `endpointSelector` is given twice",
             "E307 5:31 one rule cannot have both `fromEndpoints` and `fromEntities`",
             "E211 7:21 a cluster-wide object is in no namespace, but this one names `e`",
-            "E314 7:56 a port needs its protocol",
+            "E314 7:56 a port stands behind its protocol",
             "E204 8:39 the `spec` of a NetworkPolicy has no field `ingressDeny`",
             "E113 8:72 an entity has no place in a network policy",
             "E113 8:88 `http` has no place in a network policy",
@@ -139,6 +139,25 @@ policy p in q { for all pods; allow ingress from c; allow ingress from c, c }
             "E112 2:5 the set `a` is defined twice",
             "E112 3:5 `world` is an entity and cannot name a set",
             "W610 4:11 `10.0.0.1/8` has bits set beyond its prefix length",
+        ],
+    ),
+    (
+        // What would be read in two ways is no form at all.
+        "policy p in q {
+    for all pods
+    allow ingress from 10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16
+    allow ingress from 10.0.0.0/8 except 10.1.0.0/16 or 10.2.0.0/16
+    allow egress to world on tcp/80 http { GET \"/\" POST \"/\" }
+    allow egress to world tcp/80
+    log two words
+}
+",
+        &[
+            "E110 3:42 `10.1.0.0/16` does not belong here",
+            "E110 4:54 `or` does not belong here",
+            "E110 5:52 `POST` does not belong here",
+            "E110 6:27 `tcp/80` does not belong here",
+            "E110 7:13 `words` does not belong here",
         ],
     ),
     (

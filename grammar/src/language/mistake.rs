@@ -42,6 +42,53 @@ const PARTS: &[(Rule, &str)] = &[
     (Rule::empty, "`[]`"),
 ];
 
+/// What people write in places where something else is wanted, by its first word.
+const ADVICE: &[(&str, &str)] = &[
+    (
+        ",",
+        "a comma between labels narrows a selector; whole peers are separated by `or`, or by a comma where they are no labels",
+    ),
+    ("=", "one `=` does: app=web"),
+    (
+        "or",
+        "`for` takes one selector: several values are `app in (a, b)`, several selectors several `spec` blocks",
+    ),
+    ("and", "labels that must all hold are separated by commas"),
+    ("&&", "labels that must all hold are separated by commas"),
+    ("to", "ports stand behind `on`; `to` names the peers of egress"),
+    ("from", "`from` names the peers of ingress; those of egress stand behind `to`"),
+    ("port", "ports stand behind `on`, with their protocol: on tcp/80"),
+    ("ports", "ports stand behind `on`, with their protocol: on tcp/80, udp/53"),
+    ("\"", "escapes are \\\" \\\\ \\n \\r \\t \\u{…}; a backslash that is meant is written \\\\"),
+];
+
+/// Help that goes by what was wanted, too.
+fn advice(found: &str, positives: &[Rule]) -> Option<&'static str> {
+    let is_wanted = |part| positives.contains(&part);
+    let protocol = found.split('/').next().unwrap_or("");
+    // That `or` may not follow is no part that could be wanted.
+    let is_or = found == "or" && positives.is_empty();
+    if is_wanted(Rule::On) && ["tcp", "udp", "sctp", "any", "icmp", "icmpv6"].contains(&protocol) {
+        Some("ports stand behind `on`")
+    } else if is_wanted(Rule::port) && matches!(found, "http" | "dns") {
+        Some("the ports come first: on tcp/80 http { … }, on udp/53 dns \"…\"")
+    } else if is_wanted(Rule::request) && found.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        Some("a method in capitals stands alone, GET; any other expression is written method \"…\"")
+    } else if is_wanted(Rule::Header)
+        && (found == "\"" || found.bytes().all(|byte| byte.is_ascii_uppercase()))
+    {
+        Some("requests stand on lines of their own, or between `;`")
+    } else if is_or || is_wanted(Rule::opened) && found.contains('/') {
+        Some("several exceptions, or one before other blocks, stand in braces: except { 192.0.2.0/28 }")
+    } else if let Some((_, help)) = ADVICE.iter().find(|(word, _)| *word == found) {
+        Some(help)
+    } else if positives == [Rule::EOI] {
+        Some("a text of several words stands in quotes; statements are separated by a line's end or a `;`")
+    } else {
+        None
+    }
+}
+
 /// The finding for a statement that its rule does not accept. `statement` begins at `at`.
 pub(super) fn malformed(error: &Error<Rule>, statement: &str, at: Span) -> Diagnostic {
     let offset = match error.location {
@@ -67,16 +114,12 @@ pub(super) fn malformed(error: &Error<Rule>, statement: &str, at: Span) -> Diagn
     let finding = Diagnostic::new(Code::PolicySyntax, span, message).labelled(expected(positives));
     let keywords: Vec<String> = positives.iter().filter_map(|&rule| keyword(rule)).collect();
     let keywords: Vec<&str> = keywords.iter().map(String::as_str).collect();
-    if let Some(meant) = hint::nearest(found, &keywords) {
-        return finding.help(format!("did you mean `{meant}`?"));
+    if let Some(help) = advice(found, positives) {
+        return finding.help(help);
     }
-    match found {
-        "\"" => finding
-            .help("escapes are \\\" \\\\ \\n \\r \\t \\u{…}; a backslash that is meant is written \\\\"),
-        "," => {
-            finding.help("`or` and a comma widen a list of peers; a comma between labels narrows a selector")
-        }
-        _ => finding,
+    match hint::nearest(found, &keywords) {
+        Some(meant) => finding.help(format!("did you mean `{meant}`?")),
+        None => finding,
     }
 }
 

@@ -160,12 +160,17 @@ fn is_number(text: &str) -> bool {
 /// The protocol in the API's letters, or as written.
 fn protocol_field(build: &mut Build<'_, '_>, written: &Written<'_>) -> Field {
     let known = WITH_PORTS.iter().find(|(word, _)| *word == written.protocol).map(|(_, name)| *name);
-    if known.is_none() && is_number(written.protocol) && written.port.is_none() {
+    if known.is_none() && is_number(written.protocol) {
         // The decoder would only say that it is no protocol.
+        let number = hint::short(written.protocol);
+        let help = match written.port {
+            Some((protocol, _)) => format!("the protocol comes first: {}/{number}", hint::short(protocol)),
+            None => format!("write tcp/{number}, udp/{number} or any/{number}"),
+        };
         build.findings.push(
-            Diagnostic::new(Code::Protocol, written.at, "a port needs its protocol")
-                .labelled("a number alone")
-                .help(format!("write tcp/{0}, udp/{0} or any/{0}", hint::short(written.protocol))),
+            Diagnostic::new(Code::Protocol, written.at, "a port stands behind its protocol")
+                .labelled("begins with a number")
+                .help(help),
         );
         let value = build.broken(written.at);
         return build.field(written.at, "protocol", value);

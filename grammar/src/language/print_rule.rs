@@ -16,7 +16,11 @@ const TYPES: usize = 40;
 /// What follows `allow ingress`, in a policy of Cilium.
 pub(super) fn cilium(rule: &Rule, ingress: bool, pad: usize) -> String {
     let mut clauses: Vec<String> = Vec::new();
-    if let Some(lists) = &rule.ports {
+    let lists = rule.ports.as_deref();
+    let is_alone =
+        lists.is_some_and(|lists| lists.len() == 1) && rule.icmps.is_none() && rule.authentication.is_none();
+    if let Some(lists) = lists {
+        let pad = if is_alone { pad } else { pad + 4 };
         clauses.extend(lists.is_empty().then(|| "on []".to_owned()));
         clauses.extend(lists.iter().map(|list| port_list(list, pad)));
     }
@@ -187,7 +191,7 @@ fn port_list(list: &PortList, pad: usize) -> String {
         Some(RequestRules::Http(rules)) => match rules.as_slice() {
             [only] => format!("{text} http {{ {} }}", request(only)),
             rules => {
-                let pad = " ".repeat(pad + 4);
+                let pad = " ".repeat(pad);
                 let rules: String =
                     rules.iter().map(|rule| format!("{pad}    {}\n", request(rule))).collect();
                 format!("{text} http {{\n{rules}{pad}}}")
