@@ -16,12 +16,14 @@ pub(crate) struct Findings {
     warnings: usize,
     /// What was told, where nothing is to be told twice.
     told: Option<HashSet<(Code, Span, String)>>,
+    /// Errors that were told before: what they are in is as wrong as what they were in then.
+    repeated: usize,
 }
 
 impl Findings {
     /// Keeps at most `limit` errors and as many warnings.
     pub(crate) fn new(limit: usize) -> Self {
-        Findings { list: Vec::new(), limit, errors: 0, warnings: 0, told: None }
+        Findings { list: Vec::new(), limit, errors: 0, warnings: 0, told: None, repeated: 0 }
     }
 
     /// The same, but for a text in which one place is read several times.
@@ -42,6 +44,7 @@ impl Findings {
             && !told.insert((finding.code, finding.span, finding.message.clone()))
         {
             *count -= 1;
+            self.repeated += usize::from(finding.severity == Severity::Error);
             return;
         }
         if *count <= self.limit {
@@ -57,6 +60,11 @@ impl Findings {
     /// Counts a warning that is not composed because [`Findings::is_full_of_warnings`].
     pub(crate) fn count_warnings(&mut self, more: usize) {
         self.warnings += more;
+    }
+
+    /// Notes that an error told before makes something else wrong, too.
+    pub(crate) fn repeat_error(&mut self) {
+        self.repeated += 1;
     }
 
     /// Findings that are kept so far.
@@ -75,7 +83,7 @@ impl Findings {
 
     /// Errors so far, shown or not.
     pub(crate) fn errors(&self) -> usize {
-        self.errors
+        self.errors + self.repeated
     }
 
     /// All findings in the order of the text, and what was left out at the end.

@@ -205,6 +205,22 @@ fn a_rule_has_the_place_of_its_statement() {
     assert_eq!(&text[policy.meta.span.start as usize..policy.meta.span.end as usize], "p");
 }
 
+/// A mistake is told once, where it is written; but nobody who names the set is handed on without it.
+#[test]
+fn what_names_a_broken_set_is_broken() {
+    for mistake in ["10.0.0.0/33", "nobody", "10.0.0.0/8 except 11.0.0.0/8"] {
+        for user in [
+            "policy p { for all pods; deny ingress from a }",
+            "group g { a }",
+            "set b = { a }\ngroup g { b }",
+        ] {
+            let reading = reading("p.policy", &format!("set a = {{ 192.0.2.0/24, {mistake} }}\n{user}\n"));
+            assert_eq!(reading.objects.len(), 0, "{mistake} {user}");
+            assert!(found(&reading)[0].contains(" 1:"), "{:?}", found(&reading));
+        }
+    }
+}
+
 #[test]
 fn sets_of_sets_cannot_grow_without_bound() {
     let mut text = String::from("set s0 = { 10.0.0.0/8, 10.0.0.0/8 }\n");

@@ -45,11 +45,19 @@ impl Block {
 
 /// The sets of a file.
 #[derive(Default)]
-pub(super) struct Sets<'t>(HashMap<&'t str, (Span, Vec<Block>)>);
+pub(super) struct Sets<'t>(HashMap<&'t str, Set>);
+
+struct Set {
+    name: Span,
+    blocks: Vec<Block>,
+    /// Something of it could not be read: whoever names it lacks that, too.
+    is_broken: bool,
+}
 
 impl<'t> Sets<'t> {
     /// Takes a definition. Returns its entries, to be checked.
     pub(super) fn define(&mut self, build: &mut Build<'t, '_>, statement: Pair<'_, Rule>) -> Vec<Block> {
+        let errors = build.findings.errors();
         let mut blocks = Vec::new();
         let mut name = Span::point(build.file, build.base);
         for part in statement.into_inner() {
@@ -70,13 +78,14 @@ impl<'t> Sets<'t> {
             Diagnostic::new(Code::SetName, name, format!("`{text}` is an entity and cannot name a set"))
                 .labelled("taken by the API")
                 .help("give the set another name")
-        } else if let Some(&(earlier, _)) = self.0.get(text) {
+        } else if let Some(&Set { name: earlier, .. }) = self.0.get(text) {
             Diagnostic::new(Code::SetName, name, format!("the set `{text}` is defined twice"))
                 .labelled("defined again here")
                 .also(earlier, "defined first here")
                 .help("keep one of the two")
         } else {
-            self.0.insert(text, (name, blocks.clone()));
+            let is_broken = build.findings.errors() > errors;
+            self.0.insert(text, Set { name, blocks: blocks.clone(), is_broken });
             return blocks;
         };
         build.findings.push(finding);
@@ -85,7 +94,10 @@ impl<'t> Sets<'t> {
 
     /// The blocks of a set, if there is one of the name; charged as if written.
     pub(super) fn named(&self, build: &mut Build<'_, '_>, name: &Pair<'_, Rule>) -> Option<Vec<Block>> {
-        let (_, blocks) = self.0.get(name.as_str().trim_end())?;
+        let Set { blocks, is_broken, .. } = self.0.get(name.as_str().trim_end())?;
+        if *is_broken {
+            build.findings.repeat_error();
+        }
         let at = build.span(name);
         Some(if build.charge(blocks.len(), at) { blocks.clone() } else { Vec::new() })
     }

@@ -74,7 +74,6 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn set(&mut self) {
-        let before = self.build.findings.len();
         let statement = self.statements.statement();
         let Some(pair) = self.parse(Rule::set, statement) else { return };
         // Its values are checked here, so that those of a set nobody uses are, too.
@@ -84,7 +83,6 @@ impl<'t> Reader<'t, '_> {
         self.build.tree.root = self.build.list(at, &entries);
         let (mut cx, root) = context(self.text, &mut self.build);
         manifest::cidr_set(&mut cx, root, "set");
-        self.build.findings.attribute(before, None);
     }
 
     fn group(&mut self) {
