@@ -195,6 +195,17 @@ fn a_slip_is_answered_with_the_word_that_was_meant() {
     assert_eq!(label, "expected `ingress` or `egress`");
 }
 
+/// Files come from every editor.
+#[test]
+fn byte_order_marks_and_line_ends_of_others_mean_nothing() {
+    let text = "# first\npolicy p in q {\n    for app=a,\n        tier=b # why\n    allow ingress from 10.0.0.0/8,\n\n        # and\n        192.0.2.0/24\n        on tcp/80 http {\n            GET\n            POST \"/\"\n        }\n}";
+    let given = objects("p.policy", text);
+    assert_eq!(given.len(), 1);
+    assert_eq!(objects("p.policy", &text.replace('\n', "\r\n")), given);
+    assert_eq!(objects("P.POLICY", &format!("\u{feff}{text}\n\n")), given);
+    assert_eq!(objects("p.policy", ""), [""; 0]);
+}
+
 #[test]
 fn a_rule_has_the_place_of_its_statement() {
     let text = "policy p in q {\n    for all pods\n    allow ingress from world # everybody\n}\n";

@@ -123,7 +123,7 @@ impl<'t> Reader<'t, '_> {
         let mut blocks = Vec::new();
         let start = self.statements.at();
         let closed = loop {
-            match self.next(&direct) {
+            match self.next() {
                 Err(closed) => break closed,
                 Ok("spec") => {
                     let (range, end) = self.statements.head();
@@ -158,7 +158,7 @@ impl<'t> Reader<'t, '_> {
     /// The statements of a `spec` block, up to its `}`.
     fn spec(&mut self, spec: &mut Spec, kind: Kind) -> Closed {
         loop {
-            match self.next(spec) {
+            match self.next() {
                 Err(closed) => return closed,
                 Ok(word) => self.statement(spec, kind, word),
             }
@@ -166,7 +166,7 @@ impl<'t> Reader<'t, '_> {
     }
 
     /// The first word of a body's next statement, or how the body ends.
-    fn next(&mut self, _of: &Spec) -> Result<&'t str, Closed> {
+    fn next(&mut self) -> Result<&'t str, Closed> {
         match self.statements.peek() {
             Some(b'}') => Err(Closed::Well),
             None => Err(Closed::Missing),

@@ -3,15 +3,12 @@
 use super::escape::{string, word_or_string};
 use super::print::{braced, listed};
 use super::print_selector::{Keys, namespace_name, pods, selected};
-use crate::manifest::entity_name;
+use crate::manifest::{MOST_ICMP_TYPES, entity_name};
 use crate::tree::{
-    AuthenticationMode, CidrSet, FqdnSelector, GroupSource, HeaderMatch, HttpRule, IcmpFamily, IcmpType,
-    Mismatch, NetworkPeer, NetworkRule, Peers, PlacedCidr, Port, PortList, PortSpec, RequestRules, Rule,
-    SecretName, ServicePeer, TlsContext,
+    CidrSet, FqdnSelector, GroupSource, HeaderMatch, HttpRule, IcmpFamily, IcmpType, Mismatch, NetworkPeer,
+    NetworkRule, Peers, PlacedCidr, Port, PortList, PortSpec, RequestRules, Rule, SecretName, ServicePeer,
+    TlsContext,
 };
-
-/// The API's bound on the types of one list.
-const TYPES: usize = 40;
 
 /// What follows `allow ingress`, in a policy of Cilium.
 pub(super) fn cilium(rule: &Rule, ingress: bool, pad: usize) -> String {
@@ -26,18 +23,13 @@ pub(super) fn cilium(rule: &Rule, ingress: bool, pad: usize) -> String {
     }
     if let Some(types) = &rule.icmps {
         clauses.extend(types.is_empty().then(|| "on icmp []".to_owned()));
-        clauses.extend(types.chunks(TYPES).map(|types| {
+        clauses.extend(types.chunks(MOST_ICMP_TYPES).map(|types| {
             let types: Vec<String> = types.iter().map(icmp_type).collect();
             format!("on {}", types.join(", "))
         }));
     }
     if let Some(mode) = &rule.authentication {
-        let mode = match mode.value {
-            AuthenticationMode::Disabled => "disabled",
-            AuthenticationMode::Required => "required",
-            AuthenticationMode::TestAlwaysFail => "test-always-fail",
-        };
-        clauses.push(format!("auth {mode}"));
+        clauses.push(format!("auth {}", mode.value.as_str()));
     }
     let between = if clauses.len() > 1 { format!("\n{}    ", " ".repeat(pad)) } else { " ".to_owned() };
     let clauses: String = clauses.iter().flat_map(|clause| [between.as_str(), clause]).collect();

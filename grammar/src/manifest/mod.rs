@@ -46,6 +46,7 @@ use hashbrown::HashSet;
 pub(crate) use cidr::set as cidr_set;
 pub(crate) use context::Context;
 pub(crate) use entity::{ENTITY_NAMES, name_of as entity_name};
+pub(crate) use icmp::MOST_ICMP_TYPES;
 pub(crate) use object::{Skipped, document, title};
 
 /// Reads the YAML documents of a text.

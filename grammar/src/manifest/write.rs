@@ -3,16 +3,14 @@
 //! Only what a tree holds is written: no comment, description, annotation or status.
 
 use super::entity::name_of;
+use super::icmp::MOST_ICMP_TYPES;
 use crate::tree::{
-    AuthenticationMode, CidrSet, CiliumPolicy, FqdnSelector, GroupSource, HeaderMatch, HttpRule, IcmpFamily,
-    IcmpType, LabelKey, Meta, Mismatch, NetworkPeer, NetworkPolicy, NetworkRule, Object, Operator, Peers,
-    PlacedCidr, Port, PortList, PortSpec, Protocol, RequestRules, Requirement, Rule, Scope, SecretName,
-    Selector, ServicePeer, Spec, SpecPlace, Subject, TlsContext,
+    CidrSet, CiliumPolicy, FqdnSelector, GroupSource, HeaderMatch, HttpRule, IcmpFamily, IcmpType, LabelKey,
+    Meta, Mismatch, NetworkPeer, NetworkPolicy, NetworkRule, Object, Operator, Peers, PlacedCidr, Port,
+    PortList, PortSpec, Protocol, RequestRules, Requirement, Rule, Scope, SecretName, Selector, ServicePeer,
+    Spec, SpecPlace, Subject, TlsContext,
 };
 use crate::yaml::Item;
-
-/// The API's bound on the types of one list.
-const TYPES: usize = 40;
 
 /// The manifest of a policy or a group; `None` for objects of the cluster.
 pub(crate) fn item(object: &Object) -> Option<Item> {
@@ -106,17 +104,14 @@ fn rule(rule: &Rule, ingress: bool) -> Item {
     let Item::Object(mut fields) = peers(&rule.peers, ingress) else { return Item::Object(Vec::new()) };
     let icmps = rule.icmps.as_ref().map(|types| {
         Item::List(
-            types.chunks(TYPES).map(|types| object_of([("fields", Some(list(types, icmp_type)))])).collect(),
+            types
+                .chunks(MOST_ICMP_TYPES)
+                .map(|types| object_of([("fields", Some(list(types, icmp_type)))]))
+                .collect(),
         )
     });
-    let authentication = rule.authentication.as_ref().map(|mode| {
-        let mode = match mode.value {
-            AuthenticationMode::Disabled => "disabled",
-            AuthenticationMode::Required => "required",
-            AuthenticationMode::TestAlwaysFail => "test-always-fail",
-        };
-        object_of([("mode", Some(text(mode)))])
-    });
+    let authentication =
+        rule.authentication.as_ref().map(|mode| object_of([("mode", Some(text(mode.value.as_str())))]));
     let rest = object_of([
         ("toPorts", rule.ports.as_ref().map(|lists| list(lists, port_list))),
         ("icmps", icmps),

@@ -150,3 +150,14 @@ pub enum AuthenticationMode {
     /// Always fails; for tests.
     TestAlwaysFail,
 }
+
+impl AuthenticationMode {
+    /// As the API writes it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            AuthenticationMode::Disabled => "disabled",
+            AuthenticationMode::Required => "required",
+            AuthenticationMode::TestAlwaysFail => "test-always-fail",
+        }
+    }
+}
