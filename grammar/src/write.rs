@@ -1,6 +1,6 @@
 //! Objects to text, in either way of writing: what is written reads to the same objects, places apart.
 //!
-//! Comments, descriptions and annotations are in no object and so are not written.
+//! Comments and annotations are in no object and so are not written.
 
 use crate::tree::Object;
 use crate::{language, manifest, yaml};

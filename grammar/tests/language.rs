@@ -110,6 +110,7 @@ policy c {
     allow ingress from app=a, world
 }
 cluster policy d in e { for all pods; allow ingress on 443 }
+policy p in q \"why\" { spec { for all pods; allow ingress from world } }
 network policy f in g { for all pods; deny ingress; allow ingress from world on tcp/80 http { } }
 ",
         &[
@@ -119,9 +120,10 @@ network policy f in g { for all pods; deny ingress; allow ingress from world on 
             "E307 5:31 one rule cannot have both `fromEndpoints` and `fromEntities`",
             "E211 7:21 a cluster-wide object is in no namespace, but this one names `e`",
             "E314 7:56 a port stands behind its protocol",
-            "E204 8:39 the `spec` of a NetworkPolicy has no field `ingressDeny`",
-            "E113 8:72 an entity has no place in a network policy",
-            "E113 8:88 `http` has no place in a network policy",
+            "E113 8:15 a description has no place in a policy of `spec` blocks alone",
+            "E204 9:39 the `spec` of a NetworkPolicy has no field `ingressDeny`",
+            "E113 9:72 an entity has no place in a network policy",
+            "E113 9:88 `http` has no place in a network policy",
         ],
     ),
     (

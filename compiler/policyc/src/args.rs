@@ -358,7 +358,7 @@ pub(crate) struct ConvertArgs {
 
 const CONVERT_KEEPS: &str = "\
 The result means exactly what the input does: it is read again and compared before it is printed.
-Not kept: comments, the names of sets, descriptions, annotations, and how values were laid out.
+Not kept: comments, the names of sets, annotations, and how values were laid out.
 Objects that are no policy and no CIDR group are left out, and counted on stderr.";
 
 /// The ways to write a policy.

@@ -67,10 +67,17 @@ impl Head {
     /// The whole object: `direct` are the statements outside of `spec` blocks.
     pub(super) fn object(self, build: &mut Build<'_, '_>, mut direct: Spec, blocks: Vec<Spec>) -> NodeId {
         let mut fields = self.fields;
-        if let Some(text) = self.description {
-            direct.fields.push(build.field(build.span_of(text), "description", text));
-        }
         let is_network = self.kind == Kind::Network;
+        if let Some(text) = self.description {
+            if blocks.is_empty() || direct.is_given() {
+                direct.fields.push(build.field(build.span_of(text), "description", text));
+            } else {
+                let help =
+                    "describe each block, spec \"…\" { … }; the API has no description of a whole policy";
+                let at = build.span_of(text);
+                misplaced(build, at, "a description", "a policy of `spec` blocks alone", help);
+            }
+        }
         if blocks.is_empty() || direct.is_given() {
             let at = direct.at;
             let spec = direct.value(build, is_network);

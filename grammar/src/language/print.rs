@@ -1,7 +1,7 @@
 //! Objects to the language: what is written here reads to the same objects, places apart.
 //!
-//! Each form has one way to be printed, that of `docs/guide/language.md`. Comments are in no object, and
-//! neither are descriptions and annotations, so they are not printed.
+//! Each form has one way to be printed, that of `docs/guide/language.md`. Comments and annotations are
+//! in no object, so they are not printed.
 
 use super::escape::{string, word_or_string};
 use super::print_rule;
@@ -43,12 +43,16 @@ fn cilium(policy: &CiliumPolicy) -> String {
         Scope::Namespaced => "policy",
         Scope::Clusterwide => "cluster policy",
     };
-    let mut text = format!("{kind} {} {{\n", head(&policy.meta));
+    let described = |spec: &Spec| {
+        spec.description.as_ref().map(|description| format!(" {}", string(description))).unwrap_or_default()
+    };
+    let own = policy.specs.iter().find(|spec| spec.place == SpecPlace::Spec).map(described);
+    let mut text = format!("{kind} {}{} {{\n", head(&policy.meta), own.unwrap_or_default());
     for spec in &policy.specs {
         match spec.place {
             SpecPlace::Spec => statements(&mut text, spec, 1),
             SpecPlace::Specs(_) => {
-                text.push_str("    spec {\n");
+                let _ = writeln!(text, "    spec{} {{", described(spec));
                 statements(&mut text, spec, 2);
                 text.push_str("    }\n");
             }

@@ -1,6 +1,6 @@
 //! Objects to manifests: what is written here reads to the same objects, places apart.
 //!
-//! Only what a tree holds is written: no comment, description, annotation or status.
+//! Only what a tree holds is written: no comment, annotation or status.
 
 use super::entity::name_of;
 use super::icmp::MOST_ICMP_TYPES;
@@ -90,6 +90,7 @@ fn spec(spec: &Spec) -> Item {
         [("ingress", truth(spec.default_deny_ingress)), ("egress", truth(spec.default_deny_egress))];
     let is_isolation = isolation.iter().any(|(_, value)| value.is_some());
     object_of([
+        ("description", optional(&spec.description)),
         (subject, Some(selector(who, LabelKey::with_source))),
         ("ingress", section(&spec.ingress, true)),
         ("ingressDeny", section(&spec.ingress_deny, true)),

@@ -48,6 +48,8 @@ pub struct Spec {
     pub place: SpecPlace,
     /// Where in the text.
     pub span: Span,
+    /// `description`; for people.
+    pub description: Option<String>,
     /// Whose traffic.
     pub subject: Subject,
     /// Allowed ingress; `None` if absent.
