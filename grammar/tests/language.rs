@@ -149,6 +149,8 @@ policy p in q { for all pods; allow ingress from c; allow ingress from c, c }
     for all pods
     allow ingress from 10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16
     allow ingress from 10.0.0.0/8 except 10.1.0.0/16 or 10.2.0.0/16
+    allow ingress from app=b in other, tier=x
+    allow ingress from all pods, tier=x or tier=y, all pods in a
     allow egress to world on tcp/80 http { GET \"/\" POST \"/\" }
     allow egress to world tcp/80
     log two words
@@ -157,9 +159,11 @@ policy p in q { for all pods; allow ingress from c; allow ingress from c, c }
         &[
             "E110 3:42 `10.1.0.0/16` does not belong here",
             "E110 4:54 `or` does not belong here",
-            "E110 5:52 `POST` does not belong here",
-            "E110 6:27 `tcp/80` does not belong here",
-            "E110 7:13 `words` does not belong here",
+            "E110 5:38 a comma before labels that narrow nothing",
+            "E110 6:32 a comma before labels that narrow nothing",
+            "E110 7:52 `POST` does not belong here",
+            "E110 8:27 `tcp/80` does not belong here",
+            "E110 9:13 `words` does not belong here",
         ],
     ),
     (
@@ -320,6 +324,21 @@ fn written(
     let between = if name.ends_with(".yaml") { "---\n" } else { "\n" };
     let items: Vec<String> = reading.objects.iter().map(|object| write(object).unwrap()).collect();
     items.join(between)
+}
+
+/// A word of the grammar that no form shows could not be found by those who read the page.
+#[test]
+fn every_word_of_the_language_is_on_its_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(folder.join("../docs/guide/language.md")).unwrap();
+    let grammar = std::fs::read_to_string(folder.join("src/language/policy.pest")).unwrap();
+    let forms = blocks(&page, "policy").concat();
+    let used: Vec<&str> = forms.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let keywords =
+        grammar.lines().filter_map(|line| line.split_once("= @{ \"")?.1.strip_suffix("\" ~ !word_char }"));
+    let missing: Vec<&str> = keywords.clone().filter(|keyword| !used.contains(keyword)).collect();
+    assert!(keywords.count() > 40);
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]

@@ -34,6 +34,7 @@ const PARTS: &[(Rule, &str)] = &[
     (Rule::labels, "`with`"),
     (Rule::namespace, "`in`"),
     (Rule::namespace_of, "`in`"),
+    (Rule::also, "`,`"),
     (Rule::except, "`except`"),
     (Rule::equals, "`=`"),
     (Rule::opened, "`{`"),

@@ -4,6 +4,7 @@ use super::blocks::{Block, Sets};
 use super::build::{Build, Field};
 use super::selector::{self, selector};
 use super::{Rule, misplaced, texts};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::manifest::ENTITY_NAMES;
 use crate::span::Span;
 use crate::yaml::NodeId;
@@ -47,6 +48,40 @@ impl Lists {
         }
         fields
     }
+}
+
+/// The peers among a rule's pieces. A comma after a selector and before bare labels is refused: it would
+/// widen, and read as if it narrowed.
+pub(super) fn separated<'p>(
+    build: &mut Build<'_, '_>,
+    pieces: impl Iterator<Item = Pair<'p, Rule>>,
+) -> Vec<Pair<'p, Rule>> {
+    let mut peers: Vec<Pair<'p, Rule>> = Vec::new();
+    let mut comma = None;
+    for piece in pieces {
+        match piece.as_rule() {
+            Rule::also => comma = Some(build.span(&piece)),
+            Rule::Or => comma = None,
+            Rule::peer => {
+                let Some(peer) = piece.into_inner().next() else { continue };
+                let is_selector = |peer: &Pair<'_, Rule>| {
+                    matches!(peer.as_rule(), Rule::pods | Rule::nodes | Rule::namespaces | Rule::services)
+                };
+                let is_bare =
+                    peer.clone().into_inner().next().is_some_and(|first| first.as_rule() == Rule::selector);
+                if let Some(at) = comma.filter(|_| is_bare && peers.last().is_some_and(is_selector)) {
+                    build.findings.push(
+                        Diagnostic::new(Code::PolicySyntax, at, "a comma before labels that narrow nothing")
+                            .labelled("reads as `and`, but what is before it is whole")
+                            .help("write `or` for another peer; labels that must all hold stand together, before `in`"),
+                    );
+                }
+                peers.push(peer);
+            }
+            _ => {}
+        }
+    }
+    peers
 }
 
 /// The fields of a rule of Cilium's policies.

@@ -243,11 +243,7 @@ impl Spec {
                     let direction = part.clone().into_inner().next().map(|word| build.span(&word));
                     words.end = direction.map_or(part_at.end, |word| word.end);
                     is_empty = part.clone().into_inner().any(|piece| piece.as_rule() == Rule::empty);
-                    who.extend(
-                        part.into_inner()
-                            .filter(|piece| piece.as_rule() == Rule::peer)
-                            .flat_map(Pair::into_inner),
-                    );
+                    who = peers::separated(build, part.into_inner());
                 }
                 Rule::on if is_network => ports.network(build, part),
                 Rule::on => ports.cilium(build, part),
