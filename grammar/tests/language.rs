@@ -222,6 +222,26 @@ fn a_rule_has_the_place_of_its_statement() {
     assert_eq!(&text[policy.meta.span.start as usize..policy.meta.span.end as usize], "p");
 }
 
+/// What has a mistake anywhere is not handed on, though the rest of it could be read.
+#[test]
+fn a_policy_with_a_mistake_is_not_handed_on() {
+    for mistake in [
+        "policy p { for all pods; allow ingress from world; alow }",
+        "policy p { spec x { for all pods; allow ingress from world } }",
+        "policy p { for all pods; allow ingress from world; deny ingress frm world }",
+        "policy p { for all pods; allow ingress from world, wrold }",
+        "policy p { for all pods; allow ingress from app=a in b, c=d }",
+        "policy p x { for all pods; allow ingress from world }",
+        "policy p { for all pods; allow ingress from world",
+        "network policy p { for all pods; allow ingress from world, app=a; types ingress }",
+        "group g { 192.0.2.0/24, nobody }",
+        "group g { 192.0.2.0/24",
+    ] {
+        let reading = reading("p.policy", &format!("{mistake}\n"));
+        assert!(reading.objects.is_empty() && !reading.diagnostics.is_empty(), "{mistake}");
+    }
+}
+
 /// A mistake is told once, where it is written; but nobody who names the set is handed on without it.
 #[test]
 fn what_names_a_broken_set_is_broken() {

@@ -130,8 +130,9 @@ impl<'t> Reader<'t, '_> {
                     let at = self.place(&range);
                     if end == End::Body {
                         let mut block = Spec::new(at);
-                        if let Some(head) = self.parse(Rule::spec, range) {
-                            block.describe(&mut self.build, head);
+                        match self.parse(Rule::spec, range) {
+                            Some(head) => block.describe(&mut self.build, head),
+                            None => block.is_broken = true,
                         }
                         let start = self.statements.at();
                         let closed = self.spec(&mut block, kind);
