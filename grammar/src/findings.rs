@@ -5,6 +5,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::span::{FileId, Span};
+use hashbrown::HashSet;
 
 /// Collects findings.
 #[derive(Debug)]
@@ -13,12 +14,21 @@ pub(crate) struct Findings {
     limit: usize,
     errors: usize,
     warnings: usize,
+    /// What was told, where nothing is to be told twice.
+    told: Option<HashSet<(Code, Span, String)>>,
+    /// Errors that were told before: what they are in is as wrong as what they were in then.
+    repeated: usize,
 }
 
 impl Findings {
     /// Keeps at most `limit` errors and as many warnings.
     pub(crate) fn new(limit: usize) -> Self {
-        Findings { list: Vec::new(), limit, errors: 0, warnings: 0 }
+        Findings { list: Vec::new(), limit, errors: 0, warnings: 0, told: None, repeated: 0 }
+    }
+
+    /// The same, but for a text in which one place is read several times.
+    pub(crate) fn without_repeats(limit: usize) -> Self {
+        Findings { told: Some(HashSet::new()), ..Findings::new(limit) }
     }
 
     /// Takes one finding.
@@ -28,6 +38,15 @@ impl Findings {
             Severity::Warning => &mut self.warnings,
         };
         *count += 1;
+        // Beyond the bound findings are counted alone, and repeats with them.
+        if *count <= self.limit
+            && let Some(told) = &mut self.told
+            && !told.insert((finding.code, finding.span, finding.message.clone()))
+        {
+            *count -= 1;
+            self.repeated += usize::from(finding.severity == Severity::Error);
+            return;
+        }
         if *count <= self.limit {
             self.list.push(finding);
         }
@@ -41,6 +60,11 @@ impl Findings {
     /// Counts a warning that is not composed because [`Findings::is_full_of_warnings`].
     pub(crate) fn count_warnings(&mut self, more: usize) {
         self.warnings += more;
+    }
+
+    /// Notes that an error told before makes something else wrong, too.
+    pub(crate) fn repeat_error(&mut self) {
+        self.repeated += 1;
     }
 
     /// Findings that are kept so far.
@@ -59,7 +83,7 @@ impl Findings {
 
     /// Errors so far, shown or not.
     pub(crate) fn errors(&self) -> usize {
-        self.errors
+        self.errors + self.repeated
     }
 
     /// All findings in the order of the text, and what was left out at the end.

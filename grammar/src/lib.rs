@@ -7,11 +7,15 @@
 //! them), and how diagnostics look on a terminal.
 
 pub mod diagnostic;
+mod encoding;
+mod file;
 mod findings;
+mod language;
 mod manifest;
 pub mod source;
 pub mod span;
 pub mod tree;
+pub mod write;
 mod yaml;
 
 use diagnostic::Diagnostic;
@@ -48,9 +52,10 @@ pub struct Reading {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads one file of YAML (or JSON, which is YAML) into `reading`.
+/// Reads one file into `reading`: in the policy language if its name ends in `.policy`, otherwise YAML
+/// (or JSON, which is YAML).
 ///
 /// `name` is shown to people. `bytes` that are not UTF-8 are one finding.
 pub fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
-    manifest::read(reading, name, bytes, limits);
+    file::read(reading, name, bytes, limits);
 }

@@ -16,4 +16,5 @@ pub mod forgery;
 pub mod inquiry;
 pub mod kernel;
 pub mod random;
+pub mod rewriting;
 pub mod world;

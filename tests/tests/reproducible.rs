@@ -11,6 +11,7 @@ use weir_abi::layout::{Extent, Header, KERNEL_SECTIONS};
 use weir_compiler::compile::Options;
 use weir_compiler::identity::IdentityLock;
 use weir_tests::random::{Scenario, config, scenario};
+use weir_tests::rewriting::{Way, keeps, objects};
 use weir_tests::world::World;
 
 type Files = Vec<(String, Vec<u8>)>;
@@ -77,6 +78,22 @@ proptest! {
         ];
         for other in others {
             prop_assert!(kernel_part(&apart) == kernel_part(&other), "the kernel part is another");
+        }
+    }
+
+    /// Written in the policy language, or as YAML again: the same objects, and the same image but for the places.
+    #[test]
+    fn either_way_of_writing_gives_the_same_kernel_part(scenario in scenario()) {
+        let files = together(scenario.policies.iter(), "");
+        let cluster = together(scenario.cluster.iter(), "");
+        let text = std::str::from_utf8(&files[0].1).unwrap();
+        let policies = objects("policies.yaml", text).map_err(TestCaseError::fail)?;
+        let given = compiled(&scenario, [files.clone(), cluster.clone()].concat());
+        for way in Way::ALL {
+            keeps(way, &policies).map_err(TestCaseError::fail)?;
+            let written = (way.file("written"), way.written(&policies).into_bytes());
+            let other = compiled(&scenario, [vec![written], cluster.clone()].concat());
+            prop_assert!(kernel_part(&given) == kernel_part(&other), "the kernel part is another");
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Tell which recorded Hubble flows would break or open under these policies
     Replay(ReplayArgs),
+    /// Write policies in the other way: as YAML manifests, or in the policy language
+    Convert(ConvertArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write those of all commands into a folder
@@ -57,7 +59,7 @@ pub(crate) enum Command {
 /// Policies and the cluster they are for.
 #[derive(Args, Debug)]
 pub(crate) struct WorldArgs {
-    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
     #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
     pub(crate) policies: Vec<PathBuf>,
 
@@ -70,7 +72,7 @@ pub(crate) struct WorldArgs {
 #[derive(Args, Debug)]
 #[command(after_long_help = CHECK_FORMATS)]
 pub(crate) struct CheckArgs {
-    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
     #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
     pub(crate) policies: Vec<PathBuf>,
 
@@ -182,7 +184,7 @@ pub(crate) struct InspectArgs {
 #[derive(Args, Debug)]
 #[command(after_long_help = FLOWS)]
 pub(crate) struct VerdictArgs {
-    /// Policies: a file, a folder (all *.yaml, *.yml, *.json below it), or - for stdin; may be repeated
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
     #[arg(short = 'f', long = "policies", value_name = "PATH", required_unless_present = "image")]
     pub(crate) policies: Vec<PathBuf>,
 
@@ -373,6 +375,33 @@ impl ConnectionPort {
 fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = CONVERT_KEEPS)]
+pub(crate) struct ConvertArgs {
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin (YAML); may be
+    /// repeated
+    #[arg(short = 'f', long = "policies", value_name = "PATH", required = true)]
+    pub(crate) policies: Vec<PathBuf>,
+
+    /// In which way to write them, on stdout
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub(crate) to: Way,
+}
+
+const CONVERT_KEEPS: &str = "\
+The result means exactly what the input does: it is read again and compared before it is printed.
+Not kept: comments, the names of sets, annotations, and how values were laid out.
+Objects that are no policy and no CIDR group are left out, and counted on stderr.";
+
+/// The ways to write a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// Kubernetes manifests
+    Yaml,
+    /// The policy language
+    Policy,
 }
 
 #[derive(Args, Debug)]

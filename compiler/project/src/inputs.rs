@@ -17,10 +17,8 @@ use weir_grammar::{Limits, Reading};
 
 /// The path that means stdin.
 const STDIN: &str = "-";
-/// Endings of manifests in a folder. Policies in Weir's own language are found too, so that none is
-/// passed over in silence.
-const ENDINGS: &[&str] = &["yaml", "yml", "json", POLICY_LANGUAGE];
-const POLICY_LANGUAGE: &str = "policy";
+/// Endings of manifests in a folder; the last is the policy language.
+const ENDINGS: &[&str] = &["yaml", "yml", "json", "policy"];
 
 /// The manifests that some paths lead to, found and not read yet.
 pub(crate) struct Manifests {
@@ -61,10 +59,6 @@ impl Manifests {
         let mut failures = Vec::new();
         for file in self.files {
             let name = name(&file);
-            if has_ending(&file, &[POLICY_LANGUAGE]) {
-                refuse_policy_language(&mut reading, name);
-                continue;
-            }
             match bytes(&file, limits.file_bytes) {
                 Ok(bytes) => weir_grammar::read(&mut reading, &name, bytes, &limits),
                 Err(source) => failures.push(UnreadableFile { name, source }),
@@ -72,6 +66,15 @@ impl Manifests {
         }
         if failures.is_empty() { Ok(reading) } else { Err(ProjectError::Unreadable { files: failures }) }
     }
+}
+
+/// Reads manifests into objects, without asking what they mean.
+///
+/// # Errors
+/// Files that cannot be read, or stdin asked for twice.
+pub fn read_objects(paths: &[PathBuf]) -> Result<Reading, ProjectError> {
+    refuse_stdin_twice(paths)?;
+    Manifests::find(&paths.iter().collect::<Vec<_>>())?.read()
 }
 
 /// Reads a file that is no manifest (flows, a lock) and keeps it among the sources.
@@ -180,22 +183,16 @@ impl Listing {
             match fs::metadata(&path) {
                 Ok(meta) if meta.is_dir() => self.folder(&path),
                 // A pipe or device in a folder could be waited for without end.
-                Ok(meta) if meta.is_file() && has_ending(&path, ENDINGS) => self.file(&path),
-                Err(error) if has_ending(&path, ENDINGS) => self.fail(&path, error),
+                Ok(meta) if meta.is_file() && is_manifest(&path) => self.file(&path),
+                Err(error) if is_manifest(&path) => self.fail(&path, error),
                 Ok(_) | Err(_) => {}
             }
         }
     }
 }
 
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
+/// Whether a file of that name is read where it lies in a folder.
+pub fn is_manifest(path: &Path) -> bool {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    ending.is_some_and(|ending| endings.contains(&ending.as_str()))
-}
-
-fn refuse_policy_language(reading: &mut Reading, name: String) {
-    let file = reading.sources.add(name, "");
-    let message = "the policy language is not in this version of policyc";
-    let finding = Diagnostic::new(Code::UnsupportedKind, Span::point(file, 0), message);
-    reading.diagnostics.push(finding.help("write the policy as YAML, or leave this file out"));
+    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }

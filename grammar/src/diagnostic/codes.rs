@@ -1,6 +1,6 @@
 //! The table of diagnostic codes. A code, once released, never changes its meaning.
 //!
-//! E1xx text and YAML, E2xx shape of objects, E3xx meaning of one policy, E4xx meaning of the
+//! E1xx text, YAML and the policy language, E2xx shape of objects, E3xx meaning of one policy, E4xx meaning of the
 //! whole set, E5xx limits of the image, W6xx surprises.
 
 use super::Severity;
@@ -34,6 +34,10 @@ codes! {
     DuplicateKey = "E107", "a key is given twice";
     KeyNotText = "E108", "a mapping key is not text";
     MoreErrors = "E109", "more errors than are shown";
+    PolicySyntax = "E110", "not well-formed policy language";
+    UnknownWord = "E111", "no statement begins so";
+    SetName = "E112", "no such set, or no name for one";
+    Misplaced = "E113", "not possible in this kind of policy";
 
     NotAnObject = "E201", "the document is not a Kubernetes object";
     ApiVersion = "E202", "the kind does not exist in this API version";

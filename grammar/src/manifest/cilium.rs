@@ -96,7 +96,7 @@ fn spec(
     let [mut ingress, mut ingress_deny, mut egress, mut egress_deny]: [Option<Vec<Rule>>; 4] =
         [None, None, None, None];
     let (mut default_deny, mut log) = ((None, None), None);
-    let mut any_rule = false;
+    let (mut any_rule, mut description) = (false, None);
     let is_object = cx.fields(value, &SPEC, |cx, field, value, key| {
         if matches!(field, "ingress" | "ingressDeny" | "egress" | "egressDeny") {
             any_rule |= value.items().is_none_or(|items| items.len() > 0);
@@ -124,9 +124,7 @@ fn spec(
             "labels" => {
                 cx.items(value, field, rule_label);
             }
-            _ => {
-                cx.text(value, field);
-            }
+            _ => description = cx.string(value, field).map(|text| text.value),
         }
     });
     if !is_object {
@@ -153,6 +151,7 @@ fn spec(
     Some(Spec {
         place,
         span: value.span(),
+        description,
         subject,
         ingress,
         ingress_deny,

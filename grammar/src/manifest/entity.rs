@@ -23,6 +23,24 @@ const ENTITIES: &[(&str, Entity)] = &[
     ("kube-apiserver", Entity::KubeApiserver),
 ];
 
+/// Their names, in the table's order.
+pub(crate) const ENTITY_NAMES: &[&str] = &names();
+
+const fn names() -> [&'static str; ENTITIES.len()] {
+    let mut names = [""; ENTITIES.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = ENTITIES[place].0;
+        place += 1;
+    }
+    names
+}
+
+/// The name of one.
+pub(crate) fn name_of(entity: Entity) -> &'static str {
+    ENTITIES.iter().find(|(_, known)| *known == entity).map_or("", |(name, _)| name)
+}
+
 /// Reads a list of entities.
 pub(crate) fn entities(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Vec<Spanned<Entity>>> {
     cx.list_of(value, name, |cx, item| {
@@ -30,10 +48,9 @@ pub(crate) fn entities(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Op
         if let Some(&(_, entity)) = ENTITIES.iter().find(|(name, _)| *name == text.value) {
             return Some(Spanned::new(entity, text.span));
         }
-        let names: Vec<&str> = ENTITIES.iter().map(|&(name, _)| name).collect();
-        let help = match hint::nearest(text.value, &names) {
+        let help = match hint::nearest(text.value, ENTITY_NAMES) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("entities are {}", hint::list(&names)),
+            None => format!("entities are {}", hint::list(ENTITY_NAMES)),
         };
         cx.report(
             Diagnostic::new(

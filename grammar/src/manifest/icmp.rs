@@ -9,7 +9,7 @@ use crate::tree::{IcmpFamily, IcmpType};
 use crate::yaml::{Resolved, Value};
 
 /// The API's bound on one `fields` list.
-const MOST_FIELDS: usize = 40;
+pub(crate) const MOST_ICMP_TYPES: usize = 40;
 
 const ICMP_RULE: Shape = Shape {
     what: "an item of `icmps`",
@@ -78,13 +78,13 @@ pub(crate) fn types(cx: &mut Context<'_>, value: Value<'_>) -> Option<Vec<IcmpTy
     let mut types = Vec::new();
     cx.items(value, "icmps", |cx, item| {
         cx.fields(item, &ICMP_RULE, |cx, _, value, _| {
-            if let Some(beyond) = value.items().and_then(|mut items| items.nth(MOST_FIELDS)) {
+            if let Some(beyond) = value.items().and_then(|mut items| items.nth(MOST_ICMP_TYPES)) {
                 let count = value.items().map_or(0, |items| items.len());
                 cx.report(
                     Diagnostic::new(
                         Code::TooMany,
                         beyond.head(),
-                        format!("`fields` has {count} items; the most is {MOST_FIELDS}"),
+                        format!("`fields` has {count} items; the most is {MOST_ICMP_TYPES}"),
                     )
                     .labelled("the first one too many")
                     .help("split the list over several items of `icmps`"),

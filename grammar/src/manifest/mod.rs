@@ -1,4 +1,4 @@
-//! Files to objects: text, then YAML documents, then typed and checked trees.
+//! Texts to objects: YAML documents, then typed and checked trees.
 //!
 //! One file per kind or concept. Decoders are strict for policies, as the API server is, and
 //! lenient about what they do not read in objects of the cluster.
@@ -12,13 +12,12 @@ mod cilium;
 mod cluster;
 mod context;
 mod decode;
-mod encoding;
 mod entity;
 mod expression;
 mod fit;
 mod fqdn;
 mod header;
-mod hint;
+pub(crate) mod hint;
 mod icmp;
 mod kind;
 mod kubernetes_port;
@@ -33,45 +32,27 @@ mod section;
 mod selector;
 mod services;
 mod tls;
+pub(crate) mod write;
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::Limits;
 use crate::findings::Findings;
-use crate::span::{FileId, Span};
+use crate::span::FileId;
 use crate::tree::Object;
 use crate::yaml::lane::{self, Lane, RunItems};
 use crate::yaml::{Documents, Offsets, Tree};
-use crate::{Limits, Reading};
-use context::Context;
 use hashbrown::HashSet;
-use std::sync::Arc;
 
-/// Reads one file.
-pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
-    let file = reading.sources.next_id();
-    let size = bytes.len();
-    if size > limits.file_bytes || u32::try_from(size).is_err() {
-        reading.sources.add(name, "");
-        reading.diagnostics.push(
-            Diagnostic::new(
-                Code::TooLarge,
-                Span::point(file, 0),
-                format!("the file has {size} bytes; the most is {}", limits.file_bytes),
-            )
-            .help("split the file"),
-        );
-        return;
-    }
-    let (text, finding) = encoding::text(bytes, file);
-    if let Some(finding) = finding {
-        reading.sources.add(name, text);
-        reading.diagnostics.push(finding);
-        return;
-    }
-    let text: Arc<str> = text.into();
-    reading.sources.add(name, Arc::clone(&text));
-    let pass = with_lane(file, &text, limits).unwrap_or_else(|| without_lane(file, &text, limits));
-    reading.objects.extend(pass.objects);
-    reading.diagnostics.extend(pass.findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX)));
+// The decoders, for values that come from elsewhere than YAML.
+pub(crate) use cidr::set as cidr_set;
+pub(crate) use context::Context;
+pub(crate) use entity::{ENTITY_NAMES, name_of as entity_name};
+pub(crate) use icmp::MOST_ICMP_TYPES;
+pub(crate) use object::{Skipped, document, title};
+
+/// Reads the YAML documents of a text.
+pub(crate) fn documents(file: FileId, text: &str, limits: &Limits) -> (Vec<Object>, Findings) {
+    let pass = with_lane(file, text, limits).unwrap_or_else(|| without_lane(file, text, limits));
+    (pass.objects, pass.findings)
 }
 
 /// Reads long lists of CIDRs ahead of the YAML parser. `None` if there are none, or if something
@@ -107,7 +88,7 @@ fn pass(
 ) -> Pass {
     let mut findings = Findings::new(limits.diagnostics);
     let mut objects = Vec::new();
-    let mut skipped = object::Skipped::default();
+    let mut skipped = Skipped::default();
     let mut documents = Documents::new(file, parsed, offsets, lane, limits);
     let mut tree = Tree::new(file);
     let mut context = Context {
@@ -120,9 +101,9 @@ fn pass(
     };
     while let Some(sound) = documents.next(&mut tree, context.findings) {
         if !sound {
-            context.findings.attribute(documents.first_finding(), object::title(tree.root()));
+            context.findings.attribute(documents.first_finding(), title(tree.root()));
         }
-        object::document(&mut context, tree.root(), sound, &mut skipped, &mut objects);
+        document(&mut context, tree.root(), sound, &mut skipped, &mut objects);
         if context.run_misplaced {
             break;
         }

@@ -48,6 +48,8 @@ pub struct Spec {
     pub place: SpecPlace,
     /// Where in the text.
     pub span: Span,
+    /// `description`; for people.
+    pub description: Option<String>,
     /// Whose traffic.
     pub subject: Subject,
     /// Allowed ingress; `None` if absent.
@@ -149,4 +151,15 @@ pub enum AuthenticationMode {
     Required,
     /// Always fails; for tests.
     TestAlwaysFail,
+}
+
+impl AuthenticationMode {
+    /// As the API writes it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            AuthenticationMode::Disabled => "disabled",
+            AuthenticationMode::Required => "required",
+            AuthenticationMode::TestAlwaysFail => "test-always-fail",
+        }
+    }
 }

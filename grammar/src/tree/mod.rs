@@ -9,6 +9,7 @@ mod cidr;
 mod cilium;
 mod cluster;
 mod network_policy;
+mod placeless;
 mod ports;
 mod requests;
 mod selector;
@@ -19,6 +20,7 @@ pub use cilium::{
 };
 pub use cluster::{ContainerPort, EndpointSlice, Namespace, Node, Pod, Secret, Service, SliceEndpoint};
 pub use network_policy::{NetworkPeer, NetworkPolicy, NetworkRule};
+pub use placeless::placeless;
 pub use ports::{IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol};
 pub use requests::{FqdnSelector, HeaderMatch, HttpRule, Mismatch, RequestRules, SecretName, TlsContext};
 pub use selector::{LabelKey, LabelSource, Operator, Requirement, Selector};

@@ -18,6 +18,21 @@ pub enum Protocol {
     Other(u8),
 }
 
+impl Protocol {
+    /// As Cilium's API writes it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Any => "ANY",
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+            Protocol::Other(2) => "IGMP",
+            // No manifest can name a third.
+            Protocol::Other(_) => "VRRP",
+        }
+    }
+}
+
 /// A port as written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Port {

@@ -24,6 +24,18 @@ pub struct LabelKey {
     pub name: String,
 }
 
+impl LabelKey {
+    /// As it is written where keys name their source: in Cilium's selectors.
+    pub(crate) fn with_source(&self) -> String {
+        match &self.source {
+            LabelSource::Any => self.name.clone(),
+            LabelSource::K8s => format!("k8s:{}", self.name),
+            LabelSource::Reserved => format!("reserved:{}", self.name),
+            LabelSource::Other(source) => format!("{source}:{}", self.name),
+        }
+    }
+}
+
 /// The operators of `matchExpressions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operator {

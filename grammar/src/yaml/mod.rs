@@ -12,11 +12,13 @@ mod mapping;
 mod message;
 mod offsets;
 mod prefix;
+mod print;
 mod scalar;
 mod tree;
 
 pub(crate) use build::Documents;
 pub(crate) use offsets::Offsets;
 pub(crate) use prefix::parse_prefix;
+pub(crate) use print::{Item, document as document_text};
 pub(crate) use scalar::Resolved;
-pub(crate) use tree::{Content, Tree, Value};
+pub(crate) use tree::{Content, Node, NodeId, Tag, Tree, Value};

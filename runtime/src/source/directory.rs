@@ -117,7 +117,7 @@ impl Unfinished {
         for path in &event.paths {
             match event.kind {
                 EventKind::Modify(ModifyKind::Data(_))
-                    if is_manifest(path) && unfinished.len() < Self::MOST =>
+                    if is_awaited(path) && unfinished.len() < Self::MOST =>
                 {
                     unfinished.insert(path.clone());
                 }
@@ -140,10 +140,9 @@ impl Unfinished {
 }
 
 /// Whether the source reads a file of that name. Editors keep others open for hours.
-fn is_manifest(path: &Path) -> bool {
+fn is_awaited(path: &Path) -> bool {
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    !is_hidden && matches!(extension, Some("yaml" | "yml" | "json"))
+    !is_hidden && weir_project::is_manifest(path)
 }
 
 fn watcher(path: &Path, tell: &Sender<()>, unfinished: &Unfinished) -> notify::Result<RecommendedWatcher> {

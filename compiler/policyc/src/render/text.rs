@@ -6,6 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use std::borrow::Cow;
 use std::ops::Range;
 use weir_grammar::diagnostic::{Code, Diagnostic, Severity};
+use weir_grammar::source::Sources;
 use weir_grammar::span::{FileId, Span};
 use weir_project::Project;
 use weir_project::place::{Place, Places};
@@ -18,8 +19,13 @@ const NEAR_LINES: usize = 8;
 
 /// Tells a project's errors on stderr, and its warnings too if `warnings`.
 pub(crate) fn tell(project: &Project, terminal: &Terminal, warnings: bool) {
-    let told = project.findings.iter().filter(|finding| warnings || finding.severity == Severity::Error);
-    let places = Places::of(told.clone(), &project.sources);
+    tell_of(&project.findings, &project.sources, terminal, warnings);
+}
+
+/// Tells findings of the files of `sources`.
+pub(crate) fn tell_of(findings: &[Diagnostic], sources: &Sources, terminal: &Terminal, warnings: bool) {
+    let told = findings.iter().filter(|finding| warnings || finding.severity == Severity::Error);
+    let places = Places::of(told.clone(), sources);
     let renderer = renderer(terminal.colors_stderr());
     for finding in told {
         terminal.tell(&render(finding, &places, &renderer));

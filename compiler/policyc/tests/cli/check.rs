@@ -96,14 +96,18 @@ fn an_input_without_policies_is_told() {
 }
 
 #[test]
-fn the_policy_language_is_refused_aloud() {
+fn the_policy_language_is_read_beside_yaml() {
     let session = Session::shop();
-    session.file("p/more.policy", "allow web to db");
+    session.file("p/more.policy", "policy more in shop {\n    for app=web\n    alow ingress\n}\n");
     for words in ["check -f p/more.policy", "check -f p", "check -f policy.yaml -f p"] {
         let ran = session.run(words);
         assert_eq!(ran.code, 1, "{words}");
-        assert!(ran.err.contains("the policy language is not in this version"), "{}", ran.err);
+        assert!(ran.err.contains("--> p/more.policy:3:5"), "{}", ran.err);
+        assert!(ran.err.contains("did you mean `allow`?"), "{}", ran.err);
     }
+    session
+        .file("p/more.policy", "policy more in shop {\n    for app=web\n    allow ingress from cluster\n}\n");
+    assert_eq!(session.run("check -f p -c cluster.yaml").code, 0);
 }
 
 #[test]

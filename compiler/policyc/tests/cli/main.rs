@@ -4,6 +4,7 @@
 
 mod check;
 mod compile;
+mod convert;
 mod explain;
 mod findings;
 mod formats;

@@ -39,13 +39,13 @@ fn not_utf8(bytes: &[u8], at: usize, file: FileId) -> Diagnostic {
     .help("save the file as UTF-8")
 }
 
-/// YAML forbids the character, and the parser would take it for the end of the text.
+/// YAML forbids the character, its parser would take it for the end of the text, and no policy needs it.
 fn nul(at: usize, file: FileId) -> Diagnostic {
     let start = u32::try_from(at).unwrap_or(u32::MAX);
     Diagnostic::new(
         Code::Syntax,
         Span { file, start, end: start.saturating_add(1) },
-        format!("byte {at} is NUL, which no YAML text holds"),
+        format!("byte {at} is NUL, which no text holds"),
     )
     .labelled("a NUL byte")
     .help("this looks like a binary file")

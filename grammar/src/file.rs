@@ -1,0 +1,41 @@
+//! A file: bytes to text, and text to objects by the way it is written.
+//!
+//! What is wrong with a file as a whole (its size, its encoding) is one finding, and nothing of it is read.
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+use crate::{Limits, Reading, encoding, language, manifest};
+use std::sync::Arc;
+
+/// Reads one file.
+pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
+    let file = reading.sources.next_id();
+    let size = bytes.len();
+    if size > limits.file_bytes || u32::try_from(size).is_err() {
+        reading.sources.add(name, "");
+        reading.diagnostics.push(
+            Diagnostic::new(
+                Code::TooLarge,
+                Span::point(file, 0),
+                format!("the file has {size} bytes; the most is {}", limits.file_bytes),
+            )
+            .help("split the file"),
+        );
+        return;
+    }
+    let (text, finding) = encoding::text(bytes, file);
+    if let Some(finding) = finding {
+        reading.sources.add(name, text);
+        reading.diagnostics.push(finding);
+        return;
+    }
+    let text: Arc<str> = text.into();
+    reading.sources.add(name, Arc::clone(&text));
+    let (objects, findings) = if language::is_for(name) {
+        language::pass(file, &text, limits)
+    } else {
+        manifest::documents(file, &text, limits)
+    };
+    reading.objects.extend(objects);
+    reading.diagnostics.extend(findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX)));
+}

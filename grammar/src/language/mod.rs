@@ -1,0 +1,60 @@
+//! The policy language: another way to write the very manifests.
+//!
+//! A file is cut into statements (`statements`), each is parsed by its own rule of `policy.pest`, and its
+//! parts become the values that YAML would have given, with the places of the words that stand for them.
+//! From there on the decoders of `manifest` read them, so that a value is checked in one place, and a
+//! policy means the same whichever way it was written. One statement's mistake does not hide the next's.
+//!
+//! Bounded as YAML is: nothing here recurses over input, and values are counted, those of sets once a use.
+//!
+//! Not here: what a value may be (`manifest`), and files that a file names.
+
+mod blocks;
+mod build;
+mod escape;
+mod file;
+mod mistake;
+mod peers;
+mod policy;
+mod ports;
+mod print;
+mod print_rule;
+mod print_selector;
+mod selector;
+mod statements;
+
+pub(crate) use file::pass;
+pub(crate) use print::item;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::span::Span;
+use build::Build;
+use pest::iterators::Pair;
+use pest_derive::Parser;
+
+#[derive(Parser)]
+#[grammar = "language/policy.pest"]
+struct Grammar;
+
+/// Whether a file of that name is written in the language.
+pub(crate) fn is_for(name: &str) -> bool {
+    let ending = name.len().checked_sub(ENDING.len()).and_then(|at| name.get(at..));
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING))
+}
+
+const ENDING: &str = ".policy";
+
+/// The words and strings among a part's pieces.
+fn texts(part: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {
+    part.into_inner()
+        .filter(|piece| matches!(piece.as_rule(), Rule::word | Rule::string | Rule::capitals | Rule::slashed))
+}
+
+/// Reports a part that the grammar knows and this kind of policy does not.
+fn misplaced(build: &mut Build<'_, '_>, at: Span, what: &str, place: &str, help: &str) {
+    build.findings.push(
+        Diagnostic::new(Code::Misplaced, at, format!("{what} has no place in {place}"))
+            .labelled("not possible here")
+            .help(help),
+    );
+}

@@ -1,0 +1,386 @@
+//! The policy language means what its page says: every form of `docs/guide/language.md` reads to the very
+//! objects that the YAML beside it does; and mistakes are told one by one, each in its place.
+
+#![expect(clippy::disallowed_methods, reason = "a test reads its own data")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its data cannot be read")]
+
+use proptest::prelude::*;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use weir_grammar::diagnostic::Severity;
+use weir_grammar::source::LineIndex;
+use weir_grammar::tree::placeless;
+use weir_grammar::{Limits, Reading, read};
+
+fn reading(name: &str, text: &str) -> Reading {
+    let mut reading = Reading::default();
+    read(&mut reading, name, text.as_bytes().to_vec(), &Limits::default());
+    reading
+}
+
+/// The findings, as `CODE line:column message`.
+fn found(reading: &Reading) -> Vec<String> {
+    let findings = reading.diagnostics.iter().map(|finding| {
+        let at = LineIndex::new(reading.sources.text(finding.span.file)).locate(finding.span.start);
+        format!("{} {}:{} {}", finding.code.as_str(), at.line, at.column, finding.message)
+    });
+    findings.collect()
+}
+
+fn objects(name: &str, text: &str) -> Vec<String> {
+    let reading = reading(name, text);
+    let errors: Vec<_> = reading.diagnostics.iter().filter(|f| f.severity == Severity::Error).collect();
+    assert!(errors.is_empty(), "{text}\n{:#?}", found(&reading));
+    reading.objects.iter().map(placeless).collect()
+}
+
+/// The page's blocks of one kind.
+fn blocks(page: &str, kind: &str) -> Vec<String> {
+    let fence = format!("```{kind}\n");
+    page.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_form_reads_as_its_yaml() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/language.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (policies, manifests) = (blocks(&page, "policy"), blocks(&page, "yaml"));
+    assert_eq!(policies.len(), manifests.len());
+    assert!(policies.len() > 10);
+    for (policy, manifest) in policies.iter().zip(&manifests) {
+        assert_eq!(objects("page.policy", policy), objects("page.yaml", manifest), "{policy}");
+    }
+}
+
+/// A text and what is found in it.
+const MISTAKES: &[(&str, &[&str])] = &[
+    (
+        // Several mistakes of several kinds, each told once; what is right between them goes on.
+        "policy web in shop {
+    for app=web
+    allow ingres from app=a
+    allow ingress from app=a on tcp/80800
+    alow egress to world
+    deny egress to 10.0.0.0/33
+    allow egress to wrold
+}
+",
+        &[
+            "E110 3:11 `ingres` does not belong here",
+            "E312 4:37 `80800` is not a port",
+            "E111 5:5 a statement of a policy does not begin with `alow`",
+            "E308 6:20 `10.0.0.0/33` is not a CIDR",
+            "E112 7:21 there is no set and no entity `wrold`",
+        ],
+    ),
+    (
+        // A bracket that is never closed ends where a statement begins.
+        "policy a in b {
+    for app=web
+    allow ingress from app=x on tcp/80 http { GET \"/\"
+    deny egress to 10.0.0.0/33
+}
+policy c in d {
+    for app=web
+    allow ingress frm app=x
+
+policy e in f { for x=y; allow ingress from all }
+polcy g in h {
+    for app=web
+    alow ingress
+}
+}
+",
+        &[
+            "E110 3:54 the statement ends too early",
+            "E308 4:20 `10.0.0.0/33` is not a CIDR",
+            "E110 8:19 `frm` does not belong here",
+            "E110 10:1 a `}` is missing before this",
+            "E111 11:1 an item of a file does not begin with `polcy`",
+            "E111 13:5 a statement of a policy does not begin with `alow`",
+            "E110 15:1 `}` closes nothing",
+        ],
+    ),
+    (
+        // What is missing or twice is told by the decoders, at the words that stand for it.
+        "policy a in b { }
+policy c {
+    for x=y
+    for x=z
+    allow ingress from app=a, world
+}
+cluster policy d in e { for all pods; allow ingress on 443 }
+policy p in q \"why\" { spec { for all pods; allow ingress from world } }
+network policy f in g { for all pods; deny ingress; allow ingress from world on tcp/80 http { } }
+",
+        &[
+            "E301 1:16 the policy has no `endpointSelector`",
+            "E302 1:16 the policy has no rules at all",
+            "E107 4:9 `endpointSelector` is given twice",
+            "E307 5:31 one rule cannot have both `fromEndpoints` and `fromEntities`",
+            "E211 7:21 a cluster-wide object is in no namespace, but this one names `e`",
+            "E314 7:56 a port stands behind its protocol",
+            "E113 8:15 a description has no place in a policy of `spec` blocks alone",
+            "E204 9:39 the `spec` of a NetworkPolicy has no field `ingressDeny`",
+            "E113 9:72 an entity has no place in a network policy",
+            "E113 9:88 `http` has no place in a network policy",
+        ],
+    ),
+    (
+        // A set's values are checked where they are written, once, used or not.
+        "set a = { 10.0.0.0/33, b }
+set a = { 10.0.0.0/8 }
+set world = { 10.0.0.0/8 }
+set c = { 10.0.0.1/8 }
+group g { c, c }
+policy p in q { for all pods; allow ingress from c; allow ingress from c, c }
+",
+        &[
+            "E308 1:11 `10.0.0.0/33` is not a CIDR",
+            "E112 1:24 there is no set `b`",
+            "E112 2:5 the set `a` is defined twice",
+            "E112 3:5 `world` is an entity and cannot name a set",
+            "W610 4:11 `10.0.0.1/8` has bits set beyond its prefix length",
+        ],
+    ),
+    (
+        // What would be read in two ways is no form at all.
+        "policy p in q {
+    for all pods
+    allow ingress from 10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16
+    allow ingress from 10.0.0.0/8 except 10.1.0.0/16 or 10.2.0.0/16
+    allow ingress from app=b in other, tier=x
+    allow ingress from all pods, tier=x or tier=y, all pods in a
+    allow egress to world on tcp/80 http { GET \"/\" POST \"/\" }
+    allow egress to world tcp/80
+    log two words
+}
+",
+        &[
+            "E110 3:42 `10.1.0.0/16` does not belong here",
+            "E110 4:54 `or` does not belong here",
+            "E110 5:38 a comma before labels that narrow nothing",
+            "E110 6:32 a comma before labels that narrow nothing",
+            "E110 7:52 `POST` does not belong here",
+            "E110 8:27 `tcp/80` does not belong here",
+            "E110 9:13 `words` does not belong here",
+        ],
+    ),
+    (
+        "policy p in q {
+    for app=\"x
+    log \"\\d\"
+    allow ingress from app=\"\\u{d800}\"
+}
+\u{fffd}
+",
+        &[
+            "E110 2:13 a string is opened and not closed on its line, or has an escape that there is not",
+            "E110 3:9 a string is opened and not closed on its line, or has an escape that there is not",
+            "E304 4:28 the label value `\u{fffd}` is not valid: it may hold only letters, digits, `-`, `_` and `.`",
+            "E111 6:1 an item of a file does not begin with `\u{fffd}`",
+        ],
+    ),
+];
+
+#[test]
+fn mistakes_are_told_one_by_one() {
+    for (text, expected) in MISTAKES {
+        assert_eq!(found(&reading("mistakes.policy", text)), *expected, "{text}");
+    }
+}
+
+#[test]
+fn a_slip_is_answered_with_the_word_that_was_meant() {
+    let reading = reading("slips.policy", MISTAKES[0].0);
+    let helps: Vec<&str> = reading.diagnostics.iter().filter_map(|f| f.help.as_deref()).collect();
+    for (place, meant) in [(0, "ingress"), (2, "allow"), (4, "world")] {
+        assert_eq!(helps[place], format!("did you mean `{meant}`?"));
+    }
+    let label = reading.diagnostics[0].label.as_str();
+    assert_eq!(label, "expected `ingress` or `egress`");
+}
+
+/// Files come from every editor.
+#[test]
+fn byte_order_marks_and_line_ends_of_others_mean_nothing() {
+    let text = "# first\npolicy p in q {\n    for app=a,\n        tier=b # why\n    allow ingress from 10.0.0.0/8,\n\n        # and\n        192.0.2.0/24\n        on tcp/80 http {\n            GET\n            POST \"/\"\n        }\n}";
+    let given = objects("p.policy", text);
+    assert_eq!(given.len(), 1);
+    assert_eq!(objects("p.policy", &text.replace('\n', "\r\n")), given);
+    assert_eq!(objects("P.POLICY", &format!("\u{feff}{text}\n\n")), given);
+    assert_eq!(objects("p.policy", ""), [""; 0]);
+}
+
+#[test]
+fn a_rule_has_the_place_of_its_statement() {
+    let text = "policy p in q {\n    for all pods\n    allow ingress from world # everybody\n}\n";
+    let reading = reading("p.policy", text);
+    let [weir_grammar::tree::Object::Cilium(policy)] = reading.objects.as_slice() else { panic!() };
+    let span = policy.specs[0].ingress.as_ref().unwrap()[0].span;
+    assert_eq!(&text[span.start as usize..span.end as usize], "allow ingress from world");
+    assert_eq!(&text[policy.meta.span.start as usize..policy.meta.span.end as usize], "p");
+}
+
+/// What has a mistake anywhere is not handed on, though the rest of it could be read.
+#[test]
+fn a_policy_with_a_mistake_is_not_handed_on() {
+    for mistake in [
+        "policy p { for all pods; allow ingress from world; alow }",
+        "policy p { spec x { for all pods; allow ingress from world } }",
+        "policy p { for all pods; allow ingress from world; deny ingress frm world }",
+        "policy p { for all pods; allow ingress from world, wrold }",
+        "policy p { for all pods; allow ingress from app=a in b, c=d }",
+        "policy p x { for all pods; allow ingress from world }",
+        "policy p { for all pods; allow ingress from world",
+        "network policy p { for all pods; allow ingress from world, app=a; types ingress }",
+        "group g { 192.0.2.0/24, nobody }",
+        "group g { 192.0.2.0/24",
+    ] {
+        let reading = reading("p.policy", &format!("{mistake}\n"));
+        assert!(reading.objects.is_empty() && !reading.diagnostics.is_empty(), "{mistake}");
+    }
+}
+
+/// A mistake is told once, where it is written; but nobody who names the set is handed on without it.
+#[test]
+fn what_names_a_broken_set_is_broken() {
+    for mistake in ["10.0.0.0/33", "nobody", "10.0.0.0/8 except 11.0.0.0/8"] {
+        for user in [
+            "policy p { for all pods; deny ingress from a }",
+            "group g { a }",
+            "set b = { a }\ngroup g { b }",
+        ] {
+            let reading = reading("p.policy", &format!("set a = {{ 192.0.2.0/24, {mistake} }}\n{user}\n"));
+            assert_eq!(reading.objects.len(), 0, "{mistake} {user}");
+            assert!(found(&reading)[0].contains(" 1:"), "{:?}", found(&reading));
+        }
+    }
+}
+
+#[test]
+fn sets_of_sets_cannot_grow_without_bound() {
+    let mut text = String::from("set s0 = { 10.0.0.0/8, 10.0.0.0/8 }\n");
+    for level in 1..64 {
+        text.push_str(&format!("set s{level} = {{ s{0}, s{0} }}\n", level - 1));
+    }
+    let mut reading = Reading::default();
+    let limits = Limits { values: 100_000, ..Limits::default() };
+    read(&mut reading, "sets.policy", text.into_bytes(), &limits);
+    assert!(found(&reading)[0].contains("more than 100000 values"), "{:?}", found(&reading));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    /// Whatever the bytes are, reading ends without a panic, and every finding is about a place that exists.
+    #[test]
+    fn mutated_policies(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "[-a-z0-9 \\n{}\\[\\]()\"\\\\=!,;#:/*ü]{0,3}", 0..4u8), 1..6),
+    ) {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/language.md")).unwrap();
+        let valid = blocks(&page, "policy");
+        let mut text = valid[which.index(valid.len())].clone();
+        for (index, more, kind) in edits {
+            let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+            let Some(&at) = places.get(index.index(places.len().max(1))) else { break };
+            match kind {
+                0 => text.insert_str(at, &more),
+                1 => { text.remove(at); }
+                2 => text.truncate(at),
+                _ => text = text[at..].to_owned(),
+            }
+        }
+        let reading = reading("mutated.policy", &text);
+        for finding in &reading.diagnostics {
+            for span in std::iter::once(finding.span).chain(finding.labels.iter().map(|label| label.span)) {
+                prop_assert!(text.get(span.start as usize..span.end as usize).is_some(), "{finding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_text(text in "[-a-z0-9 \\n{}\\[\\]()\"\\\\=!,;#:/*.]{0,200}") {
+        reading("any.policy", &text);
+    }
+}
+
+/// Inputs that would cost their square if anything were looked at again and again.
+#[test]
+fn long_texts_end_soon() {
+    let start = Instant::now();
+    for text in [
+        "group;".repeat(50_000),
+        "{".repeat(50_000),
+        "{}".repeat(50_000),
+        "a;".repeat(50_000),
+        "\n".repeat(500_000),
+        "policy a { ".repeat(20_000),
+        format!("policy a {{ {} }}", "group;".repeat(50_000)),
+        format!("policy a {{ for {} }}", vec!["a=b"; 50_000].join(", ")),
+        format!(
+            "policy a with {} {{ for all pods; allow ingress }}",
+            (0..30_000).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(", ")
+        ),
+        format!("policy a {{ for all pods\nallow ingress from {} }}", vec!["nobody"; 10_000].join(", ")),
+        format!("policy a {{ for all pods\n{} }}", "allow ingress fro\n".repeat(20_000)),
+        format!("group a {{ {} }}", "10.0.0.0/8\n".repeat(50_000)),
+        "\"".repeat(100_000),
+        "set a = { b }\n".repeat(10_000),
+    ] {
+        let reading = reading("long.policy", &text);
+        assert!(reading.diagnostics.len() <= 402, "{}", reading.diagnostics.len());
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// Reads what was written of `objects` in one way.
+fn written(
+    reading: &Reading,
+    name: &str,
+    write: fn(&weir_grammar::tree::Object) -> Option<String>,
+) -> String {
+    let between = if name.ends_with(".yaml") { "---\n" } else { "\n" };
+    let items: Vec<String> = reading.objects.iter().map(|object| write(object).unwrap()).collect();
+    items.join(between)
+}
+
+/// A word of the grammar that no form shows could not be found by those who read the page.
+#[test]
+fn every_word_of_the_language_is_on_its_page() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(folder.join("../docs/guide/language.md")).unwrap();
+    let grammar = std::fs::read_to_string(folder.join("src/language/policy.pest")).unwrap();
+    let forms = blocks(&page, "policy").concat();
+    let used: Vec<&str> = forms.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let keywords =
+        grammar.lines().filter_map(|line| line.split_once("= @{ \"")?.1.strip_suffix("\" ~ !word_char }"));
+    let missing: Vec<&str> = keywords.clone().filter(|keyword| !used.contains(keyword)).collect();
+    assert!(keywords.count() > 40);
+    assert_eq!(missing, [""; 0]);
+}
+
+#[test]
+fn what_is_written_reads_the_same() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/language.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/accept");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts: Vec<String> = blocks(&page, "yaml")
+        .into_iter()
+        .chain(files.map(|file| std::fs::read_to_string(file).unwrap()))
+        .collect();
+    for text in texts {
+        let mut read = reading("given.yaml", &text);
+        read.objects.retain(|object| weir_grammar::write::yaml(object).is_some());
+        let given: Vec<String> = read.objects.iter().map(placeless).collect();
+        for (name, write) in [
+            ("again.yaml", weir_grammar::write::yaml as fn(&_) -> _),
+            ("again.policy", weir_grammar::write::policy),
+        ] {
+            let written = written(&read, name, write);
+            assert_eq!(objects(name, &written), given, "{text}\n{written}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Any bytes as a file of the policy language: reading ends with objects and findings, never with a panic, every finding is
+//! about a place that exists, and what was accepted says the same when it is written again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weir_grammar::tree::placeless;
+use weir_grammar::{Limits, Reading, read, write};
+
+/// Small, so that each bound is reached often.
+const LIMITS: Limits = Limits { file_bytes: 1 << 18, depth: 24, values: 20_000, diagnostics: 40 };
+
+fn reading(name: &str, bytes: &[u8], limits: &Limits) -> Reading {
+    let mut reading = Reading::default();
+    read(&mut reading, name, bytes.to_vec(), limits);
+    reading
+}
+
+fuzz_target!(|data: &[u8]| {
+    let given = reading("fuzz.policy", data, &LIMITS);
+    // One of each kind more for the findings that count the rest.
+    assert!(given.diagnostics.len() <= 2 * LIMITS.diagnostics + 2, "more findings than the bound permits");
+    for finding in &given.diagnostics {
+        for span in std::iter::once(finding.span).chain(finding.labels.iter().map(|label| label.span)) {
+            let text = given.sources.text(span.file);
+            assert!(text.get(span.start as usize..span.end as usize).is_some(), "{finding:?} is about no place");
+        }
+    }
+    for object in &given.objects {
+        for (name, text) in [("again.policy", write::policy(object)), ("again.yaml", write::yaml(object))] {
+            // The language writes policies and groups alone, and all of them.
+            let text = text.unwrap_or_default();
+            let again = reading(name, text.as_bytes(), &Limits::default());
+            let again: Vec<String> = again.objects.iter().map(placeless).collect();
+            assert_eq!(again, [placeless(object)], "{text}");
+        }
+    }
+});
