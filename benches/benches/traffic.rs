@@ -15,6 +15,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 use weir_abi::Image;
@@ -126,10 +127,13 @@ fn measure(lab: &Lab, client: &Peer, at: SocketAddr) -> Rates {
 /// Does what a daemon does to its datapath on the node while something is measured.
 fn beside_daemon<T>(lab: &Lab, measuring: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
+    // What a start costs is no traffic's.
+    let (tell, ready) = channel();
     let daemon = || {
         let mut datapath = Datapath::open(&Options::default()).unwrap();
         let mut events = datapath.events().unwrap();
         let mut swept = Instant::now();
+        tell.send(()).unwrap();
         while !done.load(Ordering::Relaxed) {
             while events.next().is_some() {}
             if swept.elapsed() > SWEEP {
@@ -141,6 +145,7 @@ fn beside_daemon<T>(lab: &Lab, measuring: impl FnOnce() -> T) -> T {
     };
     thread::scope(|scope| {
         let daemon = scope.spawn(|| lab.node("n1").inside(daemon).unwrap());
+        ready.recv().unwrap();
         let measured = measuring();
         done.store(true, Ordering::Relaxed);
         daemon.join().unwrap();
