@@ -49,28 +49,28 @@ struct Replayed {
 
 /// What would become of a recording.
 #[derive(Debug, Default, Serialize)]
-pub struct Changes {
+pub struct Changes<'a> {
     /// Flows judged.
     pub replayed: usize,
     /// Flows of which the verdict stays.
     pub same: usize,
     /// Flows that passed and would be denied, by pair.
-    pub breaks: Vec<Change>,
+    pub breaks: Vec<Change<'a>>,
     /// Flows that policy dropped and that would pass, by pair.
-    pub opens: Vec<Change>,
+    pub opens: Vec<Change<'a>>,
     /// Lines that say nothing of policy, by why.
     pub left_out: BTreeMap<&'static str, usize>,
 }
 
 /// What changes for one pair.
 #[derive(Clone, Debug, Serialize)]
-pub struct Change {
+pub struct Change<'a> {
     /// Flows.
     pub count: usize,
     /// A workload, a DNS name, or an address.
-    pub source: String,
+    pub source: &'a str,
     /// The same.
-    pub destination: String,
+    pub destination: &'a str,
     /// By name.
     pub protocol: String,
     /// Destination port; for ICMP the type.
@@ -82,17 +82,7 @@ pub struct Change {
     /// Why.
     pub reason: &'static str,
     /// The rules that decide, as `policyc verdict` tells them.
-    pub by: Vec<serde_json::Value>,
-}
-
-impl Change {
-    /// Policy, rule, file and line of the rule that decides, if one does.
-    pub fn rule(&self) -> Option<String> {
-        let by = self.by.first()?;
-        let text = |field: &str| by.get(field).and_then(|value| value.as_str()).unwrap_or_default();
-        let line = by.get("line").and_then(serde_json::Value::as_u64).unwrap_or_default();
-        Some(format!("{} {} {} {}:{line}", text("kind"), text("policy"), text("rule"), text("file")))
-    }
+    pub by: Vec<RuleLine<'a>>,
 }
 
 impl Project {
@@ -160,9 +150,9 @@ impl Recording {
     }
 
     /// Judges every flow, and tells what changes: the most frequent first.
-    pub fn replay(&self, engine: &impl Engine, origins: &dyn Origins) -> Changes {
+    pub fn replay<'a>(&'a self, engine: &impl Engine, origins: &'a dyn Origins) -> Changes<'a> {
         let mut changes = Changes { left_out: self.left_out.clone(), ..Changes::default() };
-        let [mut breaks, mut opens]: [BTreeMap<_, Change>; 2] = Default::default();
+        let [mut breaks, mut opens]: [BTreeMap<_, Change<'_>>; 2] = Default::default();
         for Replayed { flow, source, destination, passed } in &self.flows {
             changes.replayed += 1;
             let judgement = flow::judge(engine, flow);
@@ -180,22 +170,18 @@ impl Recording {
             let key = (source, destination, flow.protocol, flow.port, direction, line.reason);
             kind.entry(key).and_modify(|change| change.count += 1).or_insert_with(|| Change {
                 count: 1,
-                source: source.clone(),
-                destination: destination.clone(),
+                source,
+                destination,
                 protocol: flow::protocol_name(flow.protocol),
                 port: flow.port,
                 direction,
                 verdict: line.verdict,
                 reason: line.reason,
-                by: line
-                    .by
-                    .iter()
-                    .filter_map(|rule: &RuleLine<'_>| serde_json::to_value(rule).ok())
-                    .collect(),
+                by: line.by,
             });
         }
-        let sorted = |changes: BTreeMap<_, Change>| {
-            let mut changes: Vec<Change> = changes.into_values().collect();
+        let sorted = |changes: BTreeMap<_, Change<'a>>| {
+            let mut changes: Vec<Change<'a>> = changes.into_values().collect();
             changes.sort_by_key(|change| std::cmp::Reverse(change.count));
             changes
         };

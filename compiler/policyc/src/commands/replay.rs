@@ -8,6 +8,7 @@ use crate::render::text;
 use crate::stages::Stages;
 use std::fmt::Write;
 use weir_abi::Image;
+use weir_compiler::flow::RuleLine;
 use weir_project::visible::visible;
 use weir_project::{Change, Changes, OnNode, Project, refuse_stdin_twice};
 
@@ -46,8 +47,8 @@ pub(crate) fn run(args: &ReplayArgs, terminal: &Terminal) -> anyhow::Result<Outc
     Ok(if is_same { Outcome::Fine } else { Outcome::Findings })
 }
 
-fn told(changes: &Changes) -> String {
-    let sum = |changes: &[Change]| changes.iter().map(|change| change.count).sum::<usize>();
+fn told(changes: &Changes<'_>) -> String {
+    let sum = |changes: &[Change<'_>]| changes.iter().map(|change| change.count).sum::<usize>();
     let mut text = String::new();
     _ = writeln!(
         text,
@@ -77,8 +78,8 @@ fn told(changes: &Changes) -> String {
                 "  {count:>width$}  {source} -> {destination} {port}/{} {direction}: {reason}",
                 protocol.to_lowercase()
             );
-            if let Some(rule) = change.rule() {
-                _ = write!(text, ", {}", visible(&rule));
+            if let Some(RuleLine { kind, policy, rule, file, line, .. }) = change.by.first() {
+                _ = write!(text, ", {kind} {} {rule} {}:{line}", visible(policy), visible(file));
             }
             text.push('\n');
         }
