@@ -96,22 +96,30 @@ static __always_inline int tell(struct __sk_buff *skb, const struct packet *pack
 	return 0;
 }
 
+/* Flags that begin or end a connection; the others come with nearly every packet (the same three as Cilium's default). */
+#define TOLD_FLAGS (TCP_SYN | TCP_FIN | TCP_RST)
+
+static __always_inline __u8 told_flags(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP ? packet->flags & TOLD_FLAGS : 0;
+}
+
 /* Whether a packet of a known connection is told; marks the record if so. */
 static __always_inline bool is_due(struct conntrack_record *record, const struct packet *packet, bool is_reply,
 				   __u32 tick)
 {
-	__u8 seen = record->flags[is_reply & 1];
+	__u8 seen = record->flags[is_reply & 1], flags = told_flags(packet);
 
 	if (AGGREGATION == AGGREGATION_NONE)
 		return true;
 	if (tick - record->reported >= INTERVAL_TICKS) {
 		record->reported = tick;
 		record->flags[0] = record->flags[1] = 0;
-		record->flags[is_reply & 1] = packet->protocol == IPPROTO_TCP ? packet->flags : 0;
+		record->flags[is_reply & 1] = flags;
 		return true;
 	}
-	if (packet->protocol != IPPROTO_TCP || !(packet->flags & ~seen))
+	if (AGGREGATION != AGGREGATION_FLAGS || !(flags & ~seen))
 		return false;
-	record->flags[is_reply & 1] = seen | packet->flags;
-	return AGGREGATION == AGGREGATION_FLAGS;
+	record->flags[is_reply & 1] = seen | flags;
+	return true;
 }

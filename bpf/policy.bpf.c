@@ -283,7 +283,7 @@ static __always_inline int unknown(struct __sk_buff *skb, struct passage *passag
 		};
 
 		judged(&record, connection, outcome, passage->judged_under);
-		record.flags[0] = packet->protocol == IPPROTO_TCP ? packet->flags : 0;
+		record.flags[0] = told_flags(packet);
 		record.expires = passage->tick;
 		advance(&record, packet, passage->hook == HOOK_FROM_POD, false, passage->tick);
 		if (!save_connection(connection, &record)) {

@@ -400,7 +400,7 @@ fn events_are_told_as_the_level_says_and_drops_as_the_budget_allows() {
         assert_eq!(code, Some(0), "{err}");
         (events, drops)
     };
-    for (level, fewest, most) in [("none", 20, 60), ("interval", 0, 2), ("flags", 3, 8)] {
+    for (level, fewest, most) in [("none", 20, 60), ("interval", 0, 2), ("flags", 2, 4)] {
         let (events, drops) = told(level);
         // The node has things of its own to say to the pod, such as ICMPv6.
         let is_ours = |event: &&Event| event.protocol == if event.kind == "drop" { "UDP" } else { "TCP" };

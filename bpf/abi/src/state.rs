@@ -119,7 +119,7 @@ named Aggregation {
     None = 0, "none";
     /// One event for a connection and interval.
     Interval = 1, "interval";
-    /// The same, and whenever a TCP flag shows that was not seen before.
+    /// The same, and the first SYN, FIN and RST of each side.
     Flags = 2, "flags";
 }
 }
@@ -256,7 +256,7 @@ records! {
         reported: u32,
         /// [`OPENED_INWARD`] and the like.
         state: u8,
-        /// TCP flags seen from the side that opened it, then from the other.
+        /// Of TCP's SYN, FIN and RST those seen from the side that opened it, then from the other.
         flags: [u8; 2],
         /// [`crate::Action`].
         action: u8,

@@ -75,7 +75,7 @@ A configuration file, with what holds where nothing is said:
   state: /var/lib/weir
   pins: /sys/fs/bpf/weir
   events:
-    aggregation: flags             # none: every packet; interval: one in 5 s; flags: that, and new TCP flags
+    aggregation: flags             # none: every packet; interval: one in 5 s; flags: that, and SYN, FIN, RST
     dropsPerSecond: 256            # told per CPU; all are counted
   maps:                            # of a datapath that is made anew
     conntrackV4: 262144

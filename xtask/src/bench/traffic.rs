@@ -16,8 +16,9 @@ pub(super) fn run(checkout: &Checkout) -> Result<(), Failure> {
         machine(checkout, "cargo xtask bench traffic")
     );
     report.push_str(
-        "Medians of seven rounds, in which all three have their turn: two pods of one node, policy at both interfaces, 100,000 CIDRs under \
-         1,000 rules for each; iperf3 for 3 s, then one connection and many for 2 s each.\n\n",
+        "Two pods of one node, policy at both interfaces, 100,000 CIDRs under 1,000 rules for each; iperf3 for a second, then one connection \
+         and many for half a second each. Forty rounds, in which Weir and no filter take turns, nftables in every fifth. Rates are medians, \
+         the share is the geometric mean over rounds, with its standard error.\n\n",
     );
     let mut command =
         checkout.cargo(&["bench", "--quiet", "--package", "weir-benches", "--bench", "traffic"]);
