@@ -167,6 +167,28 @@ policy p in q { for all pods; allow ingress from c; allow ingress from c, c }
         ],
     ),
     (
+        // A rule says whom it means; isolation that is said surprises nobody.
+        "policy p in q {
+    for all pods
+    allow ingress
+    deny egress
+    allow ingress from nobody on tcp/80
+}
+network policy r in q { for all pods; allow ingress from nobody }
+policy s in q { for all pods; allow ingress from nobody; allow egress to nobody; isolate egress }
+policy t in q { for all pods; isolate ingress; isolate egress no }
+policy u in q { for all pods; isolate ingress no }
+",
+        &[
+            "E110 3:5 the rule names neither peers nor ports",
+            "E110 4:5 the rule names neither peers nor ports",
+            "E113 5:24 `nobody` has no place in a rule that says more",
+            "E113 7:58 `nobody` has no place in a network policy",
+            "W603 8:31 an empty rule in `ingress` matches nothing, and isolates ingress",
+            "E302 10:21 the policy has no rules at all",
+        ],
+    ),
+    (
         "policy p in q {
     for app=\"x
     log \"\\d\"

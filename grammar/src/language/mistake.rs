@@ -79,7 +79,7 @@ fn advice(found: &str, positives: &[Rule]) -> Option<&'static str> {
         && (found == "\"" || found.bytes().all(|byte| byte.is_ascii_uppercase()))
     {
         Some("requests stand on lines of their own, or between `;`")
-    } else if is_or || is_wanted(Rule::opened) && found.contains('/') {
+    } else if is_or || is_wanted(Rule::opened) && (is_wanted(Rule::address) || found.contains('/')) {
         Some("several exceptions, or one before other blocks, stand in braces: except { 192.0.2.0/28 }")
     } else if let Some((_, help)) = ADVICE.iter().find(|(word, _)| *word == found) {
         Some(help)

@@ -3,6 +3,7 @@
 use super::blocks::Sets;
 use super::build::{Build, Field};
 use super::{Rule, misplaced, peers, ports, selector, texts};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::yaml::NodeId;
 use pest::iterators::Pair;
@@ -147,6 +148,8 @@ pub(super) struct Spec {
     /// `ingress`, `ingressDeny`, `egress`, `egressDeny`.
     sections: [Section; 4],
     isolation: Vec<Field>,
+    /// Of ingress and egress, which are isolated in so many words.
+    isolates: [bool; 2],
     /// A statement could not be read, so that what seems to be missing may be there.
     pub(super) is_broken: bool,
 }
@@ -161,6 +164,7 @@ impl Spec {
             fields: Vec::new(),
             sections: [const { None }; 4],
             isolation: Vec::new(),
+            isolates: [false; 2],
             is_broken: false,
         }
     }
@@ -195,16 +199,18 @@ impl Spec {
                 self.fields.push(field);
             }
             Rule::isolate => {
-                let (mut key, mut yes) = ("ingress", "true");
+                let (mut ingress, mut yes) = (true, true);
                 for part in statement.into_inner() {
                     match part.as_rule() {
-                        Rule::direction => key = if is_ingress(&part) { "ingress" } else { "egress" },
-                        Rule::No => yes = "false",
+                        Rule::direction => ingress = is_ingress(&part),
+                        Rule::No => yes = false,
                         _ => {}
                     }
                 }
-                let value = build.plain(at, yes);
-                self.isolation.push(build.field(at, key, value));
+                let value = build.plain(at, if yes { "true" } else { "false" });
+                let [of_ingress, of_egress] = &mut self.isolates;
+                *(if ingress { of_ingress } else { of_egress }) |= yes;
+                self.isolation.push(build.field(at, if ingress { "ingress" } else { "egress" }, value));
             }
             Rule::log => {
                 let Some(text) = texts(statement).next() else { return };
@@ -233,6 +239,7 @@ impl Spec {
     ) {
         let at = build.span(&rule);
         let (mut deny, mut ingress, mut is_empty, mut words) = (false, true, false, at);
+        let mut nobody = None;
         let (mut who, mut ports, mut authentication) = (Vec::new(), ports::Lists::default(), Vec::new());
         for part in rule.into_inner() {
             let part_at = build.span(&part);
@@ -243,6 +250,9 @@ impl Spec {
                     let direction = part.clone().into_inner().next().map(|word| build.span(&word));
                     words.end = direction.map_or(part_at.end, |word| word.end);
                     is_empty = part.clone().into_inner().any(|piece| piece.as_rule() == Rule::empty);
+                    let mut pieces = part.clone().into_inner();
+                    nobody =
+                        pieces.find(|piece| piece.as_rule() == Rule::Nobody).map(|word| build.span(&word));
                     who = peers::separated(build, part.into_inner());
                 }
                 Rule::on if is_network => ports.network(build, part),
@@ -268,6 +278,35 @@ impl Spec {
         };
         fields.extend(ports.fields(build, if is_network { "ports" } else { "toPorts" }));
         fields.extend(authentication);
+        let is_bare = fields.is_empty() && !is_empty;
+        let said = match nobody {
+            Some(nobody) if is_network => {
+                let help = "a rule of it that names no peers is for everybody; to isolate, write `types`";
+                misplaced(build, nobody, "`nobody`", "a network policy", help);
+                false
+            }
+            Some(nobody) if !is_bare => {
+                let help = "leave `nobody` out and name peers, or leave out what follows it";
+                misplaced(build, nobody, "`nobody`", "a rule that says more", help);
+                false
+            }
+            None if is_bare && !is_network => {
+                let (verb, side) = (if deny { "deny" } else { "allow" }, if ingress { "from" } else { "to" });
+                build.findings.push(
+                    Diagnostic::new(Code::PolicySyntax, words, "the rule names neither peers nor ports")
+                        .labelled("whom does it mean?")
+                        .help(format!(
+                            "to {verb} everybody write `{side} all`; `{side} nobody` only isolates"
+                        )),
+                );
+                false
+            }
+            _ => true,
+        };
+        if !said {
+            self.is_broken = true;
+            return;
+        }
         let Some(section) = self.sections.get_mut(2 * usize::from(!ingress) + usize::from(deny)) else {
             return;
         };
@@ -279,6 +318,16 @@ impl Spec {
 
     fn value(mut self, build: &mut Build<'_, '_>, is_network: bool) -> NodeId {
         let mut any_rule = false;
+        // The API wants a rule where a policy does nothing but isolate: one that matches nothing.
+        if !is_network && self.sections.iter().all(Option::is_none) {
+            let [ingress, _, egress, _] = &mut self.sections;
+            for (section, isolates) in [ingress, egress].into_iter().zip(self.isolates) {
+                if isolates {
+                    let rule = build.object(self.at, &[]);
+                    *section = Some((self.at, vec![rule]));
+                }
+            }
+        }
         for (key, section) in SECTIONS.into_iter().zip(self.sections) {
             let Some((at, rules)) = section else { continue };
             any_rule = true;

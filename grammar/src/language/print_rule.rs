@@ -33,7 +33,9 @@ pub(super) fn cilium(rule: &Rule, ingress: bool, pad: usize) -> String {
     }
     let between = if clauses.len() > 1 { format!("\n{}    ", " ".repeat(pad)) } else { " ".to_owned() };
     let clauses: String = clauses.iter().flat_map(|clause| [between.as_str(), clause]).collect();
-    side(&peers(&rule.peers, pad), ingress) + &clauses
+    let peers = peers(&rule.peers, pad);
+    let peers = if peers.is_empty() && clauses.is_empty() { "nobody" } else { &peers };
+    side(peers, ingress) + &clauses
 }
 
 /// What follows `allow ingress`, in a NetworkPolicy.

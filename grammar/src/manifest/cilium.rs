@@ -9,7 +9,7 @@ use super::{hint, rule};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::{Span, Spanned};
 use crate::tree::{CiliumPolicy, LabelSource, Operator, Rule, Scope, Selector, Spec, SpecPlace, Subject};
-use crate::yaml::Value;
+use crate::yaml::{Resolved, Value};
 
 const POLICY: Shape = Shape {
     what: "a Cilium policy",
@@ -90,7 +90,16 @@ fn spec(
     namespace: Option<&str>,
 ) -> Option<Spec> {
     let nodes = value.get("nodeSelector").is_some();
-    let section = |ingress, deny| Section { ingress, deny, nodes };
+    let said = value.get("enableDefaultDeny");
+    let isolates = |direction| {
+        let said = said.and_then(|said| said.get(direction)).and_then(Value::scalar);
+        matches!(said, Some(Resolved::Bool(true)))
+    };
+    let (isolates_ingress, isolates_egress) = (isolates("ingress"), isolates("egress"));
+    let section = |ingress, deny| {
+        let isolates = if ingress { isolates_ingress } else { isolates_egress };
+        Section { ingress, deny, nodes, isolates }
+    };
     let (mut endpoints_at, mut nodes_at): (Option<Span>, Option<Span>) = (None, None);
     let (mut endpoints, mut node_selector) = (None, None);
     let [mut ingress, mut ingress_deny, mut egress, mut egress_deny]: [Option<Vec<Rule>>; 4] =

@@ -169,8 +169,13 @@ fn rule(cx: &mut Context<'_>, value: Value<'_>, section: Section) -> Option<Rule
                 .help("write two rules"),
         );
     }
-    // A rule with a misspelt field only looks empty.
-    if !peers_given && ports_at.is_none() && icmps_at.is_none() && cx.findings.errors() == errors {
+    // A rule with a misspelt field only looks empty; where isolation is said, an empty rule is no surprise.
+    if !section.isolates
+        && !peers_given
+        && ports_at.is_none()
+        && icmps_at.is_none()
+        && cx.findings.errors() == errors
+    {
         empty_rule(cx, value, section);
     }
     Some(rule)
@@ -217,7 +222,9 @@ fn empty_rule(cx: &mut Context<'_>, value: Value<'_>, section: Section) {
     let direction = if section.ingress { "ingress" } else { "egress" };
     let verb = if section.deny { "deny" } else { "allow" };
     let side = if section.ingress { "from" } else { "to" };
-    let help = format!("to {verb} all {direction} name a peer: `{side}Entities: [all]`");
+    let help = format!(
+        "to {verb} all {direction} name a peer, `{side}Entities: [all]`; to isolate say so, `enableDefaultDeny: {{{direction}: true}}`"
+    );
     cx.report(
         Diagnostic::new(
             Code::IsolatesAll,

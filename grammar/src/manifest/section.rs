@@ -9,6 +9,8 @@ pub(crate) struct Section {
     pub(crate) deny: bool,
     /// The policy is for nodes (`nodeSelector`).
     pub(crate) nodes: bool,
+    /// The policy says that it isolates this direction.
+    pub(crate) isolates: bool,
 }
 
 impl Section {
