@@ -35,6 +35,10 @@ const ROOMS: &[Room] = &[
         package: "policyc",
         may_use: MayUse::Only(&["weir-project", "weir-compiler", "weir-grammar", "weir-abi"]),
     },
+    Room {
+        package: "weir-example-embedding",
+        may_use: MayUse::Only(&["weir-compiler", "weir-grammar", "weir-abi"]),
+    },
     Room { package: "weir-lab", may_use: MayUse::Only(&["weir-runtime"]) },
     Room { package: "weir-tests", may_use: MayUse::Anything },
     Room { package: "weir-benches", may_use: MayUse::Anything },
