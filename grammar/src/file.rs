@@ -3,12 +3,30 @@
 //! What is wrong with a file as a whole (its size, its encoding) is one finding, and nothing of it is read.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::span::Span;
+use crate::findings::Findings;
+use crate::span::{FileId, Span};
+use crate::tree::Object;
 use crate::{Limits, Reading, encoding, language, manifest};
 use std::sync::Arc;
 
-/// Reads one file.
+/// Reads one file, as its name says that it is written.
 pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
+    let pass = if language::is_for(name) { language::pass } else { manifest::documents };
+    read_by(pass, reading, name, bytes, limits);
+}
+
+/// Reads one file in the policy language, whatever its name.
+pub(crate) fn read_policy(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
+    read_by(language::pass, reading, name, bytes, limits);
+}
+
+fn read_by(
+    pass: fn(FileId, &str, &Limits) -> (Vec<Object>, Findings),
+    reading: &mut Reading,
+    name: &str,
+    bytes: Vec<u8>,
+    limits: &Limits,
+) {
     let file = reading.sources.next_id();
     let size = bytes.len();
     if size > limits.file_bytes || u32::try_from(size).is_err() {
@@ -31,11 +49,7 @@ pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &L
     }
     let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
-    let (objects, findings) = if language::is_for(name) {
-        language::pass(file, &text, limits)
-    } else {
-        manifest::documents(file, &text, limits)
-    };
+    let (objects, findings) = pass(file, &text, limits);
     reading.objects.extend(objects);
     reading.diagnostics.extend(findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX)));
 }

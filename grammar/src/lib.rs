@@ -10,6 +10,7 @@ pub mod diagnostic;
 mod encoding;
 mod file;
 mod findings;
+pub mod format;
 mod language;
 mod manifest;
 pub mod source;

@@ -18,7 +18,9 @@ use weir_grammar::{Limits, Reading};
 /// The path that means stdin.
 const STDIN: &str = "-";
 /// Endings of manifests in a folder; the last is the policy language.
-const ENDINGS: &[&str] = &["yaml", "yml", "json", "policy"];
+const ENDINGS: &[&str] = &["yaml", "yml", "json", POLICY];
+/// The ending of files in the policy language.
+const POLICY: &str = "policy";
 
 /// The manifests that some paths lead to, found and not read yet.
 pub(crate) struct Manifests {
@@ -29,22 +31,8 @@ impl Manifests {
     /// Finds them: files, folders and stdin in the order given, those of a folder by name.
     pub(crate) fn find(paths: &[&PathBuf]) -> Result<Self, ProjectError> {
         let mut listing = Listing::default();
-        for path in paths {
-            if is_stdin(path) {
-                listing.files.push(path.to_path_buf());
-                continue;
-            }
-            match fs::metadata(path) {
-                Ok(meta) if meta.is_dir() => listing.folder(path),
-                Ok(_) => listing.file(path),
-                Err(error) => listing.fail(path, error),
-            }
-        }
-        if listing.failures.is_empty() {
-            Ok(Manifests { files: listing.files })
-        } else {
-            Err(ProjectError::Unreadable { files: listing.failures })
-        }
+        listing.paths(paths.iter().copied());
+        Ok(Manifests { files: listing.finish()? })
     }
 
     /// Their bytes, as far as they are known before reading.
@@ -75,6 +63,30 @@ impl Manifests {
 pub fn read_objects(paths: &[PathBuf]) -> Result<Reading, ProjectError> {
     refuse_stdin_twice(paths)?;
     Manifests::find(&paths.iter().collect::<Vec<_>>())?.read()
+}
+
+/// The files in the policy language that some paths lead to: files and stdin as they are named, those of a folder
+/// by name. A link in a folder is passed over: what it leads to belongs to where it lies.
+///
+/// # Errors
+/// Paths that lead nowhere, stdin asked for twice, or a file that is named and not in the language.
+pub fn policy_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ProjectError> {
+    refuse_stdin_twice(paths)?;
+    let mut listing = Listing { wanted: has_policy_ending, follows_links: false, ..Listing::default() };
+    listing.paths(paths.iter());
+    let files = listing.finish()?;
+    match files.iter().find(|file| !is_stdin(file) && !has_policy_ending(file)) {
+        Some(file) => Err(ProjectError::NotThePolicyLanguage { path: file.clone() }),
+        None => Ok(files),
+    }
+}
+
+/// Reads a file or stdin; one byte more than `most` if there are more.
+///
+/// # Errors
+/// [`ProjectError::Unreadable`].
+pub fn read_bytes(path: &Path, most: usize) -> Result<Vec<u8>, ProjectError> {
+    bytes(path, most).map_err(|source| ProjectError::unreadable(name(path), source))
 }
 
 /// Reads a file that is no manifest (flows, a lock) and keeps it among the sources.
@@ -120,12 +132,13 @@ pub fn refuse_stdin_twice<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> R
     if count > 1 { Err(ProjectError::StdinTwice { count }) } else { Ok(()) }
 }
 
-fn is_stdin(path: &Path) -> bool {
+/// Whether a path means stdin.
+pub fn is_stdin(path: &Path) -> bool {
     path == Path::new(STDIN)
 }
 
 /// The name shown to people.
-pub(crate) fn name(path: &Path) -> String {
+pub fn name(path: &Path) -> String {
     if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
@@ -145,14 +158,51 @@ fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-#[derive(Default)]
 struct Listing {
     files: Vec<PathBuf>,
     seen: HashSet<PathBuf>,
     failures: Vec<UnreadableFile>,
+    /// Which files of a folder count.
+    wanted: fn(&Path) -> bool,
+    /// Whether links in a folder count.
+    follows_links: bool,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Listing {
+            files: Vec::new(),
+            seen: HashSet::new(),
+            failures: Vec::new(),
+            wanted: is_manifest,
+            follows_links: true,
+        }
+    }
 }
 
 impl Listing {
+    fn paths<'p>(&mut self, paths: impl Iterator<Item = &'p PathBuf>) {
+        for path in paths {
+            if is_stdin(path) {
+                self.files.push(path.to_path_buf());
+                continue;
+            }
+            match fs::metadata(path) {
+                Ok(meta) if meta.is_dir() => self.folder(path),
+                Ok(_) => self.file(path),
+                Err(error) => self.fail(path, error),
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Vec<PathBuf>, ProjectError> {
+        if self.failures.is_empty() {
+            Ok(self.files)
+        } else {
+            Err(ProjectError::Unreadable { files: self.failures })
+        }
+    }
+
     fn fail(&mut self, path: &Path, source: io::Error) {
         self.failures.push(UnreadableFile { name: name(path), source });
     }
@@ -180,11 +230,12 @@ impl Listing {
         };
         paths.sort();
         for path in paths {
-            match fs::metadata(&path) {
+            let meta = if self.follows_links { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+            match meta {
                 Ok(meta) if meta.is_dir() => self.folder(&path),
                 // A pipe or device in a folder could be waited for without end.
-                Ok(meta) if meta.is_file() && is_manifest(&path) => self.file(&path),
-                Err(error) if is_manifest(&path) => self.fail(&path, error),
+                Ok(meta) if meta.is_file() && (self.wanted)(&path) => self.file(&path),
+                Err(error) if (self.wanted)(&path) => self.fail(&path, error),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -193,6 +244,13 @@ impl Listing {
 
 /// Whether a file of that name is read where it lies in a folder.
 pub fn is_manifest(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+    ending(path).is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
+}
+
+fn has_policy_ending(path: &Path) -> bool {
+    ending(path).is_some_and(|ending| ending == POLICY)
+}
+
+fn ending(path: &Path) -> Option<String> {
+    path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase())
 }

@@ -1,7 +1,8 @@
 //! A file replaced in one step.
 //!
 //! Invariant: whoever opens the path sees the old file or the new one, whole, whatever happens
-//! meanwhile. A link stays a link, and what is no file (a device, a pipe) is written to.
+//! meanwhile. A link stays a link, a file keeps its permissions, and what is no file (a device, a pipe) is
+//! written to.
 //!
 //! Not here: what is in the file.
 
@@ -23,11 +24,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), ProjectError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut permissions = None;
     let path = match fs::metadata(path) {
         // A device or pipe is written to, never replaced.
         Ok(meta) if !meta.is_file() => return OpenOptions::new().write(true).open(path)?.write_all(bytes),
         // A link stays a link.
-        Ok(_) => fs::canonicalize(path)?,
+        Ok(meta) => {
+            permissions = Some(meta.permissions());
+            fs::canonicalize(path)?
+        }
         Err(_) => path.to_owned(),
     };
     let folder = match path.parent() {
@@ -40,6 +45,9 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(bytes)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|failed| failed.error)?;
     Ok(())
@@ -103,5 +111,17 @@ mod tests {
         replace(&link, b"new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&real).unwrap(), b"new");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
     }
 }

@@ -13,6 +13,7 @@ mod blocks;
 mod build;
 mod escape;
 mod file;
+mod format;
 mod mistake;
 mod peers;
 mod policy;
@@ -24,6 +25,7 @@ mod selector;
 mod statements;
 
 pub(crate) use file::pass;
+pub(crate) use format::{laid_out, pieces};
 pub(crate) use print::item;
 
 use crate::diagnostic::{Code, Diagnostic};

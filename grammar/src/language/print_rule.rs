@@ -1,7 +1,7 @@
 //! Rules to the language: peers, ports, requests.
 
 use super::escape::{string, word_or_string};
-use super::print::{braced, listed};
+use super::print::braced;
 use super::print_selector::{Keys, namespace_name, pods, selected};
 use crate::manifest::{MOST_ICMP_TYPES, entity_name};
 use crate::tree::{
@@ -11,40 +11,32 @@ use crate::tree::{
 };
 
 /// What follows `allow ingress`, in a policy of Cilium.
-pub(super) fn cilium(rule: &Rule, ingress: bool, pad: usize) -> String {
-    let mut clauses: Vec<String> = Vec::new();
-    let lists = rule.ports.as_deref();
-    let is_alone =
-        lists.is_some_and(|lists| lists.len() == 1) && rule.icmps.is_none() && rule.authentication.is_none();
-    if let Some(lists) = lists {
-        let pad = if is_alone { pad } else { pad + 4 };
-        clauses.extend(lists.is_empty().then(|| "on []".to_owned()));
-        clauses.extend(lists.iter().map(|list| port_list(list, pad)));
+pub(super) fn cilium(rule: &Rule, ingress: bool) -> String {
+    let mut text = side(&peers(&rule.peers), ingress);
+    if let Some(lists) = &rule.ports {
+        text.push_str(if lists.is_empty() { " on []" } else { "" });
+        text.extend(lists.iter().map(port_list));
     }
     if let Some(types) = &rule.icmps {
-        clauses.extend(types.is_empty().then(|| "on icmp []".to_owned()));
-        clauses.extend(types.chunks(MOST_ICMP_TYPES).map(|types| {
+        text.push_str(if types.is_empty() { " on icmp []" } else { "" });
+        text.extend(types.chunks(MOST_ICMP_TYPES).map(|types| {
             let types: Vec<String> = types.iter().map(icmp_type).collect();
-            format!("on {}", types.join(", "))
+            format!(" on {}", types.join(", "))
         }));
     }
     if let Some(mode) = &rule.authentication {
-        clauses.push(format!("auth {}", mode.value.as_str()));
+        text = format!("{text} auth {}", mode.value.as_str());
     }
-    let between = if clauses.len() > 1 { format!("\n{}    ", " ".repeat(pad)) } else { " ".to_owned() };
-    let clauses: String = clauses.iter().flat_map(|clause| [between.as_str(), clause]).collect();
-    let peers = peers(&rule.peers, pad);
-    let peers = if peers.is_empty() && clauses.is_empty() { "nobody" } else { &peers };
-    side(peers, ingress) + &clauses
+    if text.is_empty() { side("nobody", ingress) } else { text }
 }
 
 /// What follows `allow ingress`, in a NetworkPolicy.
 pub(super) fn network(rule: &NetworkRule, ingress: bool) -> String {
     let peers: Vec<String> = rule.peers.iter().map(network_peer).collect();
-    let mut text = side(&listed(&peers, " or ", 4), ingress);
+    let mut text = side(&peers.join(" or "), ingress);
     if !rule.ports.is_empty() {
         let ports: Vec<String> = rule.ports.iter().map(port).collect();
-        text = format!("{text} on {}", listed(&ports, ", ", 4));
+        text = format!("{text} on {}", ports.join(", "));
     }
     text
 }
@@ -59,7 +51,7 @@ fn side(peers: &str, ingress: bool) -> String {
 
 /// The peers. Only one kind of them can have entries; those without are said first, since a list of blocks
 /// would take what follows it for more of them.
-fn peers(peers: &Peers, pad: usize) -> String {
+fn peers(peers: &Peers) -> String {
     let selectors = |kind: &'static str, list: &Option<Vec<crate::tree::Selector>>| {
         list.as_ref().map(|list| {
             let of = |selector| {
@@ -88,7 +80,7 @@ fn peers(peers: &Peers, pad: usize) -> String {
         kinds.iter().filter(|(_, entries, _)| entries.is_empty()).map(|(kind, ..)| format!("{kind} []"));
     let given =
         kinds.iter().filter(|(_, entries, _)| !entries.is_empty()).map(|(kind, entries, separator)| {
-            let entries = listed(entries, separator, pad);
+            let entries = entries.join(separator);
             match *kind {
                 "fqdn" => format!("fqdn {entries}"),
                 // Without exceptions and groups it would be taken for the other list.
@@ -122,7 +114,7 @@ fn except(prefixes: &[PlacedCidr]) -> String {
         return String::new();
     }
     let prefixes: Vec<String> = prefixes.iter().map(|prefix| prefix.net.to_string()).collect();
-    format!(" except {}", braced(&prefixes, 8))
+    format!(" except {}", braced(&prefixes))
 }
 
 fn service(service: &ServicePeer) -> String {
@@ -167,9 +159,9 @@ fn dns_names(list: &[FqdnSelector]) -> Vec<String> {
     list.iter().map(of).collect()
 }
 
-fn port_list(list: &PortList, pad: usize) -> String {
+fn port_list(list: &PortList) -> String {
     let ports: Vec<String> = list.ports.iter().map(port).collect();
-    let mut text = format!("on {}", if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") });
+    let mut text = format!(" on {}", if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") });
     for (word, context) in [("terminating", &list.terminating_tls), ("originating", &list.originating_tls)] {
         if let Some(context) = context {
             text = format!("{text} {word} tls{}", tls(context));
@@ -182,15 +174,12 @@ fn port_list(list: &PortList, pad: usize) -> String {
     match &list.requests {
         None => text,
         Some(RequestRules::Dns(names)) => format!("{text} dns {}", dns_names(names).join(", ")),
-        Some(RequestRules::Http(rules)) => match rules.as_slice() {
-            [only] => format!("{text} http {{ {} }}", request(only)),
-            rules => {
-                let pad = " ".repeat(pad);
-                let rules: String =
-                    rules.iter().map(|rule| format!("{pad}    {}\n", request(rule))).collect();
-                format!("{text} http {{\n{rules}{pad}}}")
-            }
-        },
+        Some(RequestRules::Http(rules)) => {
+            let requests: Vec<String> = rules.iter().map(request).collect();
+            // Several stand on lines of their own.
+            let first = if requests.len() > 1 { "\n" } else { " " };
+            format!("{text} http {{{first}{} }}", requests.join("; "))
+        }
     }
 }
 

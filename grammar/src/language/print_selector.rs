@@ -1,6 +1,7 @@
 //! Selectors to the language.
 
 use super::escape::word_or_string;
+use super::format;
 use super::selector::{NAMESPACE_NAME, POD_NAMESPACE};
 use crate::tree::{Operator, Requirement, Selector};
 
@@ -47,7 +48,7 @@ fn of(kind: &str, requirements: &[Requirement], keys: Keys) -> String {
 }
 
 fn condition(requirement: &Requirement, keys: Keys) -> String {
-    let key = word_or_string(&key(requirement, keys));
+    let key = format::key(&key(requirement, keys));
     let values: Vec<String> = requirement.values.iter().map(|value| word_or_string(value)).collect();
     match (requirement.operator, values.as_slice()) {
         (Operator::In, [value]) => format!("{key}={value}"),

@@ -28,7 +28,7 @@ pub(super) enum End {
 }
 
 /// A place in the text that moves on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Statements<'t> {
     text: &'t str,
     at: usize,
@@ -57,6 +57,11 @@ impl<'t> Statements<'t> {
     /// Where it is.
     pub(super) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Goes to a place further on.
+    pub(super) fn go_to(&mut self, at: usize) {
+        self.at = at;
     }
 
     /// The word here; empty if there is none.

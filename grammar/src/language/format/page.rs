@@ -1,0 +1,78 @@
+//! What is written: lines with their indentation, and comments that end theirs.
+//!
+//! A line's end is written when something follows it, so that a comment can still join the line before.
+
+/// Columns of a level.
+pub(super) const STEP: usize = 4;
+/// Columns of a line, where there is a choice.
+pub(super) const WIDTH: usize = 110;
+
+/// A text that grows.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    text: String,
+    /// Where the next line begins, if one is to begin.
+    next: Option<Next>,
+    /// The line has a comment, and nothing may follow.
+    is_remarked: bool,
+    /// Something stands in the block that is open, so that an empty line may follow.
+    is_begun: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    indent: usize,
+    after_blank: bool,
+}
+
+impl Page {
+    /// Ends the line; the next begins at a column.
+    pub(super) fn end_line(&mut self, indent: usize) {
+        self.next = Some(Next { indent, after_blank: false });
+    }
+
+    /// Leaves an empty line before the next, unless it is a block's first.
+    pub(super) fn leave_blank(&mut self) {
+        if let Some(next) = &mut self.next
+            && self.is_begun
+        {
+            next.after_blank = true;
+        }
+    }
+
+    /// Writes on.
+    pub(super) fn write(&mut self, text: &str) {
+        if let Some(Next { indent, after_blank }) = self.next.take()
+            && !self.text.is_empty()
+        {
+            self.text.push_str(if after_blank { "\n\n" } else { "\n" });
+            self.text.extend(std::iter::repeat_n(' ', indent));
+            self.is_remarked = false;
+        }
+        self.text.push_str(text);
+        self.is_begun = true;
+    }
+
+    /// What follows is the first of a block.
+    pub(super) fn open(&mut self) {
+        self.is_begun = false;
+    }
+
+    /// Writes a comment: at the end of the line, or on one of its own.
+    pub(super) fn remark(&mut self, comment: &str, is_alone: bool) {
+        let indent = self.next.map_or(0, |next| next.indent);
+        if is_alone || self.is_remarked || self.text.is_empty() {
+            self.write(comment);
+        } else {
+            self.text.push(' ');
+            self.text.push_str(comment);
+        }
+        self.is_remarked = true;
+        self.end_line(indent);
+    }
+
+    /// The text, the last line without its end.
+    pub(super) fn finish(self) -> String {
+        self.text
+    }
+}
