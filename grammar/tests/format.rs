@@ -166,7 +166,9 @@ fn texts_are_laid_out() {
 
 #[test]
 fn what_is_not_well_formed_is_left_alone() {
-    for text in ["policy p {", "alow", "network policy p { for all pods; allow ingress on tcp/80 http { } }", "\0"] {
+    for text in
+        ["policy p {", "alow", "network policy p { for all pods; allow ingress on tcp/80 http { } }", "\0"]
+    {
         assert!(!is_well_formed(text), "{text}");
     }
     let not_utf8 = format::policy("given.policy", vec![0xFF], &Limits::default());

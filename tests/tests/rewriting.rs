@@ -1,10 +1,12 @@
 //! Every policy of the corpus and of the conformance cases says the same when it is written again, in the policy
-//! language or as YAML.
+//! language or as YAML; and random ones are laid out in one way, whatever is strewn between their words.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its inputs has failed")]
 
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
-use weir_tests::rewriting::{Way, keeps, objects};
+use weir_tests::random::{config, scenario};
+use weir_tests::rewriting::{Strewn, Way, keeps, laid_out, objects, strewn};
 
 /// Folders with manifests that are right.
 const FOLDERS: &[&str] = &["corpus/cases", "corpus/controls", "cases", "../examples", "../grammar/testdata"];
@@ -44,4 +46,27 @@ fn what_is_written_again_says_the_same() {
     }
     assert!(policies > 400, "only {policies} policies were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+proptest! {
+    #![proptest_config(config(60))]
+
+    /// Comments are kept, nothing else is, and what is laid out stays as it is.
+    #[test]
+    fn layout_means_nothing_and_keeps_comments(
+        scenario in scenario(),
+        edits in prop::collection::vec((any::<usize>(), prop::sample::select(&Strewn::ALL[..])), 1..20),
+    ) {
+        let policies: Vec<String> = scenario.policies.iter().map(|policy| format!("---\n{policy}\n")).collect();
+        let given = objects("policies.yaml", &policies.concat()).unwrap();
+        let tidy = Way::Policy.written(&given);
+        let text = strewn(&tidy, &edits);
+        let once = laid_out(&text).unwrap();
+        prop_assert_eq!(laid_out(&once).unwrap(), once.as_str());
+        let comments = |text: &str| text.matches('#').count();
+        prop_assert_eq!(comments(&once), comments(&text));
+        // Without comments and lines of its own, a text comes back as it was.
+        let edits: Vec<_> = edits.into_iter().filter(|&(_, what)| what == Strewn::Spaces).collect();
+        prop_assert_eq!(laid_out(&strewn(&tidy, &edits)).unwrap(), tidy);
+    }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Write policies in the other way: as YAML manifests, or in the policy language
     Convert(ConvertArgs),
+    /// Lay out files of the policy language as all of them are, in place
+    Fmt(FmtArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write those of all commands into a folder
@@ -403,6 +405,27 @@ pub(crate) enum Way {
     /// The policy language
     Policy,
 }
+
+#[derive(Args, Debug)]
+#[command(after_help = FMT_KEEPS)]
+pub(crate) struct FmtArgs {
+    /// A .policy file, a folder (all *.policy below it), or - for stdin, laid out on stdout; may be repeated
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Write nothing; list the files that would change, and exit with 1 if there are any
+    #[arg(long)]
+    pub(crate) check: bool,
+
+    /// The same, and show what would change
+    #[arg(long)]
+    pub(crate) diff: bool,
+}
+
+const FMT_KEEPS: &str = "\
+Every comment is kept, and nothing that is said changes: the result is read again and compared before it is
+written. Files are replaced in one step. One that is not well-formed is told and left alone; links in folders
+are passed over.";
 
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArgs {

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),
         Command::Convert(args) => commands::convert::run(args, &terminal),
+        Command::Fmt(args) => commands::fmt::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),
     };

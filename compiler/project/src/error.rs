@@ -22,6 +22,12 @@ pub enum ProjectError {
         /// In the order they were asked for.
         files: Vec<UnreadableFile>,
     },
+    /// A file that is named where only the policy language will do.
+    #[error("{} is not a .policy file", path.display())]
+    NotThePolicyLanguage {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that cannot be written. The one that was there is as it was.
     #[error("cannot write {}", path.display())]
     Unwritable {

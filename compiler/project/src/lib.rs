@@ -31,7 +31,7 @@ mod shop;
 
 pub use error::{ProjectError, UnreadableFile};
 pub use flows::answer;
-pub use inputs::{is_manifest, read_objects, refuse_stdin_twice};
+pub use inputs::{is_manifest, is_stdin, name, policy_files, read_bytes, read_objects, refuse_stdin_twice};
 pub use locks::IdentityFile;
 pub use on_node::OnNode;
 pub use project::{Project, Step};

@@ -1,9 +1,11 @@
 //! Any bytes as a file of the policy language: reading ends with objects and findings, never with a panic, every finding is
-//! about a place that exists, and what was accepted says the same when it is written again.
+//! about a place that exists, what was accepted says the same when it is written again, and what is well-formed
+//! is laid out in one way that says the same and stays as it is.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use weir_grammar::tree::placeless;
+use weir_grammar::format::{self, Refusal};
 use weir_grammar::{Limits, Reading, read, write};
 
 /// Small, so that each bound is reached often.
@@ -33,5 +35,14 @@ fuzz_target!(|data: &[u8]| {
             let again: Vec<String> = again.objects.iter().map(placeless).collect();
             assert_eq!(again, [placeless(object)], "{text}");
         }
+    }
+    match format::policy("fuzz.policy", data.to_vec(), &LIMITS) {
+        Ok(once) => {
+            // Longer than its text it may be, and so than the bound on files.
+            let twice = format::policy("once.policy", once.clone().into_bytes(), &Limits::default());
+            assert!(matches!(&twice, Ok(twice) if *twice == once), "{once}\n{twice:?}");
+        }
+        Err(Refusal::Unfaithful) => panic!("laid out anew it says something else"),
+        Err(Refusal::Findings(_)) => {}
     }
 });

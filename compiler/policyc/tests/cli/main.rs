@@ -7,6 +7,7 @@ mod compile;
 mod convert;
 mod explain;
 mod findings;
+mod fmt;
 mod formats;
 mod hostile;
 mod replay;

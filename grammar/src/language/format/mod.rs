@@ -94,7 +94,8 @@ impl Layout<'_> {
         }
         self.page.end_line(0);
         // Separators may follow the last item, with comments before them.
-        let first = self.tokens.list.get(self.next).map_or(self.tokens.last.start, |token| token.comments.start);
+        let first =
+            self.tokens.list.get(self.next).map_or(self.tokens.last.start, |token| token.comments.start);
         remarks(&mut self.page, &self.tokens, first..self.tokens.last.end);
     }
 
@@ -312,7 +313,9 @@ policy p in q {
     /// What is not well-formed comes out somehow, and soon.
     #[test]
     fn any_text_ends() {
-        for text in ["}", "{", "policy", "policy p {", "policy p { spec { spec {", "a {{{", "\"", "on ; on", ") ] }"] {
+        for text in
+            ["}", "{", "policy", "policy p {", "policy p { spec { spec {", "a {{{", "\"", "on ; on", ") ] }"]
+        {
             laid_out(text);
             laid_out(&text.repeat(2_000));
         }

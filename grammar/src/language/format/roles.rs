@@ -60,9 +60,9 @@ impl Roles<'_, '_> {
                     peers = 1;
                 }
                 (_, Rule::opened | Rule::paren) => brackets.push(self.place(&piece)),
-                (Rule::set, Rule::block)
-                | (Rule::group, Rule::address | Rule::name)
-                | (Rule::values, _) => self.starts(&piece, Starts::Entry),
+                (Rule::set, Rule::block) | (Rule::group, Rule::address | Rule::name) | (Rule::values, _) => {
+                    self.starts(&piece, Starts::Entry)
+                }
                 (Rule::except, Rule::address | Rule::name) if !brackets.is_empty() => {
                     self.starts(&piece, Starts::Entry);
                 }
@@ -123,7 +123,9 @@ impl Roles<'_, '_> {
 /// patterns, DNS names and what is written for people have them, whatever they are made of.
 fn quotes(part: Rule, place: usize) -> Quotes {
     match part {
-        Rule::equal | Rule::unequal | Rule::one_of | Rule::none_of | Rule::has | Rule::lacks if place == 0 => {
+        Rule::equal | Rule::unequal | Rule::one_of | Rule::none_of | Rule::has | Rule::lacks
+            if place == 0 =>
+        {
             Quotes::SparedOnKeys
         }
         Rule::policy if place > 0 => Quotes::Kept,
