@@ -32,7 +32,7 @@ fn forms() -> Vec<String> {
 const LAYOUTS: &[(&str, &str)] = &[
     // Spaces, quotes, `;`, empty lines, and comments where they were.
     (
-        "\u{feff}\r\n# first\r\npolicy   \"web\"  in shop{ # of the front\r\n\r\n  for app = \"web\" ,tier in( a,\"b c\" );allow ingress from world#all\r\n\r\n\r\n  # why\r\n\tdeny egress\r\n\r\n  # last\r\n\r\n}   # end\r\n# behind\r\n",
+        "\u{feff}\r\n# first\r\npolicy   \"web\"  in shop{ # of the front\r\n\r\n  for app = \"web\" ,tier in( a,\"b c\" );allow ingress from world#all\r\n\r\n\r\n  # why\r\n\tdeny egress to host\r\n\r\n  # last\r\n\r\n}   # end\r\n# behind\r\n",
         "\
 # first
 policy web in shop { # of the front
@@ -40,7 +40,7 @@ policy web in shop { # of the front
     allow ingress from world #all
 
     # why
-    deny egress
+    deny egress to host
 
     # last
 } # end
@@ -133,7 +133,7 @@ policy p in q {
     (
         "policy p in q { for app in (a, deny # no
  ), \"nodes\" not in (a), \"has\"=\"on\"
-  allow ingress }
+  allow ingress from nobody }
 set log = { 10.0.0.0/8, group x # {y}
 }
 ",
@@ -141,7 +141,7 @@ set log = { 10.0.0.0/8, group x # {y}
 policy p in q {
     for app in (a, deny # no
  ), \"nodes\" not in (a), \"has\"=\"on\"
-    allow ingress
+    allow ingress from nobody
 }
 set log = { 10.0.0.0/8, group x # {y}
 }
@@ -149,8 +149,8 @@ set log = { 10.0.0.0/8, group x # {y}
     ),
     // Mistakes in what is said do not matter.
     (
-        "policy p { allow ingress from nobody on tcp/80800; for   app=\"\\u{41}\", b=\"\\u{200b}\" }",
-        "policy p { allow ingress from nobody on tcp/80800; for app=A, b=\"\\u{200b}\" }\n",
+        "policy p { allow ingress from somebody on tcp/80800; for   app=\"\\u{41}\", b=\"\\u{200b}\" }",
+        "policy p { allow ingress from somebody on tcp/80800; for app=A, b=\"\\u{200b}\" }\n",
     ),
     ("", ""),
     ("\n\n# only\n\n", "# only\n"),
