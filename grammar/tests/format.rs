@@ -47,6 +47,35 @@ policy web in shop { # of the front
 # behind
 ",
     ),
+    // Comments behind lines that follow each other stand in one column.
+    (
+        "\
+set a = {
+    10.0.0.0/8 # private
+    192.0.2.0/24
+    203.0.113.0/24 # for documentation
+    198.51.100.0/24    # as well
+}
+policy p in q { # of everybody
+    for all pods
+    isolate ingress # why
+    isolate egress no # é
+}
+",
+        "\
+set a = {
+    10.0.0.0/8 # private
+    192.0.2.0/24
+    203.0.113.0/24  # for documentation
+    198.51.100.0/24 # as well
+}
+policy p in q { # of everybody
+    for all pods
+    isolate ingress   # why
+    isolate egress no # é
+}
+",
+    ),
     // What is written on a line stays on one while it fits; a list begun on a new line has an entry a line.
     (
         "policy p in q { for all pods; allow ingress from world\n }

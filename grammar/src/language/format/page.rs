@@ -11,6 +11,8 @@ pub(super) const WIDTH: usize = 110;
 #[derive(Debug, Default)]
 pub(super) struct Page {
     text: String,
+    /// Where comments begin that end a line of something else.
+    trailing: Vec<usize>,
     /// Where the next line begins, if one is to begin.
     next: Option<Next>,
     /// The line has a comment, and nothing may follow.
@@ -65,14 +67,51 @@ impl Page {
             self.write(comment);
         } else {
             self.text.push(' ');
+            self.trailing.push(self.text.len());
             self.text.push_str(comment);
         }
         self.is_remarked = true;
         self.end_line(indent);
     }
 
-    /// The text, the last line without its end.
+    /// The text, the last line without its end. Comments at the ends of lines that follow each other on one level stand in one column.
     pub(super) fn finish(self) -> String {
-        self.text
+        let mut text = String::with_capacity(self.text.len());
+        let mut trailing = self.trailing.into_iter().peekable();
+        let mut start = 0;
+        // Lines that are held back until it is known how wide the widest of them is.
+        let mut held: Vec<(&str, &str)> = Vec::new();
+        for line in self.text.split_inclusive('\n') {
+            let end = start + line.len();
+            let comment = trailing.next_if(|&at| at < end).unwrap_or(end);
+            let (said, comment) = line.split_at_checked(comment - start).unwrap_or((line, ""));
+            start = end;
+            if held.last().is_some_and(|&(before, _)| comment.is_empty() || indent(before) != indent(said)) {
+                release(&mut text, &mut held);
+            }
+            if comment.is_empty() {
+                text.push_str(said);
+            } else {
+                held.push((said, comment));
+            }
+        }
+        release(&mut text, &mut held);
+        text
+    }
+}
+
+/// Columns before the first word of a line.
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
+/// Writes lines with their comments in one column.
+fn release(text: &mut String, held: &mut Vec<(&str, &str)>) {
+    let columns = |said: &str| said.chars().count();
+    let widest = held.iter().map(|(said, _)| columns(said)).max().unwrap_or(0);
+    for (said, comment) in held.drain(..) {
+        text.push_str(said);
+        text.extend(std::iter::repeat_n(' ', widest - columns(said)));
+        text.push_str(comment);
     }
 }
