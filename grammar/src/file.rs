@@ -4,11 +4,17 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
-use crate::{Limits, Reading, encoding, language, manifest};
+use crate::{Included, Limits, Reading, encoding, language, manifest};
 use std::sync::Arc;
 
 /// Reads one file.
-pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
+pub(crate) fn read(
+    reading: &mut Reading,
+    name: &str,
+    bytes: Vec<u8>,
+    limits: &Limits,
+    included: &Included,
+) {
     let file = reading.sources.next_id();
     let size = bytes.len();
     if size > limits.file_bytes || u32::try_from(size).is_err() {
@@ -32,7 +38,7 @@ pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &L
     let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
     let (objects, findings) = if language::is_for(name) {
-        language::pass(file, &text, limits)
+        language::pass(file, &text, limits, included, &mut reading.sets)
     } else {
         manifest::documents(file, &text, limits)
     };

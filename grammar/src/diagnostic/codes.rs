@@ -38,6 +38,7 @@ codes! {
     UnknownWord = "E111", "no statement begins so";
     SetName = "E112", "no such set, or no name for one";
     Misplaced = "E113", "not possible in this kind of policy";
+    Include = "E114", "a file that is included cannot be read";
 
     NotAnObject = "E201", "the document is not a Kubernetes object";
     ApiVersion = "E202", "the kind does not exist in this API version";
@@ -83,6 +84,7 @@ codes! {
     LogValue = "E330", "not a log value";
     Tls = "E331", "not a TLS context";
     Authentication = "E332", "no such authentication mode";
+    Expectation = "E333", "not an expectation";
 
     L7Conflict = "E401", "HTTP and DNS rules meet on one peer and port";
     UnknownGroup = "E402", "no such CIDR group";

@@ -185,7 +185,8 @@ fn end_field(build: &mut Build<'_, '_>, written: &Written<'_>) -> Option<Field> 
     Some(build.field(at, "endPort", value))
 }
 
-fn cilium_port(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> NodeId {
+/// A port as an item of `ports`.
+pub(super) fn cilium_port(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> NodeId {
     let written = written(build, part);
     let mut fields = vec![protocol_field(build, &written)];
     let all = WITH_PORTS.iter().any(|(word, _)| *word == written.protocol).then_some(("0", written.at));
@@ -210,7 +211,7 @@ fn network_port(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> NodeId {
 }
 
 /// `icmp/8` and `icmpv6/EchoRequest`.
-fn icmp_type(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> Option<NodeId> {
+pub(super) fn icmp_type(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> Option<NodeId> {
     let at = build.span(part);
     let text = part.as_str();
     let (word, kind) = text.split_once('/').map_or((text, None), |(word, kind)| (word, Some(kind)));

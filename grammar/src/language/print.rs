@@ -4,7 +4,7 @@
 //! in no object, so they are not printed.
 
 use super::escape::{string, word_or_string};
-use super::print_rule;
+use super::{print_expect, print_rule};
 use super::print_selector::{Keys, pods, selected};
 use crate::tree::{CiliumPolicy, Meta, NetworkPolicy, Object, Rule, Scope, Spec, SpecPlace, Subject};
 use std::fmt::Write as _;
@@ -21,12 +21,13 @@ pub(crate) fn item(object: &Object) -> Option<String> {
             let cidrs: Vec<String> = group.cidrs.iter().map(|cidr| cidr.net.to_string()).collect();
             Some(format!("group {} {}\n", head(&group.meta), braced(&cidrs, 0)))
         }
+        Object::Expectations(expectations) => Some(print_expect::expectations(expectations)),
         _ => None,
     }
 }
 
 /// Name, namespace and labels.
-fn head(meta: &Meta) -> String {
+pub(super) fn head(meta: &Meta) -> String {
     let mut head = word_or_string(&meta.name);
     if let Some(namespace) = &meta.namespace {
         let _ = write!(head, " in {}", word_or_string(namespace));
