@@ -20,8 +20,9 @@ use crate::cluster::{Cluster, Party};
 use crate::flow::{self, Enforced, Flow, Judgement, Verdict};
 use crate::fqdn::FqdnLock;
 use crate::interpret::Interpreter;
-use crate::ir::PolicySet;
+use crate::ir::{Direction, PolicySet, Ports};
 use crate::parties::PartyIdentities;
+use crate::reference::Reference;
 use crate::requests::{DnsRequest, HttpRequest};
 use addresses::Addresses;
 use members::Member;
@@ -72,6 +73,7 @@ pub struct Nobody {
 #[derive(Debug)]
 pub struct Judge<'a> {
     image: Image<'a>,
+    set: &'a PolicySet,
     cluster: &'a Cluster,
     lock: Option<&'a FqdnLock>,
     interpreter: Interpreter<'a>,
@@ -79,6 +81,8 @@ pub struct Judge<'a> {
     addresses: Addresses,
     ports: PortClasses,
     exercised: BTreeSet<u32>,
+    /// Who was denied by default.
+    denied: BTreeSet<(Party, Direction)>,
     connections: usize,
 }
 
@@ -86,7 +90,7 @@ impl<'a> Judge<'a> {
     /// For the image of a whole cluster, which was compiled from `set` with these names.
     pub fn new(
         image: Image<'a>,
-        set: &PolicySet,
+        set: &'a PolicySet,
         cluster: &'a Cluster,
         lock: Option<&'a FqdnLock>,
     ) -> Self {
@@ -96,16 +100,33 @@ impl<'a> Judge<'a> {
             addresses: Addresses::new(&image, set, cluster, lock),
             ports: PortClasses::new(&image),
             exercised: BTreeSet::new(),
+            denied: BTreeSet::new(),
             connections: 0,
             image,
+            set,
             cluster,
             lock,
         }
     }
 
-    /// The rules that decided a connection so far, by id. One that only isolates decided none.
-    pub fn exercised(&self) -> &BTreeSet<u32> {
-        &self.exercised
+    /// The rules that decided a connection so far, by id. A rule that can match nobody has no other work than to
+    /// isolate: it has done that once somebody whom it selects was denied by default.
+    pub fn exercised(&self) -> BTreeSet<u32> {
+        let mut exercised = self.exercised.clone();
+        let reference = Reference::new(self.set, self.cluster, self.lock);
+        for &(subject, direction) in &self.denied {
+            let selecting = reference.rules_for(subject, direction).into_iter();
+            exercised.extend(selecting.filter(|&id| self.only_isolates(id)));
+        }
+        exercised
+    }
+
+    fn only_isolates(&self, id: u32) -> bool {
+        let Some(rule) = self.set.rules.get(id as usize) else { return false };
+        let has_peers = self.set.peers.get(rule.peers).is_some_and(|peers| {
+            peers.anyone || !(peers.selectors.is_empty() && peers.cidrs.is_empty() && peers.fqdns.is_empty())
+        });
+        rule.isolates && (!has_peers || matches!(&rule.ports, Ports::Any(list) if list.is_empty()))
     }
 
     /// How many connections were asked about so far.
@@ -149,7 +170,7 @@ impl<'a> Judge<'a> {
                     flow.fqdn.extend(destination.name.clone());
                     self.connections += 1;
                     let judgement = flow::judge(&self.interpreter, &flow);
-                    self.note(&judgement);
+                    self.note(&flow, &judgement);
                     let passes = matches!(judgement.verdict, Verdict::Allow | Verdict::RedirectAllow);
                     if passes != (expectation.verdict.value == ExpectedVerdict::Allow) {
                         return Ok(Outcome::Fails(Box::new(Counterexample { flow, judgement })));
@@ -163,10 +184,12 @@ impl<'a> Judge<'a> {
         Ok(Outcome::Holds)
     }
 
-    fn note(&mut self, judgement: &Judgement) {
-        for (_, side) in &judgement.sides {
-            if matches!(side.reason, Reason::AllowedByRule | Reason::DeniedByRule) {
-                self.exercised.extend(side.rule);
+    fn note(&mut self, flow: &Flow, judgement: &Judgement) {
+        for &(direction, side) in &judgement.sides {
+            match side.reason {
+                Reason::AllowedByRule | Reason::DeniedByRule => self.exercised.extend(side.rule),
+                Reason::DefaultDeny => _ = self.denied.insert((flow.subject_and_peer(direction).0, direction)),
+                _ => {}
             }
         }
     }

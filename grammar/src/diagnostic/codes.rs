@@ -1,7 +1,7 @@
 //! The table of diagnostic codes. A code, once released, never changes its meaning.
 //!
 //! E1xx text, YAML and the policy language, E2xx shape of objects, E3xx meaning of one policy, E4xx meaning of the
-//! whole set, E5xx limits of the image, W6xx surprises.
+//! whole set, E5xx limits of the image, W6xx surprises, 7xx expectations.
 
 use super::Severity;
 
@@ -113,6 +113,11 @@ codes! {
     UnknownSecret = "W615", "no such secret in the cluster";
     EndPortIgnored = "W616", "an endPort has no effect";
     MoreWarnings = "W617", "more warnings than are shown";
+
+    ExpectationFails = "E701", "an expectation does not hold";
+    ExpectationOfNobody = "E702", "an expectation is about nobody";
+    NoExpectations = "E703", "nothing is expected";
+    Unexercised = "W704", "a rule that no expectation exercises";
 }
 
 impl Code {

@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod replay;
+pub(crate) mod test;
 pub(crate) mod verdict;
 
 /// How a command that could do its work went.
