@@ -4,10 +4,11 @@
 //! Not here: how an expectation is held against an image (`weir_compiler::expectation`), and how it is shown
 //! (`render::expectations`).
 
-use crate::explanation::{Explanation, explain};
+use crate::explanation::{Explanation, SideStory, explain};
 use crate::render::explanation::connection;
 use std::collections::BTreeSet;
 use weir_abi::{Action, Image, Reason};
+use weir_compiler::cluster::Party;
 use weir_compiler::expectation::{Counterexample, Judge, Outcome};
 use weir_compiler::flow::Verdict;
 use weir_compiler::fqdn::FqdnLock;
@@ -169,7 +170,7 @@ fn failing(
         .labelled(format!("expected {}", wanted.as_str()));
     let mut deciding = Vec::new();
     let explanation = explain(project, lock, &found.flow);
-    for story in explanation.sides.iter().filter(|story| is_told(&explanation, wanted, story.side.action, story.side.passes)) {
+    for story in explanation.sides.iter().filter(|story| is_told(&explanation, wanted, story)) {
         if let Some(rule) = story.rule {
             let of = project.set.policies.get(rule.policy).map(object).unwrap_or_default();
             finding = finding.also(rule.span, format!("{} of {of} decides {}", rule.path, story.direction.as_str()));
@@ -187,16 +188,13 @@ fn failing(
     (finding, deciding)
 }
 
-/// Whether a side has a part in a verdict that was not wanted: who refuses, or all that let pass.
-pub(crate) fn is_told(
-    explanation: &Explanation<'_>,
-    wanted: ExpectedVerdict,
-    action: Action,
-    passes: Option<bool>,
-) -> bool {
+/// Whether a side has a part in a verdict that was not wanted: who refuses, or all that let pass. An address outside
+/// the cluster has no policy to look at.
+pub(crate) fn is_told(explanation: &Explanation<'_>, wanted: ExpectedVerdict, story: &SideStory<'_>) -> bool {
     let refuses = match explanation.judgement.verdict {
-        Verdict::RedirectDeny => action == Action::Redirect && passes != Some(true),
-        _ => action == Action::Deny,
+        Verdict::RedirectDeny => story.side.action == Action::Redirect && story.side.passes != Some(true),
+        _ => story.side.action == Action::Deny,
     };
-    wanted == ExpectedVerdict::Deny || refuses
+    let is_outside = matches!(story.subject, Party::Outside(_)) && explanation.sides.len() > 1;
+    refuses || wanted == ExpectedVerdict::Deny && !is_outside
 }

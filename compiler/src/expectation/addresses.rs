@@ -13,7 +13,7 @@ use rustc_hash::FxHashSet;
 use std::net::IpAddr;
 use weir_abi::{Image, PeerClass};
 
-/// An address that people know to be an example, shown where it does as well as any.
+/// Addresses that people know to be examples, shown where they do as well as any.
 const EXAMPLES: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
 /// The ranges of both families.
@@ -78,20 +78,23 @@ impl Addresses {
     pub(super) fn of(&self, block: IpNet, except: &[IpNet], cluster: &Cluster) -> Vec<IpAddr> {
         let is_v4 = block.addr().is_ipv4();
         let intervals = less(block, except);
-        let example = EXAMPLES[usize::from(!is_v4)].parse().ok().map(bits);
+        let is_outside = |&at: &u128| matches!(cluster.party(address(at, is_v4)), Party::Outside(_));
         let mut found = Vec::new();
         let mut seen = FxHashSet::default();
+        let examples = EXAMPLES.iter().filter_map(|text| text.parse::<IpAddr>().ok());
+        let example = examples.filter(|example| block.contains(example)).map(bits).find(is_outside);
+        if let Some(at) = example.filter(|at| intervals.iter().any(|(first, last)| (first..=last).contains(&at))) {
+            seen.extend(self.class(address(at, is_v4)));
+            found.push(address(at, is_v4));
+        }
         for &(first, last) in &intervals {
             for (from, to, class) in self.within(first, last, is_v4) {
                 if seen.contains(&class) {
                     continue;
                 }
-                let example = example.filter(|at| (from..=to).contains(at));
                 // A block's first address is that of the network itself: no example for people.
                 let host = (to - from > 2).then(|| from + 1);
-                let candidates = example.into_iter().chain(host).chain(from..=to);
-                let is_outside = |&at: &u128| matches!(cluster.party(address(at, is_v4)), Party::Outside(_));
-                if let Some(at) = candidates.into_iter().find(is_outside) {
+                if let Some(at) = host.into_iter().chain(from..=to).find(is_outside) {
                     seen.insert(class);
                     found.push(address(at, is_v4));
                 }

@@ -125,13 +125,18 @@ fn blocks<'t>(build: &mut Build<'t, '_>, sets: &Sets<'t>, part: Pair<'_, Rule>, 
     let at = build.span(&part);
     let name = part.clone().into_inner().next().filter(|piece| piece.as_rule() == Rule::name);
     if let Some(name) = name {
+        let errors = build.findings.errors();
         if let Some(named) = sets.named(build, &name) {
             items.extend(named.iter().map(|block| block.entry(build)));
+            if build.findings.errors() > errors {
+                items.push(build.broken(at));
+            }
         } else if ENTITY_NAMES.contains(&name.as_str().trim_end()) {
             let entity = build.text(&name);
             items.push(build.wrapped(at, "entity", entity));
         } else {
             sets.report_unknown(build, &name, ENTITY_NAMES);
+            items.push(build.broken(at));
         }
         return;
     }

@@ -38,7 +38,7 @@ pub(crate) fn text(results: &Results<'_>, project: &Project, lock: Option<&FqdnL
             let explanation = explain(project, lock, &found.flow);
             let wanted = tested.expectation.verdict.value;
             text.push_str(&sides(&explanation, project, colors, |story| {
-                is_told(&explanation, wanted, story.side.action, story.side.passes)
+                is_told(&explanation, wanted, story)
             }));
         }
     }
