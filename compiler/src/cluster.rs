@@ -93,7 +93,9 @@ impl Cluster {
                 tree::Object::EndpointSlice(slice) => cluster.slices.push(slice),
                 tree::Object::Secret(secret) => secrets.push(secret),
                 tree::Object::CidrGroup(group) => cluster.groups.push(group),
-                other @ (tree::Object::Cilium(_) | tree::Object::Network(_) | tree::Object::Expectations(_)) => {
+                other @ (tree::Object::Cilium(_)
+                | tree::Object::Network(_)
+                | tree::Object::Expectations(_)) => {
                     rest.push(other);
                 }
             }

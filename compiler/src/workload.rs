@@ -15,9 +15,8 @@ const REVISION_HASH: &str = "controller-revision-hash";
 
 /// The name of the pod's workload; `None` for a pod on its own.
 pub fn workload(pod: &Pod) -> Option<&str> {
-    let label = |key: &str| {
-        pod.meta.labels.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
-    };
+    let label =
+        |key: &str| pod.meta.labels.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
     let less_hash = |name| label(TEMPLATE_HASH).and_then(|hash| less(name, hash));
     if let Some((kind, name)) = &pod.owner {
         return Some(if kind == "ReplicaSet" { less_hash(name).unwrap_or(name) } else { name });

@@ -8,13 +8,7 @@ use crate::{Included, Limits, Reading, encoding, language, manifest};
 use std::sync::Arc;
 
 /// Reads one file.
-pub(crate) fn read(
-    reading: &mut Reading,
-    name: &str,
-    bytes: Vec<u8>,
-    limits: &Limits,
-    included: &Included,
-) {
+pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits, included: &Included) {
     let file = reading.sources.next_id();
     let size = bytes.len();
     if size > limits.file_bytes || u32::try_from(size).is_err() {

@@ -469,7 +469,15 @@ fn expectation() -> impl Strategy<Value = String> {
     let ends = prop::collection::vec(end, 1..8).prop_map(|ends| ends.join(" or "));
     let to = prop_oneof![ends.clone(), Just("fqdn \"a.example\", \"b.example\"".to_owned())];
     let port = prop::sample::select(vec![
-        "tcp/80", "udp/53-60", "any", "tcp", "sctp/http", "icmp/8", "icmpv6/128", "vrrp", "tcp/1-65535",
+        "tcp/80",
+        "udp/53-60",
+        "any",
+        "tcp",
+        "sctp/http",
+        "icmp/8",
+        "icmpv6/128",
+        "vrrp",
+        "tcp/1-65535",
     ]);
     let ports = prop::collection::vec(port, 0..9).prop_map(|ports| ports.join(", "));
     let asked = prop::sample::select(vec![

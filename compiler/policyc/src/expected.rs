@@ -77,9 +77,8 @@ impl Results<'_> {
     /// Every policy that has rules, and how many of them were exercised.
     pub(crate) fn coverage<'p>(&self, project: &'p Project) -> Vec<Coverage<'p>> {
         let policies = project.set.policies.iter();
-        let mut coverage: Vec<Coverage<'p>> = policies
-            .map(|policy| Coverage { policy, rules: 0, exercised: 0, missing: Vec::new() })
-            .collect();
+        let mut coverage: Vec<Coverage<'p>> =
+            policies.map(|policy| Coverage { policy, rules: 0, exercised: 0, missing: Vec::new() }).collect();
         for (id, rule) in (0u32..).zip(&project.set.rules) {
             let Some(of_policy) = coverage.get_mut(rule.policy) else { continue };
             of_policy.rules += 1;
@@ -164,8 +163,7 @@ fn failing(
         Verdict::RedirectAllow => "is handed to the proxy, which lets it pass",
         Verdict::RedirectDeny => "is handed to the proxy, which refuses it",
     };
-    let message =
-        format!("expected {}, but {} {verdict}", wanted.as_str(), connection(&found.flow, project));
+    let message = format!("expected {}, but {} {verdict}", wanted.as_str(), connection(&found.flow, project));
     let mut finding = Diagnostic::new(Code::ExpectationFails, expectation.span, message)
         .labelled(format!("expected {}", wanted.as_str()));
     let mut deciding = Vec::new();
@@ -173,7 +171,8 @@ fn failing(
     for story in explanation.sides.iter().filter(|story| is_told(&explanation, wanted, story)) {
         if let Some(rule) = story.rule {
             let of = project.set.policies.get(rule.policy).map(object).unwrap_or_default();
-            finding = finding.also(rule.span, format!("{} of {of} decides {}", rule.path, story.direction.as_str()));
+            finding = finding
+                .also(rule.span, format!("{} of {of} decides {}", rule.path, story.direction.as_str()));
             deciding.push(rule.span);
         }
         if story.side.reason == Reason::DefaultDeny {

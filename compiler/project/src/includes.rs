@@ -104,10 +104,19 @@ mod tests {
     #[test]
     fn sets_come_from_included_files_and_each_file_is_read_once() {
         let shop = Shop::new();
-        shop.file("sets/office.policy", "include \"../more.policy\"\nset office = { home, 192.0.2.0/24 }\ngroup g { office }\n");
+        shop.file(
+            "sets/office.policy",
+            "include \"../more.policy\"\nset office = { home, 192.0.2.0/24 }\ngroup g { office }\n",
+        );
         shop.file("more.policy", "set home = { 198.51.100.0/24 }\n");
-        shop.file("a.policy", format!("{USER}include \"more.policy\"\nset mine = {{ home }}\ngroup h {{ mine }}\n"));
-        shop.file("b.policy", format!("include \"./sets/../sets/office.policy\"\n{USER}").replace("staff", "others"));
+        shop.file(
+            "a.policy",
+            format!("{USER}include \"more.policy\"\nset mine = {{ home }}\ngroup h {{ mine }}\n"),
+        );
+        shop.file(
+            "b.policy",
+            format!("include \"./sets/../sets/office.policy\"\n{USER}").replace("staff", "others"),
+        );
         assert_eq!(read(&shop, &["a.policy", "b.policy", "sets/office.policy"]), (4, vec![]));
         assert_eq!(read(&shop, &["sets/office.policy", "a.policy"]), (3, vec![]));
     }
@@ -123,13 +132,19 @@ mod tests {
     #[test]
     fn what_cannot_be_included_is_told_at_the_include() {
         let shop = Shop::new();
-        shop.file("a.policy", "include \"nobody.policy\"\ninclude \"../a.txt\"\ninclude \"d.policy\"\ngroup a { 10.0.0.0/8 }\n");
+        shop.file(
+            "a.policy",
+            "include \"nobody.policy\"\ninclude \"../a.txt\"\ninclude \"d.policy\"\ngroup a { 10.0.0.0/8 }\n",
+        );
         fs::create_dir(shop.path("d.policy")).unwrap();
         let (objects, found) = read(&shop, &["a.policy"]);
         assert_eq!(objects, 1);
         assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].starts_with("`nobody.policy` cannot be included: "), "{found:?}");
-        assert_eq!(found[1], "`../a.txt` cannot be included: its name ends in none of yaml, yml, json, policy");
+        assert_eq!(
+            found[1],
+            "`../a.txt` cannot be included: its name ends in none of yaml, yml, json, policy"
+        );
         assert_eq!(found[2], "`d.policy` cannot be included: it is no file");
     }
 

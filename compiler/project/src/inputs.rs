@@ -11,10 +11,10 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use weir_grammar::Reading;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 use weir_grammar::source::Sources;
 use weir_grammar::span::{FileId, Span};
-use weir_grammar::Reading;
 
 /// The path that means stdin.
 const STDIN: &str = "-";
@@ -62,7 +62,11 @@ impl Manifests {
                 failures.push(UnreadableFile { name: name(&file), source });
             }
         }
-        if failures.is_empty() { Ok(reader.reading) } else { Err(ProjectError::Unreadable { files: failures }) }
+        if failures.is_empty() {
+            Ok(reader.reading)
+        } else {
+            Err(ProjectError::Unreadable { files: failures })
+        }
     }
 }
 

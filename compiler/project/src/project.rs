@@ -112,7 +112,8 @@ impl Project {
         if !has_cluster {
             findings.retain(|finding| !NEEDS_CLUSTER.contains(&finding.code));
         }
-        let mut project = Project { sources, cluster: snapshot, set, expectations, findings: Vec::new(), has_cluster };
+        let mut project =
+            Project { sources, cluster: snapshot, set, expectations, findings: Vec::new(), has_cluster };
         project.add(findings);
         Ok(project)
     }

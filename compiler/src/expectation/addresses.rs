@@ -55,7 +55,8 @@ impl Addresses {
                 CidrPart::Addresses(addresses) => addresses.iter().for_each(|&net| starts.add(net)),
             }
         }
-        let named = lock.iter().flat_map(|lock| lock.iter()).flat_map(|(_, addresses)| addresses.iter().copied());
+        let named =
+            lock.iter().flat_map(|lock| lock.iter()).flat_map(|(_, addresses)| addresses.iter().copied());
         for address in named.chain(cluster.outside_apiservers()) {
             starts.add(address.into());
         }
@@ -83,7 +84,9 @@ impl Addresses {
         let mut seen = FxHashSet::default();
         let examples = EXAMPLES.iter().filter_map(|text| text.parse::<IpAddr>().ok());
         let example = examples.filter(|example| block.contains(example)).map(bits).find(is_outside);
-        if let Some(at) = example.filter(|at| intervals.iter().any(|(first, last)| (first..=last).contains(&at))) {
+        if let Some(at) =
+            example.filter(|at| intervals.iter().any(|(first, last)| (first..=last).contains(&at)))
+        {
             seen.extend(self.class(address(at, is_v4)));
             found.push(address(at, is_v4));
         }

@@ -100,7 +100,11 @@ impl Judge<'_> {
                 self.entity(*entity, members);
                 if members.len() == before {
                     let help = "what a snapshot holds are pods, nodes and addresses; `world`, `host`, `remote-node`, `kube-apiserver` and `cluster` name some of these";
-                    return Err(nobody(end.span, "the cluster has nobody of this entity", Some(help.to_owned())));
+                    return Err(nobody(
+                        end.span,
+                        "the cluster has nobody of this entity",
+                        Some(help.to_owned()),
+                    ));
                 }
             }
             EndKind::Address(address) => members.push(any(cluster.party(*address))),
@@ -237,7 +241,8 @@ fn workload_pods(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Party> {
 }
 
 fn selected(cluster: &Cluster, requirements: &[Requirement]) -> Vec<Party> {
-    let is_selected = |&(_, pod): &(usize, &Pod)| has_address(pod) && cluster.pod_labels(pod).satisfy(requirements);
+    let is_selected =
+        |&(_, pod): &(usize, &Pod)| has_address(pod) && cluster.pod_labels(pod).satisfy(requirements);
     cluster.pods.iter().enumerate().filter(is_selected).map(|(place, _)| Party::Pod(place)).collect()
 }
 
@@ -259,7 +264,12 @@ fn no_workload(cluster: &Cluster, span: Span, namespace: &str, name: &str) -> No
     let help = if here.is_empty() {
         let spaces: BTreeSet<&str> =
             cluster.pods.iter().filter_map(|pod| pod.meta.namespace.as_deref()).collect();
-        near_or_list(namespace, spaces.into_iter(), "namespaces with pods are", "the cluster has no pod; give one with -c")
+        near_or_list(
+            namespace,
+            spaces.into_iter(),
+            "namespaces with pods are",
+            "the cluster has no pod; give one with -c",
+        )
     } else {
         list(here.iter().map(String::as_str), &format!("the namespace {namespace} has"))
     };
@@ -287,14 +297,20 @@ fn no_pods(cluster: &Cluster, span: Span, requirements: &[Requirement]) -> Nobod
             })
             .flat_map(|pod| {
                 let labels = cluster.pod_labels(pod);
-                labels.iter().filter(|label| label.key == key).map(|label| label.value.to_owned()).collect::<Vec<_>>()
+                labels
+                    .iter()
+                    .filter(|label| label.key == key)
+                    .map(|label| label.value.to_owned())
+                    .collect::<Vec<_>>()
             })
             .collect();
         let wanted = left_out.values.first().map_or("", String::as_str);
         help = Some(match nearest(wanted, values.iter().map(String::as_str)) {
             Some(near) => format!("did you mean {}={near}?", shown_key(key)),
             None if values.is_empty() => format!("no pod has the label `{key}`"),
-            None => list(values.iter().map(String::as_str), &format!("the values of `{}` are", shown_key(key))),
+            None => {
+                list(values.iter().map(String::as_str), &format!("the values of `{}` are", shown_key(key)))
+            }
         });
         break;
     }

@@ -145,8 +145,8 @@ impl<'a> Judge<'a> {
     fn ask(&mut self, expectation: &Expectation) -> Result<Outcome, Nobody> {
         let sources = self.members(&expectation.from)?;
         let destinations = self.members(&expectation.to)?;
-        let sees_nodes =
-            [&sources, &destinations].map(|side| side.iter().any(|member| matches!(member.party, Party::Node(_))));
+        let sees_nodes = [&sources, &destinations]
+            .map(|side| side.iter().any(|member| matches!(member.party, Party::Node(_))));
         let sources = self.unlike(sources, sees_nodes[1], None);
         let destinations = self.unlike(destinations, sees_nodes[0], Some(expectation));
         let mut asked = 0usize;
@@ -188,7 +188,9 @@ impl<'a> Judge<'a> {
         for &(direction, side) in &judgement.sides {
             match side.reason {
                 Reason::AllowedByRule | Reason::DeniedByRule => self.exercised.extend(side.rule),
-                Reason::DefaultDeny => _ = self.denied.insert((flow.subject_and_peer(direction).0, direction)),
+                Reason::DefaultDeny => {
+                    _ = self.denied.insert((flow.subject_and_peer(direction).0, direction))
+                }
                 _ => {}
             }
         }
@@ -219,7 +221,8 @@ impl<'a> Judge<'a> {
                 Party::Node(_) | Party::Outside(_) => None,
             };
             let like = like.unwrap_or(Like::Alone(member.party));
-            let key = Key { like, relation: member.relation, name: member.name.clone(), ports: ports.clone() };
+            let key =
+                Key { like, relation: member.relation, name: member.name.clone(), ports: ports.clone() };
             let group = groups.entry(key, || Group {
                 relation: member.relation,
                 name: member.name,
@@ -241,11 +244,14 @@ impl<'a> Judge<'a> {
                 (expectation.span, "the expectation is about no port that there is".to_owned(), None)
             } else {
                 let known = ports::known_names(self.cluster);
-                let help = match members::nearest(named.first().copied().unwrap_or(""), known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "a port name is that of a container port of the pods that are connected to".to_owned(),
-                };
-                let message = format!("nobody that is connected to has a port named `{}`", named.join("` or `"));
+                let help =
+                    match members::nearest(named.first().copied().unwrap_or(""), known.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "a port name is that of a container port of the pods that are connected to"
+                            .to_owned(),
+                    };
+                let message =
+                    format!("nobody that is connected to has a port named `{}`", named.join("` or `"));
                 (expectation.span, message, Some(help))
             }
         } else {

@@ -14,6 +14,9 @@ const WITH_PORTS: [u8; 3] = [TCP, UDP, SCTP];
 /// Protocols without, that rules may name (IGMP and VRRP), and one that none can (GRE).
 const WITHOUT_PORTS: [u8; 3] = [2, 112, 47];
 
+/// ICMP types are bytes.
+const MOST_TYPE: u16 = 255;
+
 /// Where each class of ports begins.
 #[derive(Debug)]
 pub(super) struct PortClasses {
@@ -23,9 +26,9 @@ pub(super) struct PortClasses {
 
 impl PortClasses {
     pub(super) fn new(image: &Image<'_>) -> Self {
-        let ranges = |protocol: u8| {
+        let ranges = |protocol: u8, last: u16| {
             let mut ranges: Vec<(u16, PortClass)> = Vec::new();
-            for port in 0..=u16::MAX {
+            for port in 0..=last {
                 let class = image.port_class(protocol, port);
                 if ranges.last().is_none_or(|&(_, last)| last != class) {
                     ranges.push((port, class));
@@ -33,17 +36,24 @@ impl PortClasses {
             }
             (protocol, ranges)
         };
-        let protocols = WITH_PORTS.into_iter().chain([ICMP, ICMPV6]).chain(WITHOUT_PORTS);
-        PortClasses { protocols: protocols.map(ranges).collect() }
+        let with_ports = WITH_PORTS.map(|protocol| ranges(protocol, u16::MAX));
+        let with_types = [ICMP, ICMPV6].map(|protocol| ranges(protocol, MOST_TYPE));
+        let without = WITHOUT_PORTS.map(|protocol| ranges(protocol, 0));
+        PortClasses { protocols: with_ports.into_iter().chain(with_types).chain(without).collect() }
     }
 
     /// Protocols and ports to ask a destination about.
-    pub(super) fn of(&self, expectation: &Expectation, destination: Party, cluster: &Cluster) -> Vec<(u8, u16)> {
+    pub(super) fn of(
+        &self,
+        expectation: &Expectation,
+        destination: Party,
+        cluster: &Cluster,
+    ) -> Vec<(u8, u16)> {
         let mut asked = Asked { classes: self, seen: FxHashSet::default(), ports: Vec::new() };
         let Expectation { ports, icmps, .. } = expectation;
         if ports.is_empty() && icmps.is_empty() {
             WITH_PORTS.into_iter().for_each(|protocol| asked.add(protocol, 1, u16::MAX));
-            [ICMP, ICMPV6].into_iter().for_each(|protocol| asked.add(protocol, 0, 255));
+            [ICMP, ICMPV6].into_iter().for_each(|protocol| asked.add(protocol, 0, MOST_TYPE));
             WITHOUT_PORTS.into_iter().for_each(|protocol| asked.add(protocol, 0, 0));
         }
         for spec in ports {
@@ -102,7 +112,12 @@ fn numbers(protocol: Protocol) -> Vec<u8> {
 }
 
 /// The numbers that a port name has at a pod.
-fn named<'c>(name: &'c str, protocol: u8, destination: Party, cluster: &'c Cluster) -> impl Iterator<Item = u16> + 'c {
+fn named<'c>(
+    name: &'c str,
+    protocol: u8,
+    destination: Party,
+    cluster: &'c Cluster,
+) -> impl Iterator<Item = u16> + 'c {
     let ports: &[ContainerPort] = match destination {
         Party::Pod(place) => cluster.pods.get(place).map_or(&[], |pod| &pod.ports),
         Party::Node(_) | Party::Outside(_) => &[],

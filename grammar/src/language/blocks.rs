@@ -74,7 +74,9 @@ impl<'t> Sets<'t> {
                 // The same file by another way.
                 Some(earlier) if earlier == set.at => {}
                 Some(earlier) => build.findings.push(
-                    twice(&set.name, at, earlier).also(set.at, "defined again here").labelled("includes the second one"),
+                    twice(&set.name, at, earlier)
+                        .also(set.at, "defined again here")
+                        .labelled("includes the second one"),
                 ),
             }
         }

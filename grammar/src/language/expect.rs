@@ -6,7 +6,7 @@ use super::peers::{dns_names, pods};
 use super::ports::{cilium_port, icmp_type};
 use super::selector::selector;
 use super::{Rule, policy, texts};
-use crate::manifest::ENTITY_NAMES;
+use crate::manifest::{ENTITY_NAMES, MOST_ICMP_TYPES};
 use crate::span::Span;
 use crate::yaml::NodeId;
 use pest::iterators::Pair;
@@ -162,9 +162,12 @@ fn ports(build: &mut Build<'_, '_>, part: Pair<'_, Rule>, fields: &mut Vec<Field
         fields.push(build.field(at, "ports", list));
     }
     if !types.is_empty() {
-        let list = build.list(at, &types);
-        let item = build.wrapped(at, "fields", list);
-        let list = build.list(at, &[item]);
+        let mut items = Vec::new();
+        for types in types.chunks(MOST_ICMP_TYPES) {
+            let list = build.list(at, types);
+            items.push(build.wrapped(at, "fields", list));
+        }
+        let list = build.list(at, &items);
         fields.push(build.field(at, "icmps", list));
     }
 }

@@ -36,7 +36,9 @@ pub(crate) fn paths(text: &str) -> Vec<String> {
             let parsed = Grammar::parse(Rule::include, statement).ok();
             let path = parsed.and_then(|mut pairs| super::texts(pairs.next()?).next());
             paths.extend(path.map(|path| unquoted(path.as_str().trim_end())));
-        } else if matches!(byte, b'}' | b')' | b']') || statements.head().1 == End::Here && statements.at() == before {
+        } else if matches!(byte, b'}' | b')' | b']')
+            || statements.head().1 == End::Here && statements.at() == before
+        {
             statements.skip_character();
         }
     }

@@ -33,7 +33,7 @@ const PARTS: &[(Rule, &str)] = &[
     (Rule::capitals, "a method such as `GET`"),
     (Rule::path, "a path such as `/api`"),
     (Rule::asked_name, "`dns`"),
-    (Rule::verdict, "`allow` or `deny`"),
+    (Rule::verdict, "a verdict, `allow` or `deny`"),
     (Rule::by, "`by`"),
     (Rule::direction, "`ingress` or `egress`"),
     (Rule::action, "`allow` or `deny`"),
@@ -81,7 +81,21 @@ fn advice(found: &str, positives: &[Rule]) -> Option<&'static str> {
     let protocol = found.split('/').next().unwrap_or("");
     // That `or` may not follow is no part that could be wanted.
     let is_or = found == "or" && positives.is_empty();
-    if is_wanted(Rule::On) && ["tcp", "udp", "sctp", "any", "icmp", "icmpv6"].contains(&protocol) {
+    if is_wanted(Rule::arrow) || found == ">" {
+        Some("` -> ` stands between who connects and to whom, with blanks around it")
+    } else if is_wanted(Rule::verdict) {
+        match found {
+            "" => Some("say what is to happen: allow or deny"),
+            "allowed" | "accept" | "pass" | "permit" => Some("did you mean `allow`?"),
+            "denied" | "drop" | "reject" | "block" | "blocked" => Some("did you mean `deny`?"),
+            _ if found.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+                Some("a method stands in capitals, GET; any other is written method \"get\"")
+            }
+            _ => Some(
+                "the verdict, `allow` or `deny`, stands last; more is said by `by ingress` and `by egress` alone",
+            ),
+        }
+    } else if is_wanted(Rule::On) && ["tcp", "udp", "sctp", "any", "icmp", "icmpv6"].contains(&protocol) {
         Some("ports stand behind `on`")
     } else if is_wanted(Rule::port) && matches!(found, "http" | "dns") {
         Some("the ports come first: on tcp/80 http { … }, on udp/53 dns \"…\"")

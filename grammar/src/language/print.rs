@@ -4,8 +4,8 @@
 //! in no object, so they are not printed.
 
 use super::escape::{string, word_or_string};
-use super::{print_expect, print_rule};
 use super::print_selector::{Keys, pods, selected};
+use super::{print_expect, print_rule};
 use crate::tree::{CiliumPolicy, Meta, NetworkPolicy, Object, Rule, Scope, Spec, SpecPlace, Subject};
 use std::fmt::Write as _;
 

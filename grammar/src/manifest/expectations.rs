@@ -172,10 +172,10 @@ fn one_of<T: Copy>(
     }
     let names: Vec<&str> = known.iter().map(|&(name, _)| name).collect();
     let message = format!("`{}` is no `{field}`", hint::short(text.value));
-    cx.report(
-        Diagnostic::new(Code::Expectation, text.span, message)
-            .labelled(format!("expected {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))),
-    );
+    cx.report(Diagnostic::new(Code::Expectation, text.span, message).labelled(format!(
+        "expected {}",
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+    )));
     None
 }
 
@@ -186,7 +186,9 @@ fn ends(cx: &mut Context<'_>, value: Value<'_>, is_source: bool) -> Option<Vec<E
         cx.report(
             Diagnostic::new(Code::Expectation, value.span(), format!("`{name}` is empty"))
                 .labelled("nobody")
-                .help("an expectation about nobody says nothing; name a workload, pods, an entity or addresses"),
+                .help(
+                    "an expectation about nobody says nothing; name a workload, pods, an entity or addresses",
+                ),
         );
     }
     Some(ends)
@@ -257,9 +259,7 @@ fn workload(cx: &mut Context<'_>, value: Value<'_>) -> Option<EndKind> {
         );
         return None;
     };
-    for (part, checked) in
-        [("namespace", names::dns_label(namespace)), ("name", names::subdomain(name))]
-    {
+    for (part, checked) in [("namespace", names::dns_label(namespace)), ("name", names::subdomain(name))] {
         if let Err(fault) = checked {
             let written = if part == "name" { name } else { namespace };
             cx.report(metadata::bad_name(part, &Spanned::new(written.to_owned(), text.span), fault));
@@ -274,11 +274,10 @@ fn address(cx: &mut Context<'_>, value: Value<'_>) -> Option<EndKind> {
     match parse_prefix(text.value) {
         Some(parsed) if parsed.bare => Some(EndKind::Address(parsed.net.addr())),
         parsed => {
-            let help = if parsed.is_some() { "write `cidr` for a block" } else { "write 192.0.2.1 or 2001:db8::1" };
+            let help =
+                if parsed.is_some() { "write `cidr` for a block" } else { "write 192.0.2.1 or 2001:db8::1" };
             let message = format!("`{}` is not an address", hint::short(text.value));
-            cx.report(
-                Diagnostic::new(Code::Cidr, text.span, message).labelled("not one address").help(help),
-            );
+            cx.report(Diagnostic::new(Code::Cidr, text.span, message).labelled("not one address").help(help));
             None
         }
     }

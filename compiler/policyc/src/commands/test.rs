@@ -47,8 +47,7 @@ pub(crate) fn run(args: &TestArgs, terminal: &Terminal) -> anyhow::Result<Outcom
     let image = Image::open(compiled.bytes.as_bytes())?;
     let results = expected::test(&project, image, fqdn.as_ref());
     stages.finish();
-    let coverage =
-        if args.coverage || args.fail_uncovered { Some(results.coverage(&project)) } else { None };
+    let coverage = if args.coverage || args.fail_uncovered { Some(results.coverage(&project)) } else { None };
     let mut uncovered =
         coverage.as_ref().map(|coverage| expected::unexercised(coverage, &project)).unwrap_or_default();
     if args.fail_uncovered {
@@ -103,8 +102,10 @@ impl Told<'_> {
                 Out::print(expectations::junit(results, project, &self.uncovered, args.fail_uncovered))?;
             }
             TestFormat::Github => {
-                let findings: Vec<Diagnostic> =
-                    expectations::annotations(results, project).into_iter().chain(self.uncovered.clone()).collect();
+                let findings: Vec<Diagnostic> = expectations::annotations(results, project)
+                    .into_iter()
+                    .chain(self.uncovered.clone())
+                    .collect();
                 let places = Places::of(&findings, &project.sources);
                 Out::print(render::github::render(&findings, &places))?;
             }

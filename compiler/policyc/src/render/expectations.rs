@@ -25,7 +25,12 @@ const SHOWN: usize = 50;
 const NAME: usize = 160;
 
 /// The failures: each expectation where it stands, and what decides otherwise.
-pub(crate) fn text(results: &Results<'_>, project: &Project, lock: Option<&FqdnLock>, colors: bool) -> String {
+pub(crate) fn text(
+    results: &Results<'_>,
+    project: &Project,
+    lock: Option<&FqdnLock>,
+    colors: bool,
+) -> String {
     let places = Places::of(results.findings(), &project.sources);
     let renderer = renderer(colors);
     let mut text = String::new();
@@ -64,7 +69,8 @@ pub(crate) fn summary(results: &Results<'_>, took: Duration) -> String {
 /// The share of each policy's rules that is exercised, and those that are not.
 pub(crate) fn coverage(coverage: &[Coverage<'_>], project: &Project) -> String {
     let (all, exercised) = sums(coverage);
-    let mut text = format!("{} of {} exercised ({} %)\n", exercised, count(all, "rule"), percent(exercised, all));
+    let mut text =
+        format!("{} of {} exercised ({} %)\n", exercised, count(all, "rule"), percent(exercised, all));
     let mut places = Places::of([], &project.sources);
     let rules = |of_policy: &Coverage<'_>| {
         of_policy.missing.iter().filter_map(|&id| project.set.rules.get(id as usize)).collect::<Vec<_>>()
@@ -86,9 +92,9 @@ pub(crate) fn coverage(coverage: &[Coverage<'_>], project: &Project) -> String {
 }
 
 fn sums(coverage: &[Coverage<'_>]) -> (usize, usize) {
-    coverage.iter().fold((0, 0), |(all, exercised), of_policy| {
-        (all + of_policy.rules, exercised + of_policy.exercised)
-    })
+    coverage
+        .iter()
+        .fold((0, 0), |(all, exercised), of_policy| (all + of_policy.rules, exercised + of_policy.exercised))
 }
 
 /// Rounded down, so that only all is 100.
@@ -313,10 +319,8 @@ pub(crate) fn junit(
 
 fn suite(text: &mut String, title: &str, tests: usize, failures: usize) {
     let title = escape(title);
-    let _ = writeln!(
-        text,
-        r#"  <testsuite name="{title}" tests="{tests}" failures="{failures}" errors="0">"#
-    );
+    let _ =
+        writeln!(text, r#"  <testsuite name="{title}" tests="{tests}" failures="{failures}" errors="0">"#);
 }
 
 fn case(
