@@ -189,7 +189,7 @@ impl<'a> Judge<'a> {
             match side.reason {
                 Reason::AllowedByRule | Reason::DeniedByRule => self.exercised.extend(side.rule),
                 Reason::DefaultDeny => {
-                    _ = self.denied.insert((flow.subject_and_peer(direction).0, direction))
+                    self.denied.insert((flow.subject_and_peer(direction).0, direction));
                 }
                 _ => {}
             }

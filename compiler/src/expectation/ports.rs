@@ -57,7 +57,7 @@ impl PortClasses {
             WITHOUT_PORTS.into_iter().for_each(|protocol| asked.add(protocol, 0, 0));
         }
         for spec in ports {
-            for &protocol in numbers(spec.protocol).iter() {
+            for &protocol in &numbers(spec.protocol) {
                 match &spec.port {
                     Port::All if WITH_PORTS.contains(&protocol) => asked.add(protocol, 1, u16::MAX),
                     Port::All => asked.add(protocol, 0, 0),

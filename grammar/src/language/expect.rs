@@ -3,7 +3,7 @@
 use super::blocks::{Block, Sets};
 use super::build::{Build, Field};
 use super::peers::{dns_names, pods};
-use super::ports::{cilium_port, icmp_type};
+use super::ports::{cilium_port, icmp_type, request_part};
 use super::selector::selector;
 use super::{Rule, policy, texts};
 use crate::manifest::{ENTITY_NAMES, MOST_ICMP_TYPES};
@@ -176,17 +176,7 @@ fn request(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {
     let at = build.span(&part);
     let (mut fields, mut headers) = (Vec::new(), Vec::new());
     for piece in part.into_inner() {
-        let key = match piece.as_rule() {
-            Rule::method => "method",
-            Rule::path => "path",
-            Rule::host => "host",
-            Rule::header => {
-                headers.extend(texts(piece).next().map(|text| build.text(&text)));
-                continue;
-            }
-            _ => continue,
-        };
-        fields.extend(texts(piece).next().map(|text| build.text_field(key, text)));
+        request_part(build, piece, &mut fields, &mut headers);
     }
     if !headers.is_empty() {
         let list = build.list(at, &headers);

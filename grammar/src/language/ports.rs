@@ -233,22 +233,9 @@ fn request(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {
     let at = build.span(&part);
     let (mut fields, mut headers, mut matches) = (Vec::new(), Vec::new(), Vec::new());
     for piece in part.into_inner() {
-        let key = match piece.as_rule() {
-            Rule::method => "method",
-            Rule::path => "path",
-            Rule::host => "host",
-            Rule::header => {
-                headers.extend(texts(piece).next().map(|text| build.text(&text)));
-                continue;
-            }
-            Rule::header_match => {
-                matches.push(header_match(build, piece));
-                continue;
-            }
-            _ => continue,
-        };
-        if let Some(text) = texts(piece).next() {
-            fields.push(build.text_field(key, text));
+        match piece.as_rule() {
+            Rule::header_match => matches.push(header_match(build, piece)),
+            _ => request_part(build, piece, &mut fields, &mut headers),
         }
     }
     for (key, items) in [("headers", headers), ("headerMatches", matches)] {
@@ -258,6 +245,26 @@ fn request(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {
         }
     }
     build.object(at, &fields)
+}
+
+/// A method, a path, a host or a header, in a rule or in one request.
+pub(super) fn request_part(
+    build: &mut Build<'_, '_>,
+    piece: Pair<'_, Rule>,
+    fields: &mut Vec<Field>,
+    headers: &mut Vec<NodeId>,
+) {
+    let key = match piece.as_rule() {
+        Rule::method => "method",
+        Rule::path => "path",
+        Rule::host => "host",
+        Rule::header => {
+            headers.extend(texts(piece).next().map(|text| build.text(&text)));
+            return;
+        }
+        _ => return,
+    };
+    fields.extend(texts(piece).next().map(|text| build.text_field(key, text)));
 }
 
 fn header_match(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {

@@ -99,7 +99,7 @@ fn sums(coverage: &[Coverage<'_>]) -> (usize, usize) {
 
 /// Rounded down, so that only all is 100.
 fn percent(part: usize, all: usize) -> usize {
-    if all == 0 { 100 } else { part.saturating_mul(100) / all }
+    part.saturating_mul(100).checked_div(all).unwrap_or(100)
 }
 
 /// An expectation in its own words, on one line.
