@@ -20,7 +20,7 @@ pub fn parsed(policies: String, cluster: String) -> Reading {
 
 /// The image; what it was made from comes along, so that freeing it is not inside a clock.
 pub fn image_of(reading: Reading, node: Option<&str>) -> (Compiled, impl Sized) {
-    let Reading { sources, mut objects, mut diagnostics } = reading;
+    let Reading { sources, mut objects, mut diagnostics, .. } = reading;
     let cluster = Cluster::collect(&mut objects, &mut diagnostics);
     let set = translate(objects, &cluster, &mut diagnostics);
     let node = node.map(|name| cluster.node_named(name).unwrap());

@@ -93,7 +93,11 @@ impl Cluster {
                 tree::Object::EndpointSlice(slice) => cluster.slices.push(slice),
                 tree::Object::Secret(secret) => secrets.push(secret),
                 tree::Object::CidrGroup(group) => cluster.groups.push(group),
-                policy @ (tree::Object::Cilium(_) | tree::Object::Network(_)) => rest.push(policy),
+                other @ (tree::Object::Cilium(_)
+                | tree::Object::Network(_)
+                | tree::Object::Expectations(_)) => {
+                    rest.push(other);
+                }
             }
         }
         *objects = rest;
@@ -188,6 +192,11 @@ impl Cluster {
             names.push("kube-apiserver");
         }
         Labels::reserved(&names)
+    }
+
+    /// Whether an address is the API server's.
+    pub fn is_apiserver(&self, address: &IpAddr) -> bool {
+        self.apiservers.contains(address)
     }
 
     /// API server addresses that belong to no node or pod, sorted.

@@ -5,6 +5,7 @@
 //! trees ─ Cluster::collect ─> Cluster ─┐
 //!   └──── translate ──────> PolicySet ─┼─ compile ──> image bytes ─ weir_abi ─> verdicts
 //!                                      └─ reference ─────────────────────────> verdicts
+//! expectations ─ Judge (an image) ─> which hold, and who they fail for
 //! ```
 //!
 //! Invariants: pure (no file, clock, environment, thread or kernel); the same inputs give the same
@@ -16,6 +17,7 @@ pub mod check;
 pub mod classes;
 pub mod cluster;
 pub mod compile;
+pub mod expectation;
 pub mod flow;
 pub mod fqdn;
 pub mod identity;
@@ -30,3 +32,4 @@ pub mod requests;
 pub mod resolve;
 pub mod tables;
 pub mod translate;
+pub mod workload;

@@ -113,7 +113,7 @@ impl Reference<'_> {
     }
 
     /// The rules that select a subject in a direction, by rising id.
-    fn rules_for(&self, subject: Party, direction: Direction) -> Vec<u32> {
+    pub fn rules_for(&self, subject: Party, direction: Direction) -> Vec<u32> {
         let selects = |rule: &Rule| {
             rule.direction == direction
                 && match (&self.set.subjects[rule.subject], subject) {

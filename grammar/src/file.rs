@@ -3,29 +3,27 @@
 //! What is wrong with a file as a whole (its size, its encoding) is one finding, and nothing of it is read.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::findings::Findings;
-use crate::span::{FileId, Span};
-use crate::tree::Object;
-use crate::{Limits, Reading, encoding, language, manifest};
+use crate::span::Span;
+use crate::{Included, Limits, Reading, encoding, language, manifest};
 use std::sync::Arc;
 
 /// Reads one file, as its name says that it is written.
-pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
-    let pass = if language::is_for(name) { language::pass } else { manifest::documents };
-    read_by(pass, reading, name, bytes, limits);
+pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits, included: &Included) {
+    read_as(language::is_for(name), reading, name, bytes, limits, included);
 }
 
-/// Reads one file in the policy language, whatever its name.
+/// Reads one file in the policy language, whatever its name, and without what it includes.
 pub(crate) fn read_policy(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
-    read_by(language::pass, reading, name, bytes, limits);
+    read_as(true, reading, name, bytes, limits, &Included::default());
 }
 
-fn read_by(
-    pass: fn(FileId, &str, &Limits) -> (Vec<Object>, Findings),
+fn read_as(
+    is_policy: bool,
     reading: &mut Reading,
     name: &str,
     bytes: Vec<u8>,
     limits: &Limits,
+    included: &Included,
 ) {
     let file = reading.sources.next_id();
     let size = bytes.len();
@@ -49,7 +47,11 @@ fn read_by(
     }
     let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
-    let (objects, findings) = pass(file, &text, limits);
+    let (objects, findings) = if is_policy {
+        language::pass(file, &text, limits, included, &mut reading.sets)
+    } else {
+        manifest::documents(file, &text, limits)
+    };
     reading.objects.extend(objects);
     reading.diagnostics.extend(findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX)));
 }

@@ -21,6 +21,8 @@ mod yaml;
 
 use diagnostic::Diagnostic;
 use source::Sources;
+use span::FileId;
+use std::collections::BTreeMap;
 use tree::Object;
 
 /// Bounds on one input file. Every one is generous for people and small for machines.
@@ -51,6 +53,31 @@ pub struct Reading {
     pub objects: Vec<Object>,
     /// What is wrong.
     pub diagnostics: Vec<Diagnostic>,
+    /// The sets that files of the policy language define, for those that include them.
+    sets: BTreeMap<FileId, Vec<language::Exported>>,
+}
+
+/// What became of the files that a file includes, by the paths that it names.
+#[derive(Clone, Debug, Default)]
+pub struct Included {
+    files: BTreeMap<String, Result<FileId, String>>,
+}
+
+impl Included {
+    /// The path leads to a file that was read before, into the same [`Reading`]. A file that is still being read
+    /// (because it includes itself, by whatever way) may be named as well: it has nothing to give.
+    pub fn file(&mut self, path: String, file: FileId) {
+        self.files.insert(path, Ok(file));
+    }
+
+    /// The path leads to nothing that can be read, and why.
+    pub fn refused(&mut self, path: String, why: String) {
+        self.files.insert(path, Err(why));
+    }
+
+    fn get(&self, path: &str) -> Option<&Result<FileId, String>> {
+        self.files.get(path)
+    }
 }
 
 /// Reads one file into `reading`: in the policy language if its name ends in `.policy`, otherwise YAML
@@ -58,5 +85,30 @@ pub struct Reading {
 ///
 /// `name` is shown to people. `bytes` that are not UTF-8 are one finding.
 pub fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
-    file::read(reading, name, bytes, limits);
+    read_including(reading, name, bytes, limits, &Included::default());
+}
+
+/// The word among `known` that is a slip of the finger away from `word`, if one is.
+pub fn nearest_word<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    manifest::hint::nearest(word, known)
+}
+
+/// Reads one file whose includes were read before. See [`includes`].
+pub fn read_including(
+    reading: &mut Reading,
+    name: &str,
+    bytes: Vec<u8>,
+    limits: &Limits,
+    included: &Included,
+) {
+    file::read(reading, name, bytes, limits, included);
+}
+
+/// The paths that a file's `include` statements name, in order; none if it is not in the policy language.
+/// Each path is to be read first, and told to [`read_including`].
+pub fn includes(name: &str, bytes: &[u8]) -> Vec<String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if language::is_for(name) => language::paths(text),
+        _ => Vec::new(),
+    }
 }

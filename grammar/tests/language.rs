@@ -10,11 +10,19 @@ use std::time::{Duration, Instant};
 use weir_grammar::diagnostic::Severity;
 use weir_grammar::source::LineIndex;
 use weir_grammar::tree::placeless;
-use weir_grammar::{Limits, Reading, read};
+use weir_grammar::{Included, Limits, Reading, includes, read, read_including};
+
+/// What every file holds that is included.
+const NETWORKS: &str = "set office = { 192.0.2.0/24 }\n";
 
 fn reading(name: &str, text: &str) -> Reading {
-    let mut reading = Reading::default();
-    read(&mut reading, name, text.as_bytes().to_vec(), &Limits::default());
+    let (mut reading, mut included) = (Reading::default(), Included::default());
+    for path in includes(name, text.as_bytes()) {
+        let file = reading.sources.next_id();
+        read(&mut reading, &path, NETWORKS.as_bytes().to_vec(), &Limits::default());
+        included.file(path, file);
+    }
+    read_including(&mut reading, name, text.as_bytes().to_vec(), &Limits::default(), &included);
     reading
 }
 
@@ -203,6 +211,58 @@ policy u in q { for all pods; isolate ingress no }
             "E111 6:1 an item of a file does not begin with `\u{fffd}`",
         ],
     ),
+    (
+        // An expectation's mistakes are told as a policy's are, and those of what is around it.
+        "shop/web -> shop/db tcp/1 allow
+expect Shop \"x\" y {
+    world -> shop/web tcp/80 allow
+}
+expect {
+    shop/web shop/db tcp/80 allow
+    shop/web -> shop/db tcp/80
+    shop/web -> shop/db 80 allow
+    shop/web -> nobody tcp/80 deny
+    app=a in shop, tier=x -> shop/db deny
+    shop/Web -> 10.0.0.0/33 tcp/80800 GET deny
+    fqdn \"*.x\" -> fqdn a.example allow by both
+    shop/web -> shop/db tcp/80 get /x allow
+    allow ingress from world
+    world -> shop/web tcp/80 deny
+policy p in q { for all pods; allow ingress from world }
+expect
+",
+        &[
+            "E113 1:1 an expectation stands outside of `expect`",
+            "E110 2:17 `y` does not belong here",
+            "E110 6:14 `shop/db` does not belong here",
+            "E110 7:31 the statement ends too early",
+            "E314 8:25 a port stands behind its protocol",
+            "E112 9:17 there is no set and no entity `nobody`",
+            "E110 10:18 a comma before labels that narrow nothing",
+            "E207 11:5 the name `Web` is not valid: it may hold only lower-case letters, digits, `-` and `.`",
+            "E308 11:17 `10.0.0.0/33` is not a CIDR",
+            "E312 11:33 `80800` is not a port",
+            "E110 12:43 `both` does not belong here",
+            "E110 13:32 `get` does not belong here",
+            "E110 14:11 `ingress` does not belong here",
+            "E110 16:1 a `}` is missing before this",
+            "E110 17:1 `expect` has no body",
+        ],
+    ),
+    (
+        "include
+include \"a.policy\" b
+include \"a.policy\"
+set office = { 10.0.0.0/8 }
+include \"a.policy\"
+group g { office }
+",
+        &[
+            "E110 1:8 the statement ends too early",
+            "E110 2:20 `b` does not belong here",
+            "E112 4:5 the set `office` is defined twice",
+        ],
+    ),
 ];
 
 #[test]
@@ -315,7 +375,8 @@ proptest! {
             }
         }
         let reading = reading("mutated.policy", &text);
-        for finding in &reading.diagnostics {
+        let file = reading.sources.iter().last().unwrap().0;
+        for finding in reading.diagnostics.iter().filter(|finding| finding.span.file == file) {
             for span in std::iter::once(finding.span).chain(finding.labels.iter().map(|label| label.span)) {
                 prop_assert!(text.get(span.start as usize..span.end as usize).is_some(), "{finding:?}");
             }
@@ -403,6 +464,77 @@ fn what_is_written_reads_the_same() {
         ] {
             let written = written(&read, name, write);
             assert_eq!(objects(name, &written), given, "{text}\n{written}");
+        }
+    }
+}
+
+/// Expectations that the language and YAML can hold, in the words of the language.
+fn expectation() -> impl Strategy<Value = String> {
+    let end = prop::sample::select(vec![
+        "shop/web",
+        "app=a, tier in (x, y)",
+        "all pods in shop",
+        "all pods",
+        "nodes role=worker",
+        "all nodes",
+        "world",
+        "host",
+        "10.0.0.0/8",
+        "2001:db8::/32 except { 2001:db8:1::/48, 2001:db8:2::/48 }",
+        "192.0.2.7",
+        "2001:db8::7",
+        "group banks",
+        "groups owner=a",
+        "all groups",
+        "office",
+    ]);
+    let ends = prop::collection::vec(end, 1..8).prop_map(|ends| ends.join(" or "));
+    let to = prop_oneof![ends.clone(), Just("fqdn \"a.example\", \"b.example\"".to_owned())];
+    let port = prop::sample::select(vec![
+        "tcp/80",
+        "udp/53-60",
+        "any",
+        "tcp",
+        "sctp/http",
+        "icmp/8",
+        "icmpv6/128",
+        "vrrp",
+        "tcp/1-65535",
+    ]);
+    let ports = prop::collection::vec(port, 0..9).prop_map(|ports| ports.join(", "));
+    let asked = prop::sample::select(vec![
+        "",
+        "GET",
+        "http POST /x",
+        "method \"purge\" \"/a b?c\\\"d\"",
+        "GET \"\" host \"a b\" header X header \"Y: z: w\"",
+        "dns \"a.example\"",
+    ]);
+    let verdict = prop::sample::select(vec!["allow", "deny", "allow by ingress", "deny by egress"]);
+    (ends, to, ports, asked, verdict)
+        .prop_map(|(from, to, ports, asked, verdict)| format!("{from} -> {to} {ports} {asked} {verdict}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Both ways of writing hold the same expectations.
+    #[test]
+    fn expectations_go_both_ways(
+        lines in prop::collection::vec(expectation(), 0..6),
+        head in prop::sample::select(vec!["", "a.b", "with k=v", "x with k=\"\", l=m \"a \\\"b\\n\"", "\"\""]),
+    ) {
+        let text = format!("include \"networks.policy\"\nexpect {head} {{\n{}\n}}\n", lines.join("\n"));
+        let read = reading("given.policy", &text);
+        prop_assert_eq!(found(&read), [""; 0]);
+        let given: Vec<String> = read.objects.iter().map(placeless).collect();
+        prop_assert_eq!(given.len(), 1);
+        for (name, write) in [
+            ("again.yaml", weir_grammar::write::yaml as fn(&_) -> _),
+            ("again.policy", weir_grammar::write::policy),
+        ] {
+            let written = written(&read, name, write);
+            prop_assert_eq!(objects(name, &written), given.clone(), "{}", written);
         }
     }
 }

@@ -38,6 +38,13 @@ const SCENES: &[Scene] = &[
     },
     Scene { heading: "The shop's own policies are fine", verb: "check", reads: SHOP, also: &[], code: 0 },
     Scene {
+        heading: "They do what is expected of them, and every rule of them is needed for that",
+        verb: "test",
+        reads: &["examples/shop/policies"],
+        also: &["-c", "examples/shop/cluster.yaml", "--coverage", "--fail-uncovered"],
+        code: 0,
+    },
+    Scene {
         heading: "Policies and cluster become one image",
         verb: "compile",
         reads: SHOP,

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Verdict(VerdictArgs),
     /// Tell why a connection passes or not: for each side, the rule with file and line
     Explain(ExplainArgs),
+    /// Hold what is expected of policies against them: who gets another verdict, and which rule decides
+    Test(TestArgs),
     /// Tell which recorded Hubble flows would break or open under these policies
     Replay(ReplayArgs),
     /// Write policies in the other way: as YAML manifests, or in the policy language
@@ -251,6 +253,64 @@ const RECORDED: &str = "\
 A flow that was forwarded and would be denied breaks; one that policy dropped and would pass opens.
 Replies, drops for other reasons and what is no flow are counted and left out. A recorded pod that is
 gone is judged as a pod of its namespace with the same labels. Exit code 1 if anything changes.";
+
+#[derive(Args, Debug)]
+#[command(after_long_help = TESTED)]
+pub(crate) struct TestArgs {
+    /// Policies and expectations: files and folders (all *.yaml, *.yml, *.json, *.policy below them), or - for stdin
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// The cluster as plain manifests, where it does not stand beside the policies; may be repeated
+    #[arg(short = 'c', long = "cluster", value_name = "PATH")]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    /// Also tell which rules no expectation exercises
+    #[arg(long)]
+    pub(crate) coverage: bool,
+
+    /// A rule that no expectation exercises is a failure
+    #[arg(long)]
+    pub(crate) fail_uncovered: bool,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+
+    /// How to tell what became of the expectations
+    #[arg(short = 'o', long, value_enum, default_value_t = TestFormat::Text)]
+    pub(crate) format: TestFormat,
+}
+
+const TESTED: &str = "\
+Expectations stand in a `.policy` file, a line each,
+  expect {
+      shop/frontend -> shop/web tcp/8080 GET /api/v1/x  allow
+      world         -> shop/web tcp/8080                deny
+  }
+or in an object of apiVersion weir.dev/v1 and kind Expectations. One about many (pods, a block, `world`, ports)
+holds only if every one of them gets the verdict. See docs/guide/testing.md.
+
+Formats:
+  text    failures and a summary on stdout
+  json    one object on stdout: held, failed, and for each expectation file, line, text, outcome
+          (holds, fails, nobody, too-many) and, if it fails, the connection and the rules that decided
+  junit   JUnit XML on stdout, a case for each expectation
+  github  workflow commands on stdout: at the expectation, and at the rule that decided
+
+Exit codes: 0 all hold, 1 some do not or nothing is expected, 2 the work could not be done.";
+
+/// How the outcome of expectations is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+    /// JUnit XML
+    Junit,
+    /// GitHub workflow commands
+    Github,
+}
 
 /// How changes are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

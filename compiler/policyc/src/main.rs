@@ -8,6 +8,7 @@
 
 mod args;
 mod commands;
+mod expected;
 mod explanation;
 mod images;
 mod locks;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args, &terminal),
         Command::Verdict(args) => commands::verdict::run(args, &terminal),
         Command::Explain(args) => commands::explain::run(args, &terminal),
+        Command::Test(args) => commands::test::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),
         Command::Convert(args) => commands::convert::run(args, &terminal),
         Command::Fmt(args) => commands::fmt::run(args, &terminal),

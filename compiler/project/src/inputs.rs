@@ -6,19 +6,20 @@
 //! Not here: what the text means.
 
 use crate::error::{ProjectError, UnreadableFile};
+use crate::includes::Reader;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use weir_grammar::Reading;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 use weir_grammar::source::Sources;
 use weir_grammar::span::{FileId, Span};
-use weir_grammar::{Limits, Reading};
 
 /// The path that means stdin.
 const STDIN: &str = "-";
 /// Endings of manifests in a folder; the last is the policy language.
-const ENDINGS: &[&str] = &["yaml", "yml", "json", POLICY];
+pub(crate) const ENDINGS: &[&str] = &["yaml", "yml", "json", POLICY];
 /// The ending of files in the policy language.
 const POLICY: &str = "policy";
 
@@ -42,17 +43,18 @@ impl Manifests {
 
     /// Reads them.
     pub(crate) fn read(self) -> Result<Reading, ProjectError> {
-        let limits = Limits::default();
-        let mut reading = Reading::default();
+        let mut reader = Reader::default();
         let mut failures = Vec::new();
         for file in self.files {
-            let name = name(&file);
-            match bytes(&file, limits.file_bytes) {
-                Ok(bytes) => weir_grammar::read(&mut reading, &name, bytes, &limits),
-                Err(source) => failures.push(UnreadableFile { name, source }),
+            if let Err(source) = reader.read(&file) {
+                failures.push(UnreadableFile { name: name(&file), source });
             }
         }
-        if failures.is_empty() { Ok(reading) } else { Err(ProjectError::Unreadable { files: failures }) }
+        if failures.is_empty() {
+            Ok(reader.reading)
+        } else {
+            Err(ProjectError::Unreadable { files: failures })
+        }
     }
 }
 
@@ -143,7 +145,7 @@ pub fn name(path: &Path) -> String {
 }
 
 /// Up to one byte more than `most`, so that the reader sees what is too large.
-fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     if is_stdin(path) {
@@ -156,6 +158,11 @@ fn bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
         file.take(most).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
+}
+
+/// One path for one file. Pipes have none; each is its own.
+pub(crate) fn canonical(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 struct Listing {
@@ -208,15 +215,14 @@ impl Listing {
     }
 
     fn file(&mut self, path: &Path) {
-        // Pipes have no canonical path; each is its own.
-        let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let canonical = canonical(path);
         if self.seen.insert(canonical) {
             self.files.push(path.to_owned());
         }
     }
 
     fn folder(&mut self, folder: &Path) {
-        let canonical = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let canonical = canonical(folder);
         if !self.seen.insert(canonical) {
             return;
         }

@@ -16,6 +16,7 @@
 mod error;
 pub mod finding;
 mod flows;
+mod includes;
 mod inputs;
 mod locks;
 mod on_node;

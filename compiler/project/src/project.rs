@@ -21,6 +21,7 @@ use weir_compiler::translate::translate;
 use weir_grammar::diagnostic::{Code, Diagnostic, Severity};
 use weir_grammar::source::Sources;
 use weir_grammar::span::{FileId, Span};
+use weir_grammar::tree::{Expectations, Object};
 
 /// Findings that only a cluster can settle.
 const NEEDS_CLUSTER: &[Code] = &[Code::UnknownGroup, Code::UnknownService, Code::UnknownSecret];
@@ -71,6 +72,8 @@ pub struct Project {
     pub cluster: Cluster,
     /// The policies.
     pub set: PolicySet,
+    /// What is expected of them, in the order it was read.
+    pub expectations: Vec<Expectations>,
     /// What is wrong, sorted by file and place.
     pub findings: Vec<Diagnostic>,
     /// Whether a cluster was given.
@@ -96,7 +99,8 @@ impl Project {
         progress(Step::Translate);
         let mut findings = std::mem::take(&mut reading.diagnostics);
         let snapshot = Cluster::collect(&mut reading.objects, &mut findings);
-        let set = translate(std::mem::take(&mut reading.objects), &snapshot, &mut findings);
+        let (expectations, policies_read) = apart(std::mem::take(&mut reading.objects));
+        let set = translate(policies_read, &snapshot, &mut findings);
         let mut sources = reading.sources;
         if !policies.is_empty()
             && set.policies.is_empty()
@@ -108,7 +112,8 @@ impl Project {
         if !has_cluster {
             findings.retain(|finding| !NEEDS_CLUSTER.contains(&finding.code));
         }
-        let mut project = Project { sources, cluster: snapshot, set, findings: Vec::new(), has_cluster };
+        let mut project =
+            Project { sources, cluster: snapshot, set, expectations, findings: Vec::new(), has_cluster };
         project.add(findings);
         Ok(project)
     }
@@ -211,6 +216,18 @@ impl Project {
         self.findings.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
         self.findings.dedup();
     }
+}
+
+/// Expectations, and all other objects.
+fn apart(objects: Vec<Object>) -> (Vec<Expectations>, Vec<Object>) {
+    let (mut expectations, mut others) = (Vec::new(), Vec::with_capacity(objects.len()));
+    for object in objects {
+        match object {
+            Object::Expectations(written) => expectations.push(written),
+            other => others.push(other),
+        }
+    }
+    (expectations, others)
 }
 
 /// The addresses that a DNS name or pattern leads to.

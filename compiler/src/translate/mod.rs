@@ -9,6 +9,8 @@ mod network_policy;
 mod peers;
 mod scope;
 
+pub(crate) use peers::any_source;
+
 use crate::cluster::{Cluster, defined_twice};
 use crate::ir::{Direction, Effect, Peers, Policy, PolicyKind, PolicySet, Ports, Requests, Rule, Subject};
 use rustc_hash::FxHashMap;

@@ -121,7 +121,7 @@ impl Translation<'_> {
 }
 
 /// The labels of groups have a source of their own in Cilium; here their keys are compared alone.
-fn any_source(requirements: &[Requirement]) -> Vec<Requirement> {
+pub(crate) fn any_source(requirements: &[Requirement]) -> Vec<Requirement> {
     let mut requirements = requirements.to_vec();
     for requirement in &mut requirements {
         requirement.key.value.source = tree::LabelSource::Any;

@@ -1,7 +1,7 @@
 //! The table of diagnostic codes. A code, once released, never changes its meaning.
 //!
 //! E1xx text, YAML and the policy language, E2xx shape of objects, E3xx meaning of one policy, E4xx meaning of the
-//! whole set, E5xx limits of the image, W6xx surprises.
+//! whole set, E5xx limits of the image, W6xx surprises, 7xx expectations.
 
 use super::Severity;
 
@@ -38,6 +38,7 @@ codes! {
     UnknownWord = "E111", "no statement begins so";
     SetName = "E112", "no such set, or no name for one";
     Misplaced = "E113", "not possible in this kind of policy";
+    Include = "E114", "a file that is included cannot be read";
 
     NotAnObject = "E201", "the document is not a Kubernetes object";
     ApiVersion = "E202", "the kind does not exist in this API version";
@@ -83,6 +84,7 @@ codes! {
     LogValue = "E330", "not a log value";
     Tls = "E331", "not a TLS context";
     Authentication = "E332", "no such authentication mode";
+    Expectation = "E333", "not an expectation";
 
     L7Conflict = "E401", "HTTP and DNS rules meet on one peer and port";
     UnknownGroup = "E402", "no such CIDR group";
@@ -111,6 +113,11 @@ codes! {
     UnknownSecret = "W615", "no such secret in the cluster";
     EndPortIgnored = "W616", "an endPort has no effect";
     MoreWarnings = "W617", "more warnings than are shown";
+
+    ExpectationFails = "E701", "an expectation does not hold";
+    ExpectationOfNobody = "E702", "an expectation is about nobody";
+    NoExpectations = "E703", "nothing is expected";
+    Unexercised = "W704", "a rule that no expectation exercises";
 }
 
 impl Code {

@@ -5,13 +5,16 @@
 
 use super::Rule;
 use super::build::{Build, Field};
+use super::include::Exported;
 use super::selector;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::manifest::{ENTITY_NAMES, hint};
 use crate::span::Span;
+use crate::tree::{CidrSet, GroupSource, PlacedCidr};
 use crate::yaml::NodeId;
 use hashbrown::HashMap;
 use pest::iterators::Pair;
+use std::sync::Arc;
 
 /// Sets among whose names one that was meant is looked for.
 const NEAR: usize = 500;
@@ -43,20 +46,71 @@ impl Block {
     }
 }
 
-/// The sets of a file.
+/// The sets of a file, and of the files that it includes.
 #[derive(Default)]
-pub(super) struct Sets<'t>(HashMap<&'t str, Set>);
+pub(super) struct Sets<'t> {
+    own: HashMap<&'t str, Set>,
+    included: HashMap<Arc<str>, Exported>,
+}
 
 struct Set {
     name: Span,
     blocks: Vec<Block>,
     /// Something of it could not be read: whoever names it lacks that, too.
     is_broken: bool,
+    /// What other files get.
+    checked: Option<Arc<CidrSet>>,
 }
 
 impl<'t> Sets<'t> {
-    /// Takes a definition. Returns its entries, to be checked.
-    pub(super) fn define(&mut self, build: &mut Build<'t, '_>, statement: Pair<'_, Rule>) -> Vec<Block> {
+    /// Takes the sets of a file that is included at `at`.
+    pub(super) fn include(&mut self, build: &mut Build<'t, '_>, at: Span, sets: &[Exported]) {
+        for set in sets {
+            let known = self.place_of(&set.name);
+            match known {
+                None => {
+                    self.included.insert(Arc::clone(&set.name), set.clone());
+                }
+                // The same file by another way.
+                Some(earlier) if earlier == set.at => {}
+                Some(earlier) => build.findings.push(
+                    twice(&set.name, at, earlier)
+                        .also(set.at, "defined again here")
+                        .labelled("includes the second one"),
+                ),
+            }
+        }
+    }
+
+    /// The sets that a file which includes this one may name.
+    pub(super) fn exported(self) -> Vec<Exported> {
+        let own = self.own.into_iter().map(|(name, set)| Exported {
+            name: name.into(),
+            at: set.name,
+            blocks: set.checked.filter(|_| !set.is_broken),
+        });
+        let mut sets: Vec<Exported> = own.chain(self.included.into_values()).collect();
+        sets.sort_by(|a, b| a.name.cmp(&b.name));
+        sets
+    }
+
+    /// Keeps the blocks of a set, as their decoder read them, for other files.
+    pub(super) fn keep(&mut self, name: &str, checked: CidrSet) {
+        if let Some(set) = self.own.get_mut(name) {
+            set.checked = Some(Arc::new(checked));
+        }
+    }
+
+    fn place_of(&self, name: &str) -> Option<Span> {
+        self.own.get(name).map(|set| set.name).or_else(|| self.included.get(name).map(|set| set.at))
+    }
+
+    /// Takes a definition. Returns its name, if it may have it, and its entries, to be checked.
+    pub(super) fn define(
+        &mut self,
+        build: &mut Build<'t, '_>,
+        statement: Pair<'_, Rule>,
+    ) -> (Option<&'t str>, Vec<Block>) {
         let errors = build.findings.errors();
         let mut blocks = Vec::new();
         let mut name = Span::point(build.file, build.base);
@@ -78,27 +132,27 @@ impl<'t> Sets<'t> {
             Diagnostic::new(Code::SetName, name, format!("`{text}` is an entity and cannot name a set"))
                 .labelled("taken by the API")
                 .help("give the set another name")
-        } else if let Some(&Set { name: earlier, .. }) = self.0.get(text) {
-            Diagnostic::new(Code::SetName, name, format!("the set `{text}` is defined twice"))
-                .labelled("defined again here")
-                .also(earlier, "defined first here")
-                .help("keep one of the two")
+        } else if let Some(earlier) = self.place_of(text) {
+            twice(text, name, earlier)
         } else {
             let is_broken = build.findings.errors() > errors;
-            self.0.insert(text, Set { name, blocks: blocks.clone(), is_broken });
-            return blocks;
+            self.own.insert(text, Set { name, blocks: blocks.clone(), is_broken, checked: None });
+            return (Some(text), blocks);
         };
         build.findings.push(finding);
-        blocks
+        (None, blocks)
     }
 
     /// The blocks of a set, if there is one of the name; charged as if written.
     pub(super) fn named(&self, build: &mut Build<'_, '_>, name: &Pair<'_, Rule>) -> Option<Vec<Block>> {
-        let Set { blocks, is_broken, .. } = self.0.get(name.as_str().trim_end())?;
+        let at = build.span(name);
+        let text = name.as_str().trim_end();
+        let Some(Set { blocks, is_broken, .. }) = self.own.get(text) else {
+            return self.included.get(text).map(|set| included(build, at, set));
+        };
         if *is_broken {
             build.findings.repeat_error();
         }
-        let at = build.span(name);
         Some(if build.charge(blocks.len(), at) { blocks.clone() } else { Vec::new() })
     }
 
@@ -168,7 +222,8 @@ impl<'t> Sets<'t> {
     pub(super) fn report_unknown(&self, build: &mut Build<'_, '_>, name: &Pair<'_, Rule>, others: &[&str]) {
         let text = name.as_str().trim_end();
         // Among very many names any word is near to some.
-        let sets = self.0.keys().copied().filter(|_| self.0.len() <= NEAR);
+        let sets = self.own.keys().copied().chain(self.included.keys().map(|name| &**name));
+        let sets = sets.filter(|_| self.own.len() + self.included.len() <= NEAR);
         let mut known: Vec<&str> = sets.chain(others.iter().copied()).collect();
         known.sort_unstable();
         let what = if others.is_empty() { "there is no set" } else { "there is no set and no entity" };
@@ -186,4 +241,53 @@ impl<'t> Sets<'t> {
             Diagnostic::new(Code::SetName, build.span(name), format!("{what} `{}`", hint::short(text)));
         build.findings.push(finding.labelled("names nothing").help(help));
     }
+}
+
+fn twice(name: &str, at: Span, earlier: Span) -> Diagnostic {
+    Diagnostic::new(Code::SetName, at, format!("the set `{name}` is defined twice"))
+        .labelled("defined again here")
+        .also(earlier, "defined first here")
+        .help("keep one of the two")
+}
+
+/// The blocks of a set of another file, at the place where it is named.
+fn included(build: &mut Build<'_, '_>, at: Span, set: &Exported) -> Vec<Block> {
+    let Some(set) = &set.blocks else {
+        // Told where it is written.
+        build.findings.repeat_error();
+        return Vec::new();
+    };
+    let mut blocks = Vec::new();
+    for block in &set.blocks {
+        if build.is_full() {
+            break;
+        }
+        let cidr = build.scalar(at, block.cidr.net.to_string());
+        let source = build.field(at, "cidr", cidr);
+        let except = prefixes(build, at, set.excepts_of(block));
+        blocks.push(Block { at, source, is_prefix: true, except });
+    }
+    for group in &set.groups {
+        let source = match &group.source {
+            GroupSource::Name(name) => {
+                let name = build.scalar(at, name.value.clone());
+                build.field(at, "cidrGroupRef", name)
+            }
+            GroupSource::Selector(selector) => {
+                let selector = selector::written(build, at, selector);
+                build.field(at, "cidrGroupSelector", selector)
+            }
+        };
+        let except = prefixes(build, at, &group.except);
+        blocks.push(Block { at, source, is_prefix: false, except });
+    }
+    blocks
+}
+
+fn prefixes(build: &mut Build<'_, '_>, at: Span, except: &[PlacedCidr]) -> Option<Field> {
+    let items: Vec<NodeId> = except.iter().map(|prefix| build.scalar(at, prefix.net.to_string())).collect();
+    (!items.is_empty()).then(|| {
+        let list = build.list(at, &items);
+        build.field(at, "except", list)
+    })
 }

@@ -155,6 +155,14 @@ impl<'t, 'f> Build<'t, 'f> {
         }
     }
 
+    /// The value of the only field of an object.
+    pub(super) fn only_value(&self, id: NodeId) -> Option<NodeId> {
+        match self.tree.nodes.get(id.0 as usize)?.content {
+            Content::Mapping { first, count: 1 } => self.tree.children.get(first as usize + 1).copied(),
+            _ => None,
+        }
+    }
+
     /// A list of texts.
     pub(super) fn texts<'p>(&mut self, at: Span, parts: impl Iterator<Item = Pair<'p, Rule>>) -> NodeId {
         let items: Vec<NodeId> = parts.map(|part| self.text(&part)).collect();

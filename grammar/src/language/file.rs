@@ -5,32 +5,53 @@
 
 use super::blocks::Sets;
 use super::build::Build;
+use super::expect::Expectations;
+use super::include::Exported;
 use super::mistake;
 use super::policy::{self, Head, Kind, Spec};
 use super::statements::{End, ITEMS, STATEMENTS, Statements};
 use super::{Grammar, Rule};
-use crate::Limits;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::findings::Findings;
+use crate::manifest::hint;
 use crate::manifest::{self, Context, Skipped};
 use crate::span::{FileId, Span};
 use crate::tree::Object;
 use crate::yaml::NodeId;
+use crate::{Included, Limits};
 use hashbrown::HashSet;
 use pest::Parser;
 use pest::iterators::Pair;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Reads a text in the language.
-pub(crate) fn pass(file: FileId, text: &str, limits: &Limits) -> (Vec<Object>, Findings) {
+pub(crate) fn pass(
+    file: FileId,
+    text: &str,
+    limits: &Limits,
+    included: &Included,
+    exported: &mut BTreeMap<FileId, Vec<Exported>>,
+) -> (Vec<Object>, Findings) {
     let mut findings = Findings::without_repeats(limits.diagnostics);
     let build = Build::new(text, file, limits, &mut findings);
-    let mut reader =
-        Reader { text, statements: Statements::new(text), build, sets: Sets::default(), objects: Vec::new() };
+    let mut reader = Reader {
+        text,
+        statements: Statements::new(text),
+        build,
+        sets: Sets::default(),
+        objects: Vec::new(),
+        included,
+        exported,
+    };
     reader.file();
-    let objects = reader.objects;
+    let (objects, sets) = (reader.objects, reader.sets.exported());
+    exported.insert(file, sets);
     (objects, findings)
 }
+
+/// Bytes of a line that are looked at to see whether it is an expectation.
+const LINE: usize = 512;
 
 struct Reader<'t, 'f> {
     text: &'t str,
@@ -38,6 +59,9 @@ struct Reader<'t, 'f> {
     build: Build<'t, 'f>,
     sets: Sets<'t>,
     objects: Vec<Object>,
+    included: &'f Included,
+    /// The sets of the files read before.
+    exported: &'f BTreeMap<FileId, Vec<Exported>>,
 }
 
 /// What closed a body.
@@ -65,9 +89,11 @@ impl<'t> Reader<'t, '_> {
                 continue;
             }
             match self.statements.word() {
+                "include" => self.include(),
                 "set" => self.set(),
                 "group" => self.group(),
                 "policy" | "cluster" | "network" => self.policy(),
+                "expect" => self.expect(),
                 word => self.unknown_item(word),
             }
         }
@@ -78,11 +104,87 @@ impl<'t> Reader<'t, '_> {
         let Some(pair) = self.parse(Rule::set, statement) else { return };
         // Its values are checked here, so that those of a set nobody uses are, too.
         let at = self.build.span(&pair);
-        let blocks = self.sets.define(&mut self.build, pair);
+        let errors = self.build.findings.errors();
+        let (name, blocks) = self.sets.define(&mut self.build, pair);
         let entries: Vec<NodeId> = blocks.iter().map(|block| block.entry(&mut self.build)).collect();
         self.build.tree.root = self.build.list(at, &entries);
         let (mut cx, root) = context(self.text, &mut self.build);
-        manifest::cidr_set(&mut cx, root, "set");
+        let checked = manifest::cidr_set(&mut cx, root, "set");
+        if let (Some(name), Some(checked)) = (name, checked)
+            && self.build.findings.errors() == errors
+        {
+            self.sets.keep(name, checked);
+        }
+    }
+
+    /// Takes the sets of another file, which was read before this one, or tells why it was not.
+    fn include(&mut self) {
+        let statement = self.statements.statement();
+        let Some(pair) = self.parse(Rule::include, statement) else { return };
+        let Some(path) = super::texts(pair).next() else { return };
+        let at = self.build.span(&path);
+        let path = self.build.text(&path);
+        let path = self.build.name_of(path).to_owned();
+        match self.included.get(&path) {
+            Some(Ok(file)) => {
+                let sets = self.exported.get(file).map_or(&[][..], Vec::as_slice);
+                self.sets.include(&mut self.build, at, sets);
+            }
+            Some(Err(why)) => {
+                let message = format!("`{}` cannot be included: {why}", hint::short(&path));
+                self.push(
+                    Diagnostic::new(Code::Include, at, message)
+                        .labelled("not read")
+                        .help("a path is relative to the file that includes it"),
+                );
+            }
+            None => {
+                let message = format!("`{}` cannot be included here", hint::short(&path));
+                let help = "give the file a name, so that there is a folder to look in";
+                self.push(Diagnostic::new(Code::Include, at, message).labelled("not read").help(help));
+            }
+        }
+    }
+
+    fn expect(&mut self) {
+        let before = self.build.findings.len();
+        let errors = self.build.findings.errors();
+        let (range, end) = self.statements.head();
+        let place = self.place(&range);
+        let mut expectations =
+            self.parse(Rule::expect, range).map(|pair| Expectations::head(&mut self.build, pair));
+        if end != End::Body {
+            self.push(
+                Diagnostic::new(Code::PolicySyntax, place, "`expect` has no body")
+                    .labelled("no `{` behind it")
+                    .help("open the expectations with `{` on this line, write one a line, and close them with `}`"),
+            );
+            return;
+        }
+        // Only its place and its bracket are of use here.
+        let mut body = Spec::new(place);
+        let start = self.statements.at();
+        let closed = loop {
+            match self.next() {
+                Err(closed) => break closed,
+                Ok(_) => {
+                    let at = self.here(1);
+                    let statement = self.statements.statement();
+                    let line = self.parse(Rule::expectation, statement);
+                    if let (Some(expectations), Some(line)) = (&mut expectations, line) {
+                        expectations.take(&mut self.build, &self.sets, line);
+                    }
+                    self.pass_over(at);
+                }
+            }
+        };
+        body.at.start = self.offset(start);
+        self.end_of(&mut body, closed, place);
+        if let Some(expectations) = expectations {
+            let root = expectations.object(&mut self.build, body.at);
+            let is_sound = self.build.findings.errors() == errors;
+            self.object(root, is_sound, before);
+        }
     }
 
     fn group(&mut self) {
@@ -235,7 +337,7 @@ impl<'t> Reader<'t, '_> {
                 .labelled("belongs into the body of a policy")
                 .help("write it between the `{` and the `}` of a policy; a `}` above may be too early")
         } else {
-            mistake::unknown_word(self.shown(at), at, ITEMS, "an item of a file")
+            self.unknown_word(at)
         };
         self.push(finding);
         let (_, end) = self.statements.head();
@@ -244,6 +346,18 @@ impl<'t> Reader<'t, '_> {
             self.body(Kind::Cilium, at);
         } else {
             self.pass_over(at);
+        }
+    }
+
+    fn unknown_word(&self, at: Span) -> Diagnostic {
+        let rest = self.text.get(at.start as usize..).unwrap_or("");
+        let line = rest.lines().next().unwrap_or("");
+        if line.get(..LINE).unwrap_or(line).contains(" -> ") {
+            Diagnostic::new(Code::Misplaced, at, "an expectation stands outside of `expect`")
+                .labelled("belongs between the `{` and the `}` of `expect`")
+                .help("write expect { … } around it")
+        } else {
+            mistake::unknown_word(self.shown(at), at, ITEMS, "an item of a file")
         }
     }
 

@@ -23,6 +23,18 @@ const PARTS: &[(Rule, &str)] = &[
     (Rule::dns_name, "a DNS name in quotes"),
     (Rule::string, "text in quotes"),
     (Rule::word, "a word"),
+    (Rule::end, "who, such as `shop/web`, `app=web in shop`, `world` or `10.0.0.0/8`"),
+    (Rule::workload, "a workload such as `shop/web`"),
+    (Rule::arrow, "`->`"),
+    (Rule::on_ports, "a port such as `tcp/80`"),
+    (Rule::on_port, "a port such as `tcp/80`"),
+    (Rule::asked, "a request such as `GET /path`"),
+    (Rule::method, "a method such as `GET`"),
+    (Rule::capitals, "a method such as `GET`"),
+    (Rule::path, "a path such as `/api`"),
+    (Rule::asked_name, "`dns`"),
+    (Rule::verdict, "a verdict, `allow` or `deny`"),
+    (Rule::by, "`by`"),
     (Rule::direction, "`ingress` or `egress`"),
     (Rule::action, "`allow` or `deny`"),
     (Rule::ingress, "`ingress`"),
@@ -69,7 +81,21 @@ fn advice(found: &str, positives: &[Rule]) -> Option<&'static str> {
     let protocol = found.split('/').next().unwrap_or("");
     // That `or` may not follow is no part that could be wanted.
     let is_or = found == "or" && positives.is_empty();
-    if is_wanted(Rule::On) && ["tcp", "udp", "sctp", "any", "icmp", "icmpv6"].contains(&protocol) {
+    if is_wanted(Rule::arrow) || found == ">" {
+        Some("` -> ` stands between who connects and to whom, with blanks around it")
+    } else if is_wanted(Rule::verdict) {
+        match found {
+            "" => Some("say what is to happen: allow or deny"),
+            "allowed" | "accept" | "pass" | "permit" => Some("did you mean `allow`?"),
+            "denied" | "drop" | "reject" | "block" | "blocked" => Some("did you mean `deny`?"),
+            _ if found.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+                Some("a method stands in capitals, GET; any other is written method \"get\"")
+            }
+            _ => Some(
+                "the verdict, `allow` or `deny`, stands last; more is said by `by ingress` and `by egress` alone",
+            ),
+        }
+    } else if is_wanted(Rule::On) && ["tcp", "udp", "sctp", "any", "icmp", "icmpv6"].contains(&protocol) {
         Some("ports stand behind `on`")
     } else if is_wanted(Rule::port) && matches!(found, "http" | "dns") {
         Some("the ports come first: on tcp/80 http { … }, on udp/53 dns \"…\"")

@@ -7,18 +7,22 @@
 //!
 //! Bounded as YAML is: nothing here recurses over input, and values are counted, those of sets once a use.
 //!
-//! Not here: what a value may be (`manifest`), and files that a file names.
+//! Not here: what a value may be (`manifest`), and reading the files that a file includes: it names them, and is
+//! told what they define.
 
 mod blocks;
 mod build;
 mod escape;
+mod expect;
 mod file;
 mod format;
+mod include;
 mod mistake;
 mod peers;
 mod policy;
 mod ports;
 mod print;
+mod print_expect;
 mod print_rule;
 mod print_selector;
 mod selector;
@@ -26,6 +30,7 @@ mod statements;
 
 pub(crate) use file::pass;
 pub(crate) use format::{laid_out, pieces};
+pub(crate) use include::{Exported, paths};
 pub(crate) use print::item;
 
 use crate::diagnostic::{Code, Diagnostic};

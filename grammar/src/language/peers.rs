@@ -62,7 +62,7 @@ pub(super) fn separated<'p>(
         match piece.as_rule() {
             Rule::also => comma = Some(build.span(&piece)),
             Rule::Or => comma = None,
-            Rule::peer => {
+            Rule::peer | Rule::end => {
                 let Some(peer) = piece.into_inner().next() else { continue };
                 let is_selector = |peer: &Pair<'_, Rule>| {
                     matches!(peer.as_rule(), Rule::pods | Rule::nodes | Rule::namespaces | Rule::services)

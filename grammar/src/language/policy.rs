@@ -112,7 +112,7 @@ pub(super) fn group<'t>(build: &mut Build<'t, '_>, sets: &Sets<'t>, statement: P
     build.object(at, &fields)
 }
 
-fn type_and_metadata(
+pub(super) fn type_and_metadata(
     build: &mut Build<'_, '_>,
     at: Span,
     (version, kind): (&'static str, &'static str),
@@ -126,7 +126,7 @@ fn type_and_metadata(
         .to_vec()
 }
 
-fn labels(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> Field {
+pub(super) fn labels(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> Field {
     let at = build.span(&part);
     let mut fields = Vec::new();
     for label in part.into_inner().filter(|piece| piece.as_rule() == Rule::equal) {

@@ -185,7 +185,8 @@ fn end_field(build: &mut Build<'_, '_>, written: &Written<'_>) -> Option<Field> 
     Some(build.field(at, "endPort", value))
 }
 
-fn cilium_port(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> NodeId {
+/// A port as an item of `ports`.
+pub(super) fn cilium_port(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> NodeId {
     let written = written(build, part);
     let mut fields = vec![protocol_field(build, &written)];
     let all = WITH_PORTS.iter().any(|(word, _)| *word == written.protocol).then_some(("0", written.at));
@@ -210,7 +211,7 @@ fn network_port(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> NodeId {
 }
 
 /// `icmp/8` and `icmpv6/EchoRequest`.
-fn icmp_type(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> Option<NodeId> {
+pub(super) fn icmp_type(build: &mut Build<'_, '_>, part: &Pair<'_, Rule>) -> Option<NodeId> {
     let at = build.span(part);
     let text = part.as_str();
     let (word, kind) = text.split_once('/').map_or((text, None), |(word, kind)| (word, Some(kind)));
@@ -232,22 +233,9 @@ fn request(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {
     let at = build.span(&part);
     let (mut fields, mut headers, mut matches) = (Vec::new(), Vec::new(), Vec::new());
     for piece in part.into_inner() {
-        let key = match piece.as_rule() {
-            Rule::method => "method",
-            Rule::path => "path",
-            Rule::host => "host",
-            Rule::header => {
-                headers.extend(texts(piece).next().map(|text| build.text(&text)));
-                continue;
-            }
-            Rule::header_match => {
-                matches.push(header_match(build, piece));
-                continue;
-            }
-            _ => continue,
-        };
-        if let Some(text) = texts(piece).next() {
-            fields.push(build.text_field(key, text));
+        match piece.as_rule() {
+            Rule::header_match => matches.push(header_match(build, piece)),
+            _ => request_part(build, piece, &mut fields, &mut headers),
         }
     }
     for (key, items) in [("headers", headers), ("headerMatches", matches)] {
@@ -257,6 +245,26 @@ fn request(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {
         }
     }
     build.object(at, &fields)
+}
+
+/// A method, a path, a host or a header, in a rule or in one request.
+pub(super) fn request_part(
+    build: &mut Build<'_, '_>,
+    piece: Pair<'_, Rule>,
+    fields: &mut Vec<Field>,
+    headers: &mut Vec<NodeId>,
+) {
+    let key = match piece.as_rule() {
+        Rule::method => "method",
+        Rule::path => "path",
+        Rule::host => "host",
+        Rule::header => {
+            headers.extend(texts(piece).next().map(|text| build.text(&text)));
+            return;
+        }
+        _ => return,
+    };
+    fields.extend(texts(piece).next().map(|text| build.text_field(key, text)));
 }
 
 fn header_match(build: &mut Build<'_, '_>, part: Pair<'_, Rule>) -> NodeId {

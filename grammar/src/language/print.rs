@@ -8,8 +8,8 @@
 
 use super::escape::{string, word_or_string};
 use super::format::laid_out;
-use super::print_rule;
 use super::print_selector::{Keys, pods, selected};
+use super::{print_expect, print_rule};
 use crate::tree::{CiliumPolicy, Meta, NetworkPolicy, Object, Rule, Scope, Spec, SpecPlace, Subject};
 use std::fmt::Write as _;
 
@@ -25,13 +25,14 @@ pub(crate) fn item(object: &Object) -> Option<String> {
             let cidrs: Vec<String> = group.cidrs.iter().map(|cidr| cidr.net.to_string()).collect();
             format!("group {} {}\n", head(&group.meta), braced(&cidrs))
         }
+        Object::Expectations(expectations) => print_expect::expectations(expectations),
         _ => return None,
     };
     Some(laid_out(&said))
 }
 
 /// Name, namespace and labels.
-fn head(meta: &Meta) -> String {
+pub(super) fn head(meta: &Meta) -> String {
     let mut head = word_or_string(&meta.name);
     if let Some(namespace) = &meta.namespace {
         let _ = write!(head, " in {}", word_or_string(namespace));

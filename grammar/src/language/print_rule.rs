@@ -96,7 +96,7 @@ fn is_plain(set: &CidrSet) -> bool {
     set.groups.is_empty() && set.blocks.iter().all(|block| set.excepts_of(block).is_empty())
 }
 
-fn blocks(set: &CidrSet) -> Vec<String> {
+pub(super) fn blocks(set: &CidrSet) -> Vec<String> {
     let prefixes =
         set.blocks.iter().map(|block| format!("{}{}", block.cidr.net, except(set.excepts_of(block))));
     let groups = set.groups.iter().map(|group| {
@@ -183,7 +183,7 @@ fn port_list(list: &PortList) -> String {
     }
 }
 
-fn port(spec: &PortSpec) -> String {
+pub(super) fn port(spec: &PortSpec) -> String {
     let protocol = spec.protocol.as_str().to_ascii_lowercase();
     match &spec.port {
         Port::All => protocol,
@@ -193,7 +193,7 @@ fn port(spec: &PortSpec) -> String {
     }
 }
 
-fn icmp_type(icmp: &IcmpType) -> String {
+pub(super) fn icmp_type(icmp: &IcmpType) -> String {
     let family = match icmp.family {
         IcmpFamily::V4 => "icmp",
         IcmpFamily::V6 => "icmpv6",

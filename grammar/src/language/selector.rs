@@ -3,6 +3,7 @@
 use super::Rule;
 use super::build::{Build, Field};
 use crate::span::Span;
+use crate::tree::Selector;
 use crate::yaml::NodeId;
 use pest::iterators::Pair;
 
@@ -39,6 +40,20 @@ pub(super) fn namespace_named(build: &mut Build<'_, '_>, name: NodeId) -> NodeId
     let key = build.scalar(at, NAMESPACE_NAME);
     let expression = one_of(build, at, key, name);
     of_expressions(build, at, &[expression])
+}
+
+/// A selector that was read elsewhere.
+pub(super) fn written(build: &mut Build<'_, '_>, at: Span, selector: &Selector) -> NodeId {
+    let mut expressions = Vec::new();
+    for requirement in &selector.requirements {
+        let key = build.scalar(at, requirement.key.value.with_source());
+        let operator = requirement.operator.as_str();
+        let values: Vec<NodeId> =
+            requirement.values.iter().map(|value| build.scalar(at, value.clone())).collect();
+        let values = (!values.is_empty()).then(|| build.list(at, &values));
+        expressions.push(of_operator(build, at, key, operator, values));
+    }
+    of_expressions(build, at, &expressions)
 }
 
 fn of_expressions(build: &mut Build<'_, '_>, at: Span, expressions: &[NodeId]) -> NodeId {

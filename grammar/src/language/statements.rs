@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 /// Words that open an item of a file.
-pub(super) const ITEMS: &[&str] = &["policy", "cluster", "network", "group", "set"];
+pub(super) const ITEMS: &[&str] = &["policy", "cluster", "network", "group", "set", "expect", "include"];
 /// Words that open a statement of a policy.
 pub(super) const STATEMENTS: &[&str] = &["for", "allow", "deny", "isolate", "log", "types", "spec"];
 /// Bytes of a line that are looked at to see whether it opens an item.
@@ -189,6 +189,8 @@ fn is_item(text: &str, at: usize) -> bool {
     match word {
         "group" => has(b'{') && memchr::memmem::find(line, b"except").is_none(),
         "set" => has(b'=') && has(b'{'),
+        "expect" => has(b'{'),
+        "include" => line.trim_ascii_start().starts_with(b"\""),
         "policy" => line.starts_with(b" ") && has(b'{'),
         _ => line.trim_ascii_start().starts_with(b"policy "),
     }

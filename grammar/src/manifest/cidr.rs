@@ -142,7 +142,8 @@ fn splice(set: &mut CidrSet, mut blocks: Vec<CidrBlock>, mut excepts: Vec<Placed
     set.excepts.append(&mut excepts);
 }
 
-fn entry(cx: &mut Context<'_>, value: Value<'_>, set: &mut CidrSet) {
+/// Reads one entry of a set into it.
+pub(crate) fn entry(cx: &mut Context<'_>, value: Value<'_>, set: &mut CidrSet) {
     let (mut cidr, mut except, mut group) = (None, None, None);
     let mut sources: Vec<(&str, Span)> = Vec::new();
     let is_object = cx.fields(value, &ENTRY, |cx, field, value, key| {

@@ -43,24 +43,23 @@ pub(crate) fn name_of(entity: Entity) -> &'static str {
 
 /// Reads a list of entities.
 pub(crate) fn entities(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Vec<Spanned<Entity>>> {
-    cx.list_of(value, name, |cx, item| {
-        let text = cx.text(item, name)?;
-        if let Some(&(_, entity)) = ENTITIES.iter().find(|(name, _)| *name == text.value) {
-            return Some(Spanned::new(entity, text.span));
-        }
-        let help = match hint::nearest(text.value, ENTITY_NAMES) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("entities are {}", hint::list(ENTITY_NAMES)),
-        };
-        cx.report(
-            Diagnostic::new(
-                Code::Entity,
-                text.span,
-                format!("`{}` is not an entity", hint::short(text.value)),
-            )
+    cx.list_of(value, name, |cx, item| entity(cx, item, name))
+}
+
+/// Reads one.
+pub(crate) fn entity(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<Spanned<Entity>> {
+    let text = cx.text(value, name)?;
+    if let Some(&(_, entity)) = ENTITIES.iter().find(|(name, _)| *name == text.value) {
+        return Some(Spanned::new(entity, text.span));
+    }
+    let help = match hint::nearest(text.value, ENTITY_NAMES) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("entities are {}", hint::list(ENTITY_NAMES)),
+    };
+    cx.report(
+        Diagnostic::new(Code::Entity, text.span, format!("`{}` is not an entity", hint::short(text.value)))
             .labelled("no such entity")
             .help(help),
-        );
-        None
-    })
+    );
+    None
 }

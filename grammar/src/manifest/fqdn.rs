@@ -63,12 +63,23 @@ fn selector(cx: &mut Context<'_>, value: Value<'_>) -> Option<FqdnSelector> {
         }
     };
     check(cx, text, is_pattern)?;
-    let mut lower = text.value.to_ascii_lowercase();
+    Some(FqdnSelector { span: text.span, is_pattern, text: plain(text.value) })
+}
+
+/// Reads one name.
+pub(crate) fn name(cx: &mut Context<'_>, text: Spanned<&str>) -> Option<String> {
+    check(cx, text, false)?;
+    Some(plain(text.value))
+}
+
+/// In lower case, without the last dot.
+fn plain(text: &str) -> String {
+    let mut lower = text.to_ascii_lowercase();
     let stars_only = lower.bytes().all(|byte| matches!(byte, b'*' | b'.'));
     if !stars_only && lower.ends_with('.') {
         lower.pop();
     }
-    Some(FqdnSelector { span: text.span, is_pattern, text: lower })
+    lower
 }
 
 /// `([-a-zA-Z0-9_*]+[.]?)+`, the star in patterns alone, at most 255 characters.

@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     Cilium(Scope),
     NetworkPolicy,
     CidrGroup,
+    Expectations,
     Namespace,
     Pod,
     Node,
@@ -36,6 +37,7 @@ pub(crate) enum Verdict {
 
 const CILIUM: &str = "cilium.io";
 const NETWORKING: &str = "networking.k8s.io";
+const WEIR: &str = "weir.dev";
 
 /// Kinds with their group and the versions that are read; the first is the one to write.
 const KINDS: &[(&str, &str, &[&str], Kind)] = &[
@@ -43,6 +45,7 @@ const KINDS: &[(&str, &str, &[&str], Kind)] = &[
     ("CiliumClusterwideNetworkPolicy", CILIUM, &["v2"], Kind::Cilium(Scope::Clusterwide)),
     ("CiliumCIDRGroup", CILIUM, &["v2", "v2alpha1"], Kind::CidrGroup),
     ("NetworkPolicy", NETWORKING, &["v1"], Kind::NetworkPolicy),
+    (EXPECTATIONS, WEIR, &["v1"], Kind::Expectations),
     ("Namespace", "", &["v1"], Kind::Namespace),
     ("Pod", "", &["v1"], Kind::Pod),
     ("Node", "", &["v1"], Kind::Node),
@@ -50,6 +53,9 @@ const KINDS: &[(&str, &str, &[&str], Kind)] = &[
     ("EndpointSlice", "discovery.k8s.io", &["v1"], Kind::EndpointSlice),
     ("Secret", "", &["v1"], Kind::Secret),
 ];
+
+/// A test that is passed over in silence would be taken for one that holds.
+const EXPECTATIONS: &str = "Expectations";
 
 /// Kinds whose misspelling must not pass unnoticed.
 const POLICIES: &[&str] =
@@ -107,6 +113,9 @@ pub(crate) fn verdict(api_version: &str, kind: &str) -> Verdict {
             }
             _ => Verdict::Refuse,
         };
+    }
+    if group == WEIR || kind == EXPECTATIONS && !group.contains('.') {
+        return Verdict::Mistaken(format!("write `apiVersion: {WEIR}/v1` and `kind: {EXPECTATIONS}`"));
     }
     if FOREIGN_POLICIES.contains(&kind) {
         return Verdict::Refuse;

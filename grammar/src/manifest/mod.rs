@@ -13,6 +13,7 @@ mod cluster;
 mod context;
 mod decode;
 mod entity;
+mod expectations;
 mod expression;
 mod fit;
 mod fqdn;

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::kind::{Kind, Verdict, verdict};
-use super::{cidr_group, cilium, cluster, hint, metadata, network_policy};
+use super::{cidr_group, cilium, cluster, expectations, hint, metadata, network_policy};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;
 use crate::tree::Object;
@@ -106,6 +106,7 @@ fn read(cx: &mut Context<'_>, value: Value<'_>, kind: Kind) -> Option<Object> {
         Kind::Cilium(scope) => cilium::policy(cx, value, scope).map(Object::Cilium),
         Kind::NetworkPolicy => network_policy::policy(cx, value).map(Object::Network),
         Kind::CidrGroup => cidr_group::group(cx, value).map(Object::CidrGroup),
+        Kind::Expectations => expectations::expectations(cx, value).map(Object::Expectations),
         Kind::Namespace => cluster::namespace(cx, value).map(Object::Namespace),
         Kind::Pod => cluster::pod(cx, value).map(Object::Pod),
         Kind::Node => cluster::node(cx, value).map(Object::Node),

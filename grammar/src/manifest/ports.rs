@@ -116,7 +116,8 @@ fn port_list(cx: &mut Context<'_>, value: Value<'_>, section: Section) -> Option
     is_object.then_some(list)
 }
 
-fn ports(cx: &mut Context<'_>, value: Value<'_>) -> Vec<Entry> {
+/// Reads `ports`.
+pub(crate) fn ports(cx: &mut Context<'_>, value: Value<'_>) -> Vec<Entry> {
     if let Some(beyond) = value.items().and_then(|mut items| items.nth(MOST_PORTS)) {
         let count = value.items().map_or(0, |items| items.len());
         cx.report(

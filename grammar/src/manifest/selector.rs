@@ -135,7 +135,7 @@ fn expression(cx: &mut Context<'_>, value: Value<'_>, keys: Keys) -> Option<Requ
                 Diagnostic::new(
                     Code::SelectorValues,
                     at,
-                    format!("`{}` needs at least one value", name_of(operator.value)),
+                    format!("`{}` needs at least one value", operator.value.as_str()),
                 )
                 .labelled("without values")
                 .help("add `values`, or use `Exists` or `DoesNotExist`"),
@@ -148,7 +148,7 @@ fn expression(cx: &mut Context<'_>, value: Value<'_>, keys: Keys) -> Option<Requ
                 Diagnostic::new(
                     Code::SelectorValues,
                     at,
-                    format!("`{}` takes no values", name_of(operator.value)),
+                    format!("`{}` takes no values", operator.value.as_str()),
                 )
                 .labelled("values have no meaning here")
                 .also(operator.span, "because of this operator")
@@ -189,15 +189,6 @@ fn operator(cx: &mut Context<'_>, value: Value<'_>) -> Option<Spanned<Operator>>
         }
     };
     Some(Spanned::new(operator, text.span))
-}
-
-fn name_of(operator: Operator) -> &'static str {
-    match operator {
-        Operator::In => "In",
-        Operator::NotIn => "NotIn",
-        Operator::Exists => "Exists",
-        Operator::DoesNotExist => "DoesNotExist",
-    }
 }
 
 fn check_value(cx: &mut Context<'_>, value: Spanned<&str>) {

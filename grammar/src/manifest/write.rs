@@ -2,6 +2,8 @@
 //!
 //! Only what a tree holds is written: no comment, annotation or status.
 
+mod expectations;
+
 use super::entity::name_of;
 use super::icmp::MOST_ICMP_TYPES;
 use crate::tree::{
@@ -28,6 +30,10 @@ pub(crate) fn item(object: &Object) -> Option<Item> {
         Object::CidrGroup(group) => {
             let spec = object_of([("externalCIDRs", Some(prefixes(&group.cidrs)))]);
             ("cilium.io/v2", "CiliumCIDRGroup", &group.meta, vec![("spec", spec)])
+        }
+        Object::Expectations(written) => {
+            let spec = expectations::spec(written);
+            ("weir.dev/v1", "Expectations", &written.meta, vec![("spec", spec)])
         }
         _ => return None,
     };
@@ -103,14 +109,7 @@ fn spec(spec: &Spec) -> Item {
 
 fn rule(rule: &Rule, ingress: bool) -> Item {
     let Item::Object(mut fields) = peers(&rule.peers, ingress) else { return Item::Object(Vec::new()) };
-    let icmps = rule.icmps.as_ref().map(|types| {
-        Item::List(
-            types
-                .chunks(MOST_ICMP_TYPES)
-                .map(|types| object_of([("fields", Some(list(types, icmp_type)))]))
-                .collect(),
-        )
-    });
+    let icmps = rule.icmps.as_deref().map(icmp_types);
     let authentication =
         rule.authentication.as_ref().map(|mode| object_of([("mode", Some(text(mode.value.as_str())))]));
     let rest = object_of([
@@ -122,6 +121,11 @@ fn rule(rule: &Rule, ingress: bool) -> Item {
         fields.extend(rest);
     }
     Item::Object(fields)
+}
+
+fn icmp_types(types: &[IcmpType]) -> Item {
+    let chunks = types.chunks(MOST_ICMP_TYPES);
+    Item::List(chunks.map(|types| object_of([("fields", Some(list(types, icmp_type)))])).collect())
 }
 
 fn peers(peers: &Peers, ingress: bool) -> Item {
@@ -205,15 +209,9 @@ fn selector(who: &Selector, key: impl Fn(&LabelKey) -> String) -> Item {
 }
 
 fn expression(requirement: &Requirement, key: &impl Fn(&LabelKey) -> String) -> Item {
-    let operator = match requirement.operator {
-        Operator::In => "In",
-        Operator::NotIn => "NotIn",
-        Operator::Exists => "Exists",
-        Operator::DoesNotExist => "DoesNotExist",
-    };
     object_of([
         ("key", Some(text(key(&requirement.key.value)))),
-        ("operator", Some(text(operator))),
+        ("operator", Some(text(requirement.operator.as_str()))),
         ("values", some_list(&requirement.values, |value| text(value))),
     ])
 }

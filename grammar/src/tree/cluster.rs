@@ -37,6 +37,8 @@ pub struct Pod {
     pub addresses: Vec<IpAddr>,
     /// Ports of all containers (init containers with `restartPolicy: Always` included).
     pub ports: Vec<ContainerPort>,
+    /// What made it: kind and name of its controller, or of the first owner.
+    pub owner: Option<(String, String)>,
     /// Succeeded or Failed: its addresses are free again.
     pub finished: bool,
 }

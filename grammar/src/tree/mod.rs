@@ -8,6 +8,7 @@
 mod cidr;
 mod cilium;
 mod cluster;
+mod expectations;
 mod network_policy;
 mod placeless;
 mod ports;
@@ -19,6 +20,9 @@ pub use cilium::{
     AuthenticationMode, CiliumPolicy, Entity, Peers, Rule, Scope, ServicePeer, Spec, SpecPlace, Subject,
 };
 pub use cluster::{ContainerPort, EndpointSlice, Namespace, Node, Pod, Secret, Service, SliceEndpoint};
+pub use expectations::{
+    End, EndKind, Expectation, Expectations, ExpectedDirection, ExpectedRequest, ExpectedVerdict,
+};
 pub use network_policy::{NetworkPeer, NetworkPolicy, NetworkRule};
 pub use placeless::placeless;
 pub use ports::{IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol};
@@ -50,6 +54,8 @@ pub enum Object {
     Network(NetworkPolicy),
     /// CiliumCIDRGroup.
     CidrGroup(CidrGroup),
+    /// Expectations; they change no verdict.
+    Expectations(Expectations),
     /// Namespace.
     Namespace(Namespace),
     /// Pod.

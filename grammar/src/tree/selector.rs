@@ -49,6 +49,18 @@ pub enum Operator {
     DoesNotExist,
 }
 
+impl Operator {
+    /// As the API writes it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Operator::In => "In",
+            Operator::NotIn => "NotIn",
+            Operator::Exists => "Exists",
+            Operator::DoesNotExist => "DoesNotExist",
+        }
+    }
+}
+
 /// One condition. `matchLabels` entries become `In` with one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {

@@ -6,21 +6,29 @@
 use libfuzzer_sys::fuzz_target;
 use weir_grammar::tree::placeless;
 use weir_grammar::format::{self, Refusal};
-use weir_grammar::{Limits, Reading, read, write};
+use weir_grammar::{Included, Limits, Reading, includes, read, read_including, write};
 
 /// Small, so that each bound is reached often.
 const LIMITS: Limits = Limits { file_bytes: 1 << 18, depth: 24, values: 20_000, diagnostics: 40 };
 
+/// What the text includes is the text itself, whatever the path.
 fn reading(name: &str, bytes: &[u8], limits: &Limits) -> Reading {
-    let mut reading = Reading::default();
-    read(&mut reading, name, bytes.to_vec(), limits);
+    let (mut reading, mut included) = (Reading::default(), Included::default());
+    let paths = includes(name, bytes);
+    if !paths.is_empty() {
+        let file = reading.sources.next_id();
+        read(&mut reading, name, bytes.to_vec(), limits);
+        paths.into_iter().for_each(|path| included.file(path, file));
+    }
+    read_including(&mut reading, name, bytes.to_vec(), limits, &included);
     reading
 }
 
 fuzz_target!(|data: &[u8]| {
     let given = reading("fuzz.policy", data, &LIMITS);
     // One of each kind more for the findings that count the rest.
-    assert!(given.diagnostics.len() <= 2 * LIMITS.diagnostics + 2, "more findings than the bound permits");
+    let readings = given.sources.iter().count();
+    assert!(given.diagnostics.len() <= readings * (2 * LIMITS.diagnostics + 2), "more findings than the bound permits");
     for finding in &given.diagnostics {
         for span in std::iter::once(finding.span).chain(finding.labels.iter().map(|label| label.span)) {
             let text = given.sources.text(span.file);

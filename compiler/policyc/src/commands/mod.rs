@@ -9,6 +9,7 @@ pub(crate) mod fmt;
 pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod replay;
+pub(crate) mod test;
 pub(crate) mod verdict;
 
 /// How a command that could do its work went.

@@ -28,11 +28,7 @@ const PORTS: usize = 4;
 /// For people.
 pub(crate) fn text(explanation: &Explanation<'_>, project: &Project, colors: bool) -> String {
     let teller = Teller { project, flow: explanation.flow, places: places(explanation, project) };
-    let (source, destination) = (explanation.flow.source, explanation.flow.destination);
-    let mut text = format!("{} to {} on {}", teller.name(source), teller.name(destination), teller.port());
-    if let Some(asked) = teller.asked() {
-        let _ = write!(text, ", {asked}");
-    }
+    let mut text = teller.connection();
     let verdict = match explanation.judgement.verdict {
         Verdict::Allow => "allowed",
         Verdict::Deny => "denied",
@@ -40,13 +36,27 @@ pub(crate) fn text(explanation: &Explanation<'_>, project: &Project, colors: boo
         Verdict::RedirectDeny => "handed to the proxy, which refuses it",
     };
     let _ = writeln!(text, ": {verdict} ({})\n", explanation.judgement.reason());
-    let renderer = renderer(colors);
-    for story in &explanation.sides {
-        text.push_str(&renderer.render(&teller.side(story)));
-        text.push_str("\n\n");
-    }
+    text.push_str(&sides(explanation, project, colors, |_| true));
     text.truncate(text.trim_end().len());
     text + "\n"
+}
+
+/// What some sides of a connection say, an empty line after each.
+pub(crate) fn sides(
+    explanation: &Explanation<'_>,
+    project: &Project,
+    colors: bool,
+    is_told: impl Fn(&SideStory<'_>) -> bool,
+) -> String {
+    let teller = Teller { project, flow: explanation.flow, places: places(explanation, project) };
+    let renderer = renderer(colors);
+    let told = explanation.sides.iter().filter(|story| is_told(story));
+    told.map(|story| renderer.render(&teller.side(story)) + "\n\n").collect()
+}
+
+/// Who connects to whom, on which port, and what is asked.
+pub(crate) fn connection(flow: &Flow, project: &Project) -> String {
+    Teller { project, flow, places: Places::of([], &project.sources) }.connection()
 }
 
 fn places<'p>(explanation: &Explanation<'_>, project: &'p Project) -> Places<'p> {
@@ -68,6 +78,18 @@ struct Teller<'p> {
 }
 
 impl<'p> Teller<'p> {
+    fn connection(&self) -> String {
+        let (source, destination) = (self.flow.source, self.flow.destination);
+        let mut text = format!("{} to {} on {}", self.name(source), self.name(destination), self.port());
+        if let [name, ..] = self.flow.fqdn.as_slice() {
+            let _ = write!(text, ", known as {}", visible(name));
+        }
+        if let Some(asked) = self.asked() {
+            let _ = write!(text, ", {asked}");
+        }
+        text
+    }
+
     fn name(&self, party: Party) -> String {
         let name = self.project.cluster.name(party);
         match party {

@@ -60,7 +60,7 @@ pub(crate) fn render(
 }
 
 /// Text within XML. What XML cannot hold is written out.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in visible(text).chars() {
         match character {

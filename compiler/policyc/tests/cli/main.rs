@@ -5,6 +5,7 @@
 mod check;
 mod compile;
 mod convert;
+mod expectations;
 mod explain;
 mod findings;
 mod fmt;

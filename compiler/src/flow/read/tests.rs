@@ -17,6 +17,7 @@ fn cluster() -> Cluster {
             service_account: None,
             addresses: vec![address.parse().unwrap()],
             ports: Vec::new(),
+            owner: None,
             finished: false,
         })
     };

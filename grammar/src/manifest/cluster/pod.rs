@@ -18,6 +18,7 @@ pub(crate) fn pod(cx: &mut Context<'_>, value: Value<'_>) -> Option<Pod> {
         service_account: None,
         addresses: Vec::new(),
         ports: Vec::new(),
+        owner: value.get("metadata").and_then(owner),
         finished: false,
     };
     if let Some(spec) = object(cx, value, "spec") {
@@ -47,6 +48,14 @@ pub(crate) fn pod(cx: &mut Context<'_>, value: Value<'_>) -> Option<Pod> {
         }
     }
     Some(pod)
+}
+
+/// The owner that controls the pod; what cannot be read is nobody's.
+fn owner(metadata: Value<'_>) -> Option<(String, String)> {
+    let owners = metadata.get("ownerReferences")?.items()?;
+    let controls = |owner: &Value<'_>| owner.get("controller").and_then(Value::raw) == Some("true");
+    let owner = owners.clone().find(controls).or_else(|| owners.clone().next())?;
+    Some((owner.get("kind")?.raw()?.to_owned(), owner.get("name")?.raw()?.to_owned()))
 }
 
 fn containers(cx: &mut Context<'_>, spec: Value<'_>, field: &str, ports: &mut Vec<ContainerPort>) {
