@@ -76,6 +76,29 @@ policy p in q { # of everybody
 }
 ",
     ),
+    // Expectations stand in columns.
+    (
+        "\
+include other.policy
+expect   \"all\" {
+  shop/frontend ->   shop/web  tcp/8080 GET \"/api\" host \"a b\"  allow  # yes
+    world         ->   shop/web  tcp/8080         deny # no
+
+    a=b -> fqdn a.example tcp/443 dns a.example deny by egress
+  }
+expect named { world -> shop/web deny }
+",
+        "\
+include \"other.policy\"
+expect \"all\" {
+    shop/frontend -> shop/web tcp/8080 GET /api host \"a b\" allow # yes
+    world         -> shop/web tcp/8080                     deny  # no
+
+    a=b -> fqdn \"a.example\" tcp/443 dns \"a.example\" deny by egress
+}
+expect named { world -> shop/web deny }
+",
+    ),
     // What is written on a line stays on one while it fits; a list begun on a new line has an entry a line.
     (
         "policy p in q { for all pods; allow ingress from world\n }

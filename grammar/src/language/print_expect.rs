@@ -42,9 +42,9 @@ fn line(expectation: &Expectation) -> String {
         Some(ExpectedRequest::Http { method, path, host, headers }) => {
             let is_capital = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
             let method = if is_capital { method.clone() } else { format!("method {}", string(method)) };
-            let _ = write!(text, " {method} {}", string(path));
+            let _ = write!(text, " {method} {}", word_or_string(path));
             if !host.is_empty() {
-                let _ = write!(text, " host {}", string(host));
+                let _ = write!(text, " host {}", word_or_string(host));
             }
             for (name, value) in headers {
                 let header = if value.is_empty() { name.clone() } else { format!("{name}: {value}") };

@@ -19,7 +19,7 @@ use super::Rule;
 use super::escape::{string, undone, word_or_string};
 use super::statements::{End, Statements};
 use lines::{Lines, remarks};
-use page::{Page, STEP, WIDTH};
+use page::{Column, Page, STEP, WIDTH};
 use std::borrow::Cow;
 use std::ops::Range;
 use tokens::{Starts, Tokens};
@@ -87,6 +87,8 @@ impl Layout<'_> {
             self.begin(0);
             match self.statements.word() {
                 "policy" | "cluster" | "network" => self.block(Rule::policy, 0),
+                "expect" => self.block(Rule::expect, 0),
+                "include" => self.statement(Rule::include, 0),
                 "set" => self.statement(Rule::set, 0),
                 "group" => self.statement(Rule::group, 0),
                 _ => self.unknown_item(),
@@ -124,7 +126,40 @@ impl Layout<'_> {
         self.page.write(&laid_out);
     }
 
-    /// A policy or a spec, whose statements are laid out, too.
+    /// An expectation: its arrow and its verdict in columns if it has a line.
+    fn expectation(&mut self, indent: usize) {
+        let range = self.statements.statement();
+        let part = self.next..self.tokens.at(self.next, range.end);
+        if roles::assign(&mut self.tokens, part.clone(), Rule::expectation) {
+            let starts = |what| {
+                part.clone().find(|&at| self.tokens.list.get(at).is_some_and(|token| token.starts == what))
+            };
+            let lines = Lines { tokens: &self.tokens, page: Page::default() };
+            let line = |part: Range<usize>| lines.line(part, WIDTH);
+            if let (Some(arrow), Some(verdict)) = (starts(Starts::Arrow), starts(Starts::Verdict))
+                && part
+                    .clone()
+                    .skip(1)
+                    .all(|at| self.tokens.list.get(at).is_none_or(|token| token.comments.is_empty()))
+                && line(part.clone()).is_some_and(|line| line.chars().count() + indent <= WIDTH)
+                && let (Some(from), Some(to), Some(verdict)) =
+                    (line(part.start..arrow), line(arrow..verdict), line(verdict..part.end))
+            {
+                self.page.write(&from);
+                self.page.column(Column::Arrow);
+                self.page.write(&to);
+                self.page.column(Column::Verdict);
+                self.page.write(&verdict);
+                self.next = part.end;
+                return;
+            }
+        }
+        let laid_out = self.laid_out(part.clone(), Rule::expectation, Cut::Statement, indent);
+        self.next = part.end;
+        self.page.write(&laid_out);
+    }
+
+    /// A policy, a spec or a block of expectations, whose statements are laid out, too.
     fn block(&mut self, rule: Rule, indent: usize) {
         let (range, end) = self.statements.head();
         let open = self.tokens.at(self.next, range.end);
@@ -141,7 +176,7 @@ impl Layout<'_> {
         }
         let last_line = laid_out.rsplit('\n').next().unwrap_or("").chars().count();
         let column = if laid_out.contains('\n') { last_line } else { last_line + indent };
-        if let Some(body) = self.body_on_a_line(WIDTH.saturating_sub(column)) {
+        if let Some(body) = self.body_on_a_line(rule, WIDTH.saturating_sub(column)) {
             self.page.write(&body);
             return;
         }
@@ -152,6 +187,7 @@ impl Layout<'_> {
             }
             self.begin(indent + STEP);
             match self.statements.word() {
+                _ if rule == Rule::expect => self.expectation(indent + STEP),
                 "spec" if rule == Rule::policy => self.block(Rule::spec, indent + STEP),
                 word => match rule_of(word) {
                     Some(rule) => self.statement(rule, indent + STEP),
@@ -168,16 +204,16 @@ impl Layout<'_> {
 
     /// The rest of a block whose `{` is written, on the same line: if it was begun there, holds nothing but
     /// short statements, and fits.
-    fn body_on_a_line(&mut self, width: usize) -> Option<String> {
+    fn body_on_a_line(&mut self, of: Rule, width: usize) -> Option<String> {
         let (before, next) = (self.statements.clone(), self.next);
-        let body = self.statements_on_a_line(width);
+        let body = self.statements_on_a_line(of, width);
         if body.is_none() {
             (self.statements, self.next) = (before, next);
         }
         body
     }
 
-    fn statements_on_a_line(&mut self, width: usize) -> Option<String> {
+    fn statements_on_a_line(&mut self, of: Rule, width: usize) -> Option<String> {
         let mut body = String::new();
         loop {
             let byte = self.statements.peek()?;
@@ -193,7 +229,7 @@ impl Layout<'_> {
             if byte == b'}' {
                 break;
             }
-            let rule = rule_of(self.statements.word())?;
+            let rule = if of == Rule::expect { Rule::expectation } else { rule_of(self.statements.word())? };
             let range = self.statements.statement();
             let part = self.next..self.tokens.at(self.next, range.end);
             self.next = part.end;
@@ -294,12 +330,12 @@ mod tests {
     fn unknown_items_and_statements_stay_as_they_are() {
         let text = "\
 # what must hold
-expect   \"all\" {
+promise   \"all\" {
         shop/frontend ->   shop/web  tcp/8080 { a }   allow  # yes
     world         ->   shop/web  tcp/8080         deny
   }
 
-include  \"other.policy\"
+look  \"other.policy\"
 policy p in q {
     for all pods
     frobnicate   a,

@@ -1,18 +1,39 @@
-//! What is written: lines with their indentation, and comments that end theirs.
+//! What is written: lines with their indentation, comments that end theirs, and columns.
 //!
-//! A line's end is written when something follows it, so that a comment can still join the line before.
+//! A line's end is written when something follows it, so that a comment can still join the line before. Lines that follow each other on
+//! one level have what begins a column in one column.
 
 /// Columns of a level.
 pub(super) const STEP: usize = 4;
 /// Columns of a line, where there is a choice.
 pub(super) const WIDTH: usize = 110;
 
+/// What stands in one column on lines that follow each other, in the order of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    /// The `->` of an expectation.
+    Arrow,
+    /// Its verdict.
+    Verdict,
+    /// A comment behind something.
+    Comment,
+}
+
+impl Column {
+    const ALL: [Column; 3] = [Column::Arrow, Column::Verdict, Column::Comment];
+
+    /// Columns of the widest line that others are made as wide as.
+    fn most(self) -> usize {
+        if self == Column::Arrow { WIDTH / 2 } else { WIDTH }
+    }
+}
+
 /// A text that grows.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     text: String,
-    /// Where comments begin that end a line of something else.
-    trailing: Vec<usize>,
+    /// Where columns begin, by place.
+    columns: Vec<(usize, Column)>,
     /// Where the next line begins, if one is to begin.
     next: Option<Next>,
     /// The line has a comment, and nothing may follow.
@@ -60,58 +81,83 @@ impl Page {
         self.is_begun = false;
     }
 
+    /// Begins a column; what is written next stands in it.
+    pub(super) fn column(&mut self, column: Column) {
+        self.text.push(' ');
+        self.columns.push((self.text.len(), column));
+    }
+
     /// Writes a comment: at the end of the line, or on one of its own.
     pub(super) fn remark(&mut self, comment: &str, is_alone: bool) {
         let indent = self.next.map_or(0, |next| next.indent);
         if is_alone || self.is_remarked || self.text.is_empty() {
             self.write(comment);
         } else {
-            self.text.push(' ');
-            self.trailing.push(self.text.len());
+            self.column(Column::Comment);
             self.text.push_str(comment);
         }
         self.is_remarked = true;
         self.end_line(indent);
     }
 
-    /// The text, the last line without its end. Comments at the ends of lines that follow each other on one level stand in one column.
+    /// The text, the last line without its end.
     pub(super) fn finish(self) -> String {
-        let mut text = String::with_capacity(self.text.len());
-        let mut trailing = self.trailing.into_iter().peekable();
+        let mut columns = self.columns.into_iter().peekable();
         let mut start = 0;
-        // Lines that are held back until it is known how wide the widest of them is.
-        let mut held: Vec<(&str, &str)> = Vec::new();
-        for line in self.text.split_inclusive('\n') {
-            let end = start + line.len();
-            let comment = trailing.next_if(|&at| at < end).unwrap_or(end);
-            let (said, comment) = line.split_at_checked(comment - start).unwrap_or((line, ""));
+        let mut lines = Vec::new();
+        for text in self.text.split_inclusive('\n') {
+            let end = start + text.len();
+            let mut line = Line { text: text.to_owned(), columns: Vec::new() };
+            while let Some((at, column)) = columns.next_if(|&(at, _)| at < end) {
+                line.columns.push((at - start, column));
+            }
+            lines.push(line);
             start = end;
-            if held.last().is_some_and(|&(before, _)| comment.is_empty() || indent(before) != indent(said)) {
-                release(&mut text, &mut held);
-            }
-            if comment.is_empty() {
-                text.push_str(said);
-            } else {
-                held.push((said, comment));
-            }
         }
-        release(&mut text, &mut held);
-        text
+        for column in Column::ALL {
+            let is_run =
+                |a: &Line, b: &Line| a.indent() == b.indent() && a.begins(column) && b.begins(column);
+            lines.chunk_by_mut(is_run).for_each(|run| align(run, column));
+        }
+        lines.into_iter().map(|line| line.text).collect()
     }
 }
 
-/// Columns before the first word of a line.
-fn indent(line: &str) -> usize {
-    line.len() - line.trim_start_matches(' ').len()
+/// A line, and where its columns begin.
+struct Line {
+    text: String,
+    columns: Vec<(usize, Column)>,
 }
 
-/// Writes lines with their comments in one column.
-fn release(text: &mut String, held: &mut Vec<(&str, &str)>) {
-    let columns = |said: &str| said.chars().count();
-    let widest = held.iter().map(|(said, _)| columns(said)).max().unwrap_or(0);
-    for (said, comment) in held.drain(..) {
-        text.push_str(said);
-        text.extend(std::iter::repeat_n(' ', widest - columns(said)));
-        text.push_str(comment);
+impl Line {
+    fn indent(&self) -> usize {
+        self.text.len() - self.text.trim_start_matches(' ').len()
+    }
+
+    fn begins(&self, column: Column) -> bool {
+        self.columns.iter().any(|&(_, other)| other == column)
+    }
+
+    /// Columns before a column.
+    fn width(&self, column: Column) -> usize {
+        let at = self.columns.iter().find(|&&(_, other)| other == column).map_or(0, |&(at, _)| at);
+        self.text.get(..at).unwrap_or("").chars().count()
+    }
+}
+
+/// Has a column begin in the same place on lines that follow each other.
+fn align(run: &mut [Line], column: Column) {
+    let widest = run.iter().map(|line| line.width(column)).max().unwrap_or(0);
+    if widest > column.most() {
+        return;
+    }
+    for line in run {
+        let missing = widest - line.width(column);
+        let Some(place) = line.columns.iter().position(|&(_, other)| other == column) else { continue };
+        let Some(&(at, _)) = line.columns.get(place) else { continue };
+        line.text.insert_str(at, &" ".repeat(missing));
+        for (later, _) in line.columns.iter_mut().skip(place) {
+            *later += missing;
+        }
     }
 }

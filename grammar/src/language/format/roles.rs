@@ -18,7 +18,7 @@ pub(super) fn assign(tokens: &mut Tokens<'_>, part: Range<usize>, rule: Rule) ->
     let base = first.start;
     let text = tokens.text.get(base..last.end).unwrap_or("");
     let Ok(pairs) = Grammar::parse(rule, text) else { return false };
-    let mut roles = Roles { tokens, base, at: part.start };
+    let mut roles = Roles { tokens, base, at: part.start, is_asked: false };
     for pair in pairs {
         roles.of(pair);
     }
@@ -30,6 +30,8 @@ struct Roles<'a, 't> {
     base: usize,
     /// A token before which all have their roles.
     at: usize,
+    /// One request is spoken of, whose words are no expressions.
+    is_asked: bool,
 }
 
 impl Roles<'_, '_> {
@@ -39,15 +41,17 @@ impl Roles<'_, '_> {
         match rule {
             Rule::on | Rule::auth => self.starts(&part, Starts::Clause),
             Rule::equals => self.starts(&part, Starts::Definition),
+            Rule::arrow => self.starts(&part, Starts::Arrow),
+            Rule::verdict => self.starts(&part, Starts::Verdict),
             _ => {}
         }
         let close = part.as_span().end();
         let (mut texts, mut peers, mut brackets) = (0, 0, Vec::new());
         for piece in part.into_inner() {
             match (rule, piece.as_rule()) {
-                (Rule::ingress | Rule::egress, Rule::Or) => self.starts(&piece, Starts::Peer),
-                (Rule::ingress | Rule::egress, Rule::also) => peers = 1,
-                (Rule::ingress | Rule::egress, _) => {
+                (Rule::ingress | Rule::egress | Rule::ends, Rule::Or) => self.starts(&piece, Starts::Peer),
+                (Rule::ingress | Rule::egress | Rule::ends, Rule::also) => peers = 1,
+                (Rule::ingress | Rule::egress | Rule::ends, _) => {
                     if peers > 0 {
                         self.starts(&piece, Starts::Peer);
                     }
@@ -70,7 +74,13 @@ impl Roles<'_, '_> {
                 _ => {}
             }
             if let Rule::string | Rule::word | Rule::dotted | Rule::slashed = piece.as_rule() {
-                let quotes = quotes(rule, texts);
+                let quotes = match (rule, piece.as_rule()) {
+                    // Without quotes it would be a name.
+                    (Rule::expect, Rule::string) => Quotes::Kept,
+                    (Rule::expect, _) => Quotes::Spared,
+                    _ if self.is_asked => Quotes::Spared,
+                    _ => quotes(rule, texts),
+                };
                 let place = self.place(&piece);
                 if let Some(token) = self.tokens.list.get_mut(place) {
                     token.quotes = quotes;
@@ -82,6 +92,7 @@ impl Roles<'_, '_> {
             {
                 self.starts(&piece, Starts::LoneException);
             }
+            self.is_asked |= piece.as_rule() == Rule::asked;
             self.of(piece);
         }
         if let Some(&open) = brackets.first() {
@@ -136,7 +147,9 @@ fn quotes(part: Rule, place: usize) -> Quotes {
         | Rule::path
         | Rule::host
         | Rule::value
-        | Rule::server_names => Quotes::Kept,
+        | Rule::server_names
+        | Rule::asked_name
+        | Rule::include => Quotes::Kept,
         _ => Quotes::Spared,
     }
 }

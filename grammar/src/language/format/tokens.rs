@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Word,
     /// Text in quotes.
     Quoted,
-    /// Everything else: a character, or `!=`.
+    /// Everything else: a character, `!=` or `->`.
     Mark,
 }
 
@@ -37,6 +37,10 @@ pub(super) enum Starts {
     Separator,
     /// The `=` of a set.
     Definition,
+    /// The `->` of an expectation.
+    Arrow,
+    /// Its verdict.
+    Verdict,
     /// The `{` of a policy or of a spec.
     Body,
 }
@@ -119,7 +123,7 @@ impl<'t> Tokens<'t> {
                 }
                 _ => {}
             }
-            let kind = kind(byte);
+            let kind = kind(text.get(start..).unwrap_or(""));
             at += length(kind, text.get(start..).unwrap_or(""));
             let comments = first..tokens.comments.len();
             first = comments.end;
@@ -180,10 +184,11 @@ impl<'t> Tokens<'t> {
     }
 }
 
-fn kind(byte: u8) -> Kind {
-    match byte {
-        b'"' => Kind::Quoted,
-        byte if is_word(byte) => Kind::Word,
+/// What a text begins with.
+fn kind(text: &str) -> Kind {
+    match text.bytes().next() {
+        Some(b'"') => Kind::Quoted,
+        Some(byte) if is_word(byte) && !text.starts_with("->") => Kind::Word,
         _ => Kind::Mark,
     }
 }
@@ -192,7 +197,7 @@ fn kind(byte: u8) -> Kind {
 fn length(kind: Kind, text: &str) -> usize {
     match kind {
         Kind::Word => text.bytes().position(|byte| !is_word(byte)).unwrap_or(text.len()),
-        Kind::Mark if text.starts_with("!=") => 2,
+        Kind::Mark if text.starts_with("!=") || text.starts_with("->") => 2,
         Kind::Mark => text.chars().next().map_or(1, char::len_utf8),
         Kind::Quoted => {
             let mut is_escaped = false;
