@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use weir_compiler::flow::protocol_named;
 use weir_compiler::ir::protocol;
+use weir_grammar::diagnostic::Code;
 
 /// Checks, compiles and explains Kubernetes network policy, without a cluster.
 #[derive(Debug, Parser)]
@@ -44,7 +45,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Tell for each flow whether it passes, and which rule decided
     Verdict(VerdictArgs),
-    /// Tell why a connection passes or not: for each side, the rule with file and line
+    /// Tell why a connection passes or not, the rule with file and line; or what a finding's code means
     Explain(ExplainArgs),
     /// Hold what is expected of policies against them: who gets another verdict, and which rule decides
     Test(TestArgs),
@@ -338,21 +339,46 @@ pub(crate) enum VerdictFormat {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = EXPLAIN_EXAMPLES)]
+#[command(after_help = EXPLAIN_EXAMPLES, override_usage = EXPLAIN_USAGE)]
 pub(crate) struct ExplainArgs {
+    /// A finding's code: what it means, an example, and what to write instead
+    #[arg(value_name = "CODE", value_parser = parse_code, conflicts_with_all = ["list", "ConnectionArgs"])]
+    pub(crate) code: Option<Code>,
+
+    /// Every code with its title
+    #[arg(long, conflicts_with = "ConnectionArgs")]
+    pub(crate) list: bool,
+
     #[command(flatten)]
-    pub(crate) world: WorldArgs,
+    pub(crate) connection: Option<ConnectionArgs>,
+}
+
+fn parse_code(text: &str) -> Result<Code, String> {
+    let unknown = || "there is no such code; `policyc explain --list` tells all of them".to_owned();
+    Code::named(text).ok_or_else(unknown)
+}
+
+/// A connection, and the world that it is in.
+#[derive(Args, Debug)]
+pub(crate) struct ConnectionArgs {
+    /// Policies: a file, a folder (all *.yaml, *.yml, *.json, *.policy below it), or - for stdin; may be repeated
+    #[arg(short = 'f', long = "policies", value_name = "PATH", required = false, required_unless_present_any = ["code", "list"])]
+    pub(crate) policies: Vec<PathBuf>,
+
+    /// The cluster, as for `compile`; may be repeated
+    #[arg(short = 'c', long = "cluster", value_name = "PATH", required = false, required_unless_present_any = ["code", "list"])]
+    pub(crate) cluster: Vec<PathBuf>,
 
     /// Who opens the connection: namespace/pod, a node's name, or an address
-    #[arg(long, value_name = "PARTY")]
+    #[arg(long, value_name = "PARTY", required = false, required_unless_present_any = ["code", "list"])]
     pub(crate) from: String,
 
     /// To whom
-    #[arg(long, value_name = "PARTY")]
+    #[arg(long, value_name = "PARTY", required = false, required_unless_present_any = ["code", "list"])]
     pub(crate) to: String,
 
     /// Destination port after service translation: 443/tcp, 53/udp, icmp/8 (the type), icmpv6/128
-    #[arg(long, value_name = "PORT", value_parser = ConnectionPort::parse)]
+    #[arg(long, value_name = "PORT", value_parser = ConnectionPort::parse, required = false, required_unless_present_any = ["code", "list"])]
     pub(crate) port: ConnectionPort,
 
     /// Whose policies count
@@ -388,8 +414,14 @@ pub(crate) struct ExplainArgs {
     pub(crate) format: Format,
 }
 
+const EXPLAIN_USAGE: &str = "\
+policyc explain -f PATH -c PATH --from PARTY --to PARTY --port PORT [OPTIONS]
+       policyc explain CODE
+       policyc explain --list";
+
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
+  policyc explain E312
   policyc explain -f policies -c cluster.yaml --from shop/web --to shop/db --port 5432/tcp
   policyc explain -f policies -c cluster.yaml --from shop/web --to shop/api --port 80/tcp --http 'GET /v1'
   policyc explain -f policies -c cluster.yaml --from shop/api --to 192.0.2.7 --port 443/tcp --fqdn api.example.com";
@@ -483,9 +515,9 @@ pub(crate) struct FmtArgs {
 }
 
 const FMT_KEEPS: &str = "\
-Every comment is kept, and nothing that is said changes: the result is read again and compared before it is
-written. Files are replaced in one step. One that is not well-formed is told and left alone; links in folders
-are passed over.";
+Every comment is kept, and nothing that is said changes: the result is read again and compared
+before it is written. Files are replaced in one step. One that is not well-formed is told and
+left alone; links in folders are passed over.";
 
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArgs {
@@ -509,6 +541,27 @@ mod tests {
     #[test]
     fn the_table_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// A connection needs all of its arguments; a code needs none of them and takes none.
+    #[test]
+    fn a_connection_or_a_code_is_explained() {
+        let parse =
+            |words: &str| Cli::try_parse_from(words.split(' ')).map(|_| ()).map_err(|told| told.kind());
+        let connection = "policyc explain -f p -c c --from a --to b --port 80";
+        for right in [connection, "policyc explain e312 --color never", "policyc explain --list"] {
+            assert_eq!(parse(right), Ok(()), "{right}");
+        }
+        let missing = Err(clap::error::ErrorKind::MissingRequiredArgument);
+        assert_eq!(parse("policyc explain"), missing);
+        for argument in ["-f p ", "-c c ", "--from a ", "--to b ", "--port 80"] {
+            assert_eq!(parse(connection.replace(argument, "").trim()), missing, "{argument}");
+        }
+        for wrong in ["E312 -f p", "E312 --port 80", "E312 --list", "--list --to b", "E312 --http /"] {
+            let conflict = parse(&format!("policyc explain {wrong}"));
+            assert_eq!(conflict, Err(clap::error::ErrorKind::ArgumentConflict), "{wrong}");
+        }
+        assert_eq!(parse("policyc explain E999"), Err(clap::error::ErrorKind::ValueValidation));
     }
 
     #[test]

@@ -1,32 +1,4 @@
-//! # W605: a CIDR covers addresses of pods or nodes
-//!
-//! A prefix of a rule (`toCIDR`, `fromCIDRSet`, `ipBlock`, a CIDR group, the endpoints of a service
-//! without a selector) contains addresses of pods or nodes of the cluster. `0.0.0.0/0` and `::/0` are
-//! not told, nor are pods that the same rule selects by label too.
-//!
-//! ## Why it surprises
-//!
-//! Prefixes are about addresses outside the cluster. Pods and nodes are known by their labels, so no
-//! prefix ever matches them, as in Cilium: an allow rule does not admit them, and a deny rule, which is
-//! worse, does not keep them out.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: db, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: db}}
-//!   ingressDeny:
-//!   - fromCIDR: [10.1.0.0/16]   # the pods' own network: denies none of them
-//! ```
-//!
-//! ## What to write instead
-//!
-//! Name pods by their labels (`fromEndpoints`, `podSelector`) and nodes by entity (`host`,
-//! `remote-node`) or labels (`fromNodes`), in a rule of their own. If only addresses outside are
-//! meant, take the cluster's networks out with `except`.
+//! W605: a CIDR covers addresses of pods or nodes. What it asks, and why, is on its page, `docs/codes/W605.md`.
 
 mod inside;
 

@@ -1,36 +1,4 @@
-//! # W608: Cilium decides otherwise here
-//!
-//! Three things mean to Weir what is written, and to Cilium something else: an ICMP type 0, a
-//! NetworkPolicy's egress to a port name that stands for several numbers, and a selector on a label
-//! that differs from pod to pod by design (a template hash, an ordinal).
-//!
-//! ## Why it surprises
-//!
-//! The same manifest gives other verdicts in the two. Cilium keeps the ICMP type where the port is, and
-//! 0 is its wildcard there: type 0 admits or denies every type. Of a port name with several numbers in
-//! the cluster Cilium drops the rule; Kubernetes, and Weir, resolve it for each destination pod. And
-//! Cilium leaves labels such as `pod-template-hash` out of identities, so a selector on them selects
-//! nobody.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: web, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: web}}
-//!   ingress:
-//!   - fromEntities: [cluster]
-//!     icmps:
-//!     - fields: [{type: EchoReply, family: IPv4}]   # to Cilium: every ICMP type
-//! ```
-//!
-//! ## What to write instead
-//!
-//! What both read alike. Replies to an admitted echo request pass anyway, so a rule for type 0 is
-//! hardly ever needed; write the port's number; select pods by labels that their template gives them
-//! all.
+//! W608: Cilium decides otherwise here. What it asks, and why, is on its page, `docs/codes/W608.md`.
 
 use super::view::{View, parts};
 use crate::identity::PER_POD;

@@ -1,37 +1,4 @@
-//! # W607: toFQDNs without a DNS rule
-//!
-//! A rule allows traffic to DNS names, but no policy has a DNS rule (`rules.dns`) for its subjects, or
-//! for some of them.
-//!
-//! ## Why it surprises
-//!
-//! Which addresses a name has is learnt from the answers that pass the DNS proxy, and only queries that
-//! a DNS rule covers are sent through it. Without one no address is ever learnt and the rule admits
-//! nothing, although the pods resolve the name without trouble.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: checkout, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: checkout}}
-//!   egress:
-//!   - toFQDNs: [{matchName: bank.example.com}]
-//! ```
-//!
-//! ## What to write instead
-//!
-//! Add a rule that lets the same pods ask their DNS server through the proxy:
-//!
-//! ```yaml
-//!   - toEndpoints:
-//!     - matchLabels: {io.kubernetes.pod.namespace: kube-system, k8s-app: kube-dns}
-//!     toPorts:
-//!     - ports: [{port: "53", protocol: ANY}]
-//!       rules: {dns: [{matchPattern: "*"}]}
-//! ```
+//! W607: toFQDNs without a DNS rule. What it asks, and why, is on its page, `docs/codes/W607.md`.
 
 use super::implication::implies;
 use super::view::{View, parts};

@@ -1,8 +1,8 @@
 //! Surprises: what is legal, and probably not what was meant.
 //!
 //! Here are the warnings that need the cluster or several policies; those that one object shows by
-//! itself are found when it is read. One file per code. Its head says what the warning is, why it
-//! surprises, and what to write instead, and the guide's page is made of these heads.
+//! itself are found when it is read. One file per code; what the warning is, why it surprises, and what to
+//! write instead is on the code's page, in `docs/codes`.
 //!
 //! A warning that is wrong costs more than one that is missing: where a check cannot be sure, or
 //! would take too long, it says nothing. What a check asks of the cluster it asks only if the cluster
@@ -55,5 +55,3 @@ pub fn surprises(set: &PolicySet, cluster: &Cluster, sources: &Sources) -> Vec<D
 
 #[cfg(test)]
 mod case;
-#[cfg(test)]
-mod page;

@@ -1,33 +1,4 @@
-//! # W602: the rule can never match
-//!
-//! A rule, or one part of it, contradicts itself: requirements of one selector that exclude each other,
-//! a label source that nothing here has, an empty port list, a port name that no selected pod has, a
-//! block whose exceptions leave nothing, ICMPv6 for IPv4 addresses. Port names are asked about only if
-//! the cluster has any pods.
-//!
-//! ## Why it surprises
-//!
-//! It reads like a rule, and isolates like one: the direction is closed, and nothing opens it. A port
-//! name is that of a container port of the pod that is connected to, never that of a service's port.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: networking.k8s.io/v1
-//! kind: NetworkPolicy
-//! metadata: {name: web, namespace: shop}
-//! spec:
-//!   podSelector: {matchLabels: {app: web}}
-//!   ingress:
-//!   - ports:
-//!     - port: web   # the container's port is named http
-//! ```
-//!
-//! ## What to write instead
-//!
-//! The condition that was meant: several values of one label in one `In`, the container port's own name
-//! or its number, a `toPorts` entry with ports. To isolate and admit nothing, write the direction into
-//! `policyTypes`, or `ingress: [{}]` in a Cilium policy.
+//! W602: the rule can never match. What it asks, and why, is on its page, `docs/codes/W602.md`.
 
 mod cidrs;
 mod ports;

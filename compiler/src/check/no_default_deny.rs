@@ -1,33 +1,4 @@
-//! # W614: request rules only watch without default deny
-//!
-//! HTTP or DNS rules for subjects that no policy isolates in that direction, because every policy for
-//! them has `enableDefaultDeny` off.
-//!
-//! ## Why it surprises
-//!
-//! Where nothing is isolated everything is allowed, requests included: they go through the proxy and
-//! are logged, but none is refused, whatever the rules say. Cilium's documentation still tells the
-//! opposite, which was true up to 1.17.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: web, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: web}}
-//!   enableDefaultDeny: {ingress: false}
-//!   ingress:
-//!   - toPorts:
-//!     - ports: [{port: "8080", protocol: TCP}]
-//!       rules: {http: [{method: GET}]}   # a POST passes too
-//! ```
-//!
-//! ## What to write instead
-//!
-//! Leave `enableDefaultDeny` out for that direction, or isolate the same pods in another policy. To
-//! watch requests and refuse none, let the rule say so: `http: [{}]`, `matchPattern: "*"`.
+//! W614: request rules only watch without default deny. What it asks, and why, is on its page, `docs/codes/W614.md`.
 
 use super::implication::implies;
 use super::view::{View, parts};

@@ -1,32 +1,4 @@
-//! # W601: the policy selects no endpoint
-//!
-//! A policy, one of its specs, or one of its peers selects no pod (or no node) of the cluster. Asked
-//! only if the cluster has any pods (nodes).
-//!
-//! ## Why it surprises
-//!
-//! Nothing happens: no error, no verdict. A policy for nobody protects nobody, and a peer that is
-//! nobody admits nobody, often because of one misspelt label, or because the pods are in another
-//! namespace: without a word about namespaces a selector looks into the policy's own alone.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: db, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: db}}
-//!   ingress:
-//!   - fromEndpoints:
-//!     - matchLabels: {app: prometheus}   # runs in namespace ops
-//! ```
-//!
-//! ## What to write instead
-//!
-//! Labels that the pods have, and the namespace that they are in: `io.kubernetes.pod.namespace: ops` in
-//! a Cilium selector, a `namespaceSelector` beside the `podSelector` in a NetworkPolicy. If the pods
-//! are yet to come, the warning goes away with them.
+//! W601: the policy selects no endpoint. What it asks, and why, is on its page, `docs/codes/W601.md`.
 
 use super::implication;
 use super::near_miss::{NearMisses, Role, Whom};

@@ -1,39 +1,4 @@
-//! # W606: the rule is shadowed
-//!
-//! One other rule covers all that this one is about: all its subjects, peers and ports. Either it
-//! denies what this one allows, or it already does the same, or it allows every request where this one
-//! has HTTP or DNS rules.
-//!
-//! Only a single rule is looked for that covers the whole of this one, and what selectors say is
-//! compared, not whom they happen to select today. With one exception: that everything is denied is
-//! told of the cluster as it is. Lists of several thousand prefixes are not compared, and in a very large
-//! set the search ends early; nothing is told then.
-//!
-//! ## Why it surprises
-//!
-//! Deny is stronger than allow, however specific the allow is and wherever it stands: there is no
-//! exception to a deny but a narrower deny. And what is allowed twice stays allowed when one of the two
-//! is taken away, which is found out on the day it matters. Request rules beside a plain allow for the
-//! same peers and ports refuse nothing.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: db, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: db}}
-//!   ingress:
-//!   - fromEndpoints: [{matchLabels: {app: checkout}}]   # never admitted
-//!   ingressDeny:
-//!   - fromEndpoints: [{}]
-//! ```
-//!
-//! ## What to write instead
-//!
-//! Narrow the deny rule (a `NotIn`, an `except`), or remove the rule that does nothing. To refuse
-//! requests, remove the plain allow or give it other ports.
+//! W606: the rule is shadowed. What it asks, and why, is on its page, `docs/codes/W606.md`.
 
 mod candidates;
 mod containment;

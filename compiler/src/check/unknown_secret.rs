@@ -1,32 +1,4 @@
-//! # W615: no such secret in the cluster
-//!
-//! A header match or a TLS context names a Secret that is not among the cluster's objects. Asked only
-//! if the cluster has any Secret at all.
-//!
-//! ## Why it surprises
-//!
-//! A header whose secret is missing is compared with the value written beside it, or fails: every
-//! request is refused. A TLS context without its secret intercepts nothing. Neither says why.
-//!
-//! ## Example
-//!
-//! ```yaml
-//! apiVersion: cilium.io/v2
-//! kind: CiliumNetworkPolicy
-//! metadata: {name: web, namespace: shop}
-//! spec:
-//!   endpointSelector: {matchLabels: {app: web}}
-//!   ingress:
-//!   - toPorts:
-//!     - ports: [{port: "8080", protocol: TCP}]
-//!       rules:
-//!         http:
-//!         - headerMatches: [{name: X-Token, secret: {name: tokne}}]   # the secret is named token
-//! ```
-//!
-//! ## What to write instead
-//!
-//! The secret's own name, and its namespace if that is not the policy's.
+//! W615: no such secret in the cluster. What it asks, and why, is on its page, `docs/codes/W615.md`.
 
 use super::view::View;
 use crate::ir::{Requests, Rule};

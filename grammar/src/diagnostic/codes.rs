@@ -1,5 +1,8 @@
 //! The table of diagnostic codes. A code, once released, never changes its meaning.
 //!
+//! Each has a page, `docs/codes/CODE.md`, which `policyc explain CODE` prints: what is wrong, why it is bad, an example,
+//! and what to write instead. What is said there is not said again here.
+//!
 //! E1xx text, YAML and the policy language, E2xx shape of objects, E3xx meaning of one policy, E4xx meaning of the
 //! whole set, E5xx limits of the image, W6xx surprises, 7xx expectations.
 
@@ -20,6 +23,11 @@ macro_rules! codes {
 
             /// A short title for lists of rules (SARIF, documentation).
             pub const fn title(self) -> &'static str { match self { $(Code::$name => $title,)* } }
+
+            /// Its page, in Markdown.
+            pub const fn page(self) -> &'static str {
+                match self { $(Code::$name => include_str!(concat!("../../../docs/codes/", $text, ".md")),)* }
+            }
         }
     };
 }
@@ -124,5 +132,36 @@ impl Code {
     /// The severity that belongs to the code: its first letter.
     pub const fn severity(self) -> Severity {
         if self.as_str().as_bytes()[0] == b'W' { Severity::Warning } else { Severity::Error }
+    }
+
+    /// The code that is printed so, in letters of any size.
+    pub fn named(text: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.as_str().eq_ignore_ascii_case(text))
+    }
+
+    /// What its page says before the example: what is wrong, and why it is bad.
+    pub fn description(self) -> &'static str {
+        let text = self.page().split_once("\n\n").map_or("", |(_, text)| text);
+        text.split("\n## ").next().unwrap_or("").trim()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page has its code and title as its heading, a description, an example, and what to write instead.
+    #[test]
+    fn every_page_has_its_parts() {
+        for &code in Code::ALL {
+            let heading = format!("# {} {}\n\n", code.as_str(), code.title());
+            assert!(code.page().starts_with(&heading), "{heading}");
+            let parts: Vec<&str> = code.page().lines().filter(|line| line.starts_with("## ")).collect();
+            assert_eq!(parts, ["## Example", "## Instead"], "{heading}");
+            assert!(code.description().len() > 40, "{heading}");
+            assert!(code.page().lines().all(|line| line.trim_end() == line), "{heading}");
+            assert_eq!(Code::named(&code.as_str().to_lowercase()), Some(code));
+        }
+        assert_eq!(Code::named("E999"), None);
     }
 }

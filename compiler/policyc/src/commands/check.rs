@@ -32,6 +32,14 @@ pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> anyhow::Result<Outco
     tell(&project, args.format, fail_on, terminal)?;
     let count_of = |severity| project.findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count_of(Severity::Error), count_of(Severity::Warning));
+    if let Some(worst) = project.findings.iter().max_by_key(|finding| finding.severity)
+        && args.format == CheckFormat::Text
+    {
+        // The first of the worst is as good an example as any.
+        let first =
+            project.findings.iter().find(|finding| finding.severity == worst.severity).unwrap_or(worst);
+        terminal.tell(&format!("what a code means: policyc explain {}\n", first.code.as_str()));
+    }
     terminal.tell(&summary(errors, warnings, files, project.set.policies.len()));
     let fails = project.findings.iter().any(|finding| finding.severity >= fail_on);
     Ok(if fails { Outcome::Findings } else { Outcome::Fine })

@@ -1,7 +1,7 @@
-//! `policyc explain`: one connection, its verdict, and why.
+//! `policyc explain`: one connection, its verdict, and why; or a finding's code, and what it means.
 
 use super::Outcome;
-use crate::args::{ExplainArgs, Format, Sides};
+use crate::args::{ConnectionArgs, ExplainArgs, Format, Sides};
 use crate::explanation;
 use crate::output::{Out, Terminal};
 use crate::render;
@@ -18,8 +18,18 @@ const OFFERED: usize = 8;
 
 /// The command.
 pub(crate) fn run(args: &ExplainArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let colors = terminal.colors_stdout();
+    match (args.code, &args.connection) {
+        (Some(code), _) => Out::print(render::page::text(code, colors))?,
+        (None, Some(connection)) => return explain(connection, terminal),
+        (None, None) => Out::print(render::page::list(colors))?,
+    }
+    Ok(Outcome::Fine)
+}
+
+fn explain(args: &ConnectionArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let mut stages = Stages::new();
-    let mut project = Project::read(&args.world.policies, &args.world.cluster, &mut stages.reading())?;
+    let mut project = Project::read(&args.policies, &args.cluster, &mut stages.reading())?;
     let lock = project.fqdn_lock(args.fqdn_lock.as_deref())?;
     if project.has_errors() {
         stages.finish();
@@ -39,7 +49,7 @@ pub(crate) fn run(args: &ExplainArgs, terminal: &Terminal) -> anyhow::Result<Out
     Ok(Outcome::Fine)
 }
 
-fn flow(args: &ExplainArgs, cluster: &Cluster) -> anyhow::Result<Flow> {
+fn flow(args: &ConnectionArgs, cluster: &Cluster) -> anyhow::Result<Flow> {
     let http = args.http.as_deref().map(|request| {
         let (method, path) = match request.trim().split_once(char::is_whitespace) {
             Some((method, path)) => (method, path.trim()),

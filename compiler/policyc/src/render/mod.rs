@@ -5,6 +5,7 @@ pub(crate) mod explanation;
 pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod junit;
+pub(crate) mod page;
 pub(crate) mod rewrite;
 pub(crate) mod sarif;
 pub(crate) mod text;

@@ -43,12 +43,21 @@ struct Driver<'a> {
 struct Rule<'a> {
     id: &'a str,
     short_description: Text<'a>,
+    full_description: Text<'a>,
+    help: Help<'a>,
     default_configuration: Configuration<'a>,
 }
 
 #[derive(Serialize)]
 struct Configuration<'a> {
     level: &'a str,
+}
+
+/// The code's page.
+#[derive(Serialize)]
+struct Help<'a> {
+    text: &'a str,
+    markdown: &'a str,
 }
 
 #[derive(Serialize)]
@@ -129,6 +138,8 @@ fn rule(code: Code) -> Rule<'static> {
     Rule {
         id: code.as_str(),
         short_description: Text { text: code.title().into() },
+        full_description: Text { text: code.description().replace('\n', " ").into() },
+        help: Help { text: code.page(), markdown: code.page() },
         default_configuration: Configuration { level: level(code.severity()) },
     }
 }

@@ -34,6 +34,7 @@ error[E204]: an ingress rule has no field `fromEntitys`
   = note: in CiliumNetworkPolicy shop/p
   = help: did you mean `fromEntities`?
 
+what a code means: policyc explain E204
 1 error in 2 files
 ",
     );
@@ -57,6 +58,7 @@ error[E323]: `matchName` and `matchPattern` exclude each other
    = note: in CiliumNetworkPolicy shop/p
    = help: write two items
 
+what a code means: policyc explain E323
 1 error in 2 files
 ",
     );
@@ -89,6 +91,7 @@ error[E401]: HTTP and DNS rules meet on one peer and port
    = note: in CiliumNetworkPolicy shop/q
    = help: a connection can be read as one protocol only; give the two rules other ports or other peers
 
+what a code means: policyc explain E401
 1 error in 2 files
 ",
     );
@@ -133,6 +136,7 @@ error[E308]: `10.0.0.1/33` is not a CIDR
   = note: in CiliumNetworkPolicy shop/p
   = help: a prefix length is a number from 0 to 32, without leading zeros
 
+what a code means: policyc explain E308
 1 error in 2 files
 ",
     );
@@ -152,6 +156,7 @@ error[E311]: `a�[31m\\u{202e}b` is not an entity
   = note: in CiliumNetworkPolicy shop/p
   = help: entities are `all`, `world`, `world-ipv4`, `world-ipv6`, `cluster`, `host`, `init`, `ingress`, `unmanaged`, `remote-node`, `health`, `none` and `kube-apiserver`
 
+what a code means: policyc explain E311
 1 error in 2 files
 ",
     );

@@ -11,6 +11,7 @@ mod findings;
 mod fmt;
 mod formats;
 mod hostile;
+mod pages;
 mod replay;
 mod session;
 mod verdict;
