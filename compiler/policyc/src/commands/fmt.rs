@@ -8,7 +8,7 @@ use crate::args::FmtArgs;
 use crate::output::{Out, Terminal};
 use crate::render::{count, rewrite, text};
 use anyhow::{anyhow, bail};
-use std::path::PathBuf;
+use std::path::Path;
 use weir_grammar::Limits;
 use weir_grammar::format::{self, Refusal};
 use weir_project::visible::visible;
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &FmtArgs, terminal: &Terminal) -> anyhow::Result<Outcome
     Ok(if refused > 0 || writes_nothing && changed > 0 { Outcome::Findings } else { Outcome::Fine })
 }
 
-fn file(path: &PathBuf, args: &FmtArgs, terminal: &Terminal) -> anyhow::Result<Became> {
+fn file(path: &Path, args: &FmtArgs, terminal: &Terminal) -> anyhow::Result<Became> {
     let limits = Limits::default();
     let name = name(path);
     let bytes = read_bytes(path, limits.file_bytes)?;

@@ -73,6 +73,9 @@ fn sarif_names_rules_and_places() {
     for result in results {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(rules[index]["id"], result["ruleId"]);
+        let page = rules[index]["help"]["markdown"].as_str().unwrap();
+        assert!(page.starts_with(&format!("# {} ", result["ruleId"].as_str().unwrap())), "{page}");
+        assert!(!rules[index]["fullDescription"]["text"].as_str().unwrap().contains('\n'));
         let place = &result["locations"][0]["physicalLocation"];
         assert_eq!(place["artifactLocation"]["uri"], "dir/two.yaml");
         assert!(place["region"]["startLine"].as_u64().unwrap() > 0);

@@ -32,7 +32,8 @@ fn found(session: &Session, (info, text): (&str, &str)) -> Vec<String> {
     session.file(&name, text);
     let cluster = if words.any(|word| word == "cluster") { " -c cluster.yaml" } else { "" };
     let ran = session.run(&format!("check -o json -f {name}{cluster}"));
-    let findings: Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{text}\n{}", ran.err));
+    assert!(ran.code < 2, "{text}\n{}", ran.err);
+    let findings: Value = serde_json::from_str(&ran.out).unwrap();
     findings.as_array().unwrap().iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 

@@ -65,7 +65,7 @@ impl Roles<'_, '_> {
                 }
                 (_, Rule::opened | Rule::paren) => brackets.push(self.place(&piece)),
                 (Rule::set, Rule::block) | (Rule::group, Rule::address | Rule::name) | (Rule::values, _) => {
-                    self.starts(&piece, Starts::Entry)
+                    self.starts(&piece, Starts::Entry);
                 }
                 (Rule::except, Rule::address | Rule::name) if !brackets.is_empty() => {
                     self.starts(&piece, Starts::Entry);
