@@ -10,10 +10,9 @@ use weir_grammar::{Limits, Reading, read, write};
 
 /// The text laid out; that it says the same, with the same comments, is checked by who lays it out.
 fn laid_out(text: &str) -> String {
-    match format::policy("given.policy", text.as_bytes().to_vec(), &Limits::default()) {
-        Ok(laid_out) => laid_out,
-        Err(refusal) => panic!("{refusal}\n{text}\n{refusal:?}"),
-    }
+    let laid_out = format::policy("given.policy", text.as_bytes().to_vec(), &Limits::default());
+    assert!(laid_out.is_ok(), "{text}\n{laid_out:?}");
+    laid_out.unwrap()
 }
 
 fn is_well_formed(text: &str) -> bool {
