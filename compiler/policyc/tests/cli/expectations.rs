@@ -251,7 +251,7 @@ fn yaml_says_the_same() {
     };
     assert_eq!(outcomes(&ran.out), outcomes(&given));
     let back = session.run("convert -f all/shop.yaml --to policy");
-    assert!(back.out.contains("    shop/web -> shop/db tcp/5000-6000 deny\n"), "{}", back.out);
+    assert!(back.out.contains("    shop/web     -> shop/db tcp/5000-6000 deny\n"), "{}", back.out);
 }
 
 /// Expectations may lie beside policies: nothing else changes, and what is wrong in them is told.

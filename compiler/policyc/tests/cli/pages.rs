@@ -25,11 +25,18 @@ fn block<'p>(page: &'p str, part: &str) -> Option<(&'p str, &'p str)> {
     part.split_once("```")?.1.split_once("```")?.0.split_once('\n')
 }
 
-/// The codes that `check` finds in a block; with the shop's cluster if the block asks for it.
+/// The codes that `check` finds in a block; with the shop's cluster if the block asks for it. Those of `test` if it is to be tested.
+
 fn found(session: &Session, (info, text): (&str, &str)) -> Vec<String> {
     let mut words = info.split(' ');
     let name = format!("example.{}", words.next().unwrap());
     session.file(&name, text);
+    if words.clone().any(|word| word == "tested") {
+        let ran = session.run(&format!("test --coverage --format github -c cluster.yaml {name}"));
+        assert!(ran.code < 2, "{text}\n{}", ran.err);
+        let titles = ran.out.lines().filter_map(|line| line.split_once(",title="));
+        return titles.filter_map(|(_, title)| title.get(.."E000".len())).map(str::to_owned).collect();
+    }
     let cluster = if words.any(|word| word == "cluster") { " -c cluster.yaml" } else { "" };
     let ran = session.run(&format!("check -o json -f {name}{cluster}"));
     assert!(ran.code < 2, "{text}\n{}", ran.err);
