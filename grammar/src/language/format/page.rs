@@ -24,7 +24,7 @@ impl Column {
 
     /// Columns of the widest line that others are made as wide as.
     fn most(self) -> usize {
-        if self == Column::Arrow { WIDTH / 2 } else { WIDTH }
+        if self == Column::Arrow { 40 } else { WIDTH }
     }
 }
 
