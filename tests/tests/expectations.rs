@@ -147,8 +147,11 @@ impl Case {
         let text = format!("expect {{\n{}\n}}\n", self.line());
         read(&mut reading, "case.policy", text.into_bytes(), &Limits::default());
         assert!(reading.diagnostics.is_empty(), "{}\n{:?}", self.line(), reading.diagnostics);
-        let Some(Object::Expectations(mut block)) = reading.objects.pop() else { panic!("{}", self.line()) };
-        block.list.pop().unwrap()
+        let block = reading.objects.pop().and_then(|object| match object {
+            Object::Expectations(block) => Some(block),
+            _ => None,
+        });
+        block.unwrap().list.pop().unwrap()
     }
 
     /// Whether it is about such a port of a destination.
