@@ -6,8 +6,8 @@
 //! blocks ─── addresses ─> ranges ─┘
 //! ```
 //!
-//! Nothing is sampled. Pods of one class and one pair of tables get one answer each from the image, and so do the
-//! addresses of a class and the ports of a class; one of each stands for all. So what is left out could not have
+//! Nothing is sampled. Pods of one class, and under one table where their own policies are asked, get one answer from
+//! the image, and so do the addresses of a class and the ports of a class; one of each stands for all. So what is left out could not have
 //! been answered otherwise, and the parties, addresses and ports that remain are all asked about.
 //!
 //! Not here: why a connection is decided so (the reference evaluator tells), and how that is shown.
@@ -145,10 +145,19 @@ impl<'a> Judge<'a> {
     fn ask(&mut self, expectation: &Expectation) -> Result<Outcome, Nobody> {
         let sources = self.members(&expectation.from)?;
         let destinations = self.members(&expectation.to)?;
-        let sees_nodes = [&sources, &destinations]
-            .map(|side| side.iter().any(|member| matches!(member.party, Party::Node(_))));
-        let sources = self.unlike(sources, sees_nodes[1], None);
-        let destinations = self.unlike(destinations, sees_nodes[0], Some(expectation));
+        let is_asked = |direction| {
+            expectation.direction
+                != Some(match direction {
+                    Direction::Ingress => ExpectedDirection::Egress,
+                    Direction::Egress => ExpectedDirection::Ingress,
+                })
+        };
+        let of_source =
+            Differences::new(&destinations, is_asked(Direction::Egress), is_asked(Direction::Ingress));
+        let of_destination =
+            Differences::new(&sources, is_asked(Direction::Ingress), is_asked(Direction::Egress));
+        let sources = self.unlike(sources, of_source, None);
+        let destinations = self.unlike(destinations, of_destination, Some(expectation));
         let mut asked = 0usize;
         let mut flow = flow(expectation);
         let mut is_pair = false;
@@ -196,26 +205,33 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// One group for all members that the image cannot tell apart. Where the other side has nodes, pods of one node
-    /// are told from those of another: each is seen by its own node as by a host.
-    fn unlike(&self, members: Vec<Member>, sees_nodes: bool, ports: Option<&Expectation>) -> Vec<Group> {
+    /// One group for all members that the image cannot tell apart, as far as that makes a difference.
+    fn unlike(
+        &self,
+        members: Vec<Member>,
+        differences: Differences,
+        ports: Option<&Expectation>,
+    ) -> Vec<Group> {
         let mut groups: indexed::Indexed<Key, Group> = indexed::Indexed::default();
         let mut seen = FxHashSet::default();
         for member in members {
             if !seen.insert((member.party, member.relation, member.name.clone())) {
                 continue;
             }
+            let is_destination = ports.is_some();
             let ports = ports.map(|expectation| self.ports.of(expectation, member.party, self.cluster));
             let ports = ports.unwrap_or_default();
             let like = match member.party {
                 Party::Pod(_) => {
-                    let home = self.cluster.home(member.party).filter(|_| sees_nodes);
+                    let home = self.cluster.home(member.party).filter(|_| differences.by_home);
                     let endpoint = self.image.endpoint(self.parties.identity(member.party, home));
-                    endpoint.map(|endpoint| Like::Pods {
-                        class: endpoint.class.0,
-                        ingress: endpoint.ingress.0,
-                        egress: endpoint.egress.0,
-                        home,
+                    endpoint.map(|endpoint| {
+                        let table = if is_destination { endpoint.ingress } else { endpoint.egress };
+                        Like::Pods {
+                            class: differences.by_class.then_some(endpoint.class.0),
+                            table: differences.by_table.then_some(table.0),
+                            home,
+                        }
                     })
                 }
                 Party::Node(_) | Party::Outside(_) => None,
@@ -272,6 +288,28 @@ struct Group {
     parties: Vec<Party>,
 }
 
+/// What of a pod on one side makes a difference.
+#[derive(Clone, Copy, Debug)]
+struct Differences {
+    /// Its own policies are asked.
+    by_table: bool,
+    /// It is a peer to policies of the other side, which has more than addresses outside.
+    by_class: bool,
+    /// The other side has nodes: each is the host of its own pods and a remote node to all others.
+    by_home: bool,
+}
+
+impl Differences {
+    fn new(others: &[Member], asks_own: bool, asks_others: bool) -> Self {
+        let any = |test: fn(&Party) -> bool| others.iter().any(|other| test(&other.party));
+        Differences {
+            by_table: asks_own,
+            by_class: asks_others && any(|party| !matches!(party, Party::Outside(_))),
+            by_home: any(|party| matches!(party, Party::Node(_))),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     like: Like,
@@ -282,7 +320,7 @@ struct Key {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Like {
-    Pods { class: u32, ingress: u32, egress: u32, home: Option<usize> },
+    Pods { class: Option<u32>, table: Option<u32>, home: Option<usize> },
     Alone(Party),
 }
 
