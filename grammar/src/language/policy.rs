@@ -148,8 +148,8 @@ pub(super) struct Spec {
     /// `ingress`, `ingressDeny`, `egress`, `egressDeny`.
     sections: [Section; 4],
     isolation: Vec<Field>,
-    /// Of ingress and egress, which are isolated in so many words.
-    isolates: [bool; 2],
+    /// Where ingress and egress are isolated in so many words.
+    isolates: [Option<Span>; 2],
     /// A statement could not be read, so that what seems to be missing may be there.
     pub(super) is_broken: bool,
 }
@@ -164,7 +164,7 @@ impl Spec {
             fields: Vec::new(),
             sections: [const { None }; 4],
             isolation: Vec::new(),
-            isolates: [false; 2],
+            isolates: [None; 2],
             is_broken: false,
         }
     }
@@ -209,7 +209,9 @@ impl Spec {
                 }
                 let value = build.plain(at, if yes { "true" } else { "false" });
                 let [of_ingress, of_egress] = &mut self.isolates;
-                *(if ingress { of_ingress } else { of_egress }) |= yes;
+                if yes {
+                    *(if ingress { of_ingress } else { of_egress }) = Some(at);
+                }
                 self.isolation.push(build.field(at, if ingress { "ingress" } else { "egress" }, value));
             }
             Rule::log => {
@@ -318,14 +320,14 @@ impl Spec {
 
     fn value(mut self, build: &mut Build<'_, '_>, is_network: bool) -> NodeId {
         let mut any_rule = false;
-        // The API wants a rule where a policy does nothing but isolate: one that matches nothing.
-        if !is_network && self.sections.iter().all(Option::is_none) {
-            let [ingress, _, egress, _] = &mut self.sections;
-            for (section, isolates) in [ingress, egress].into_iter().zip(self.isolates) {
-                if isolates {
-                    let rule = build.object(self.at, &[]);
-                    *section = Some((self.at, vec![rule]));
-                }
+        // Isolation is carried by rules. Where none is for its direction, one that matches nothing carries it.
+        let [ingress, ingress_deny, egress, egress_deny] = &mut self.sections;
+        for (allow, deny, at) in
+            [(ingress, ingress_deny, self.isolates[0]), (egress, egress_deny, self.isolates[1])]
+        {
+            if let Some(at) = at.filter(|_| allow.is_none() && deny.is_none()) {
+                let rule = build.object(at, &[]);
+                *allow = Some((at, vec![rule]));
             }
         }
         for (key, section) in SECTIONS.into_iter().zip(self.sections) {

@@ -125,8 +125,8 @@ fn spec(
             "egressDeny" => egress_deny = rule::rules(cx, value, section(false, true)),
             "enableDefaultDeny" => {
                 cx.fields(value, &DEFAULT_DENY, |cx, field, value, _| match field {
-                    "ingress" => default_deny.0 = cx.boolean(value, field),
-                    _ => default_deny.1 = cx.boolean(value, field),
+                    "ingress" => default_deny.0 = cx.boolean(value, field).map(|yes| (yes, value.span())),
+                    _ => default_deny.1 = cx.boolean(value, field).map(|yes| (yes, value.span())),
                 });
             }
             "log" => log = self::log(cx, value),
@@ -150,6 +150,8 @@ fn spec(
                 .help("add at least one of `ingress`, `ingressDeny`, `egress` and `egressDeny`; to isolate write `ingress: [{}]`"),
         );
     }
+    let default_deny_ingress = isolation(cx, default_deny.0, "ingress", [&ingress, &ingress_deny]);
+    let default_deny_egress = isolation(cx, default_deny.1, "egress", [&egress, &egress_deny]);
     if let (Some(namespace), Some(selector)) = (namespace, &endpoints) {
         overridden(cx, selector, namespace);
     }
@@ -166,10 +168,35 @@ fn spec(
         ingress_deny,
         egress,
         egress_deny,
-        default_deny_ingress: default_deny.0,
-        default_deny_egress: default_deny.1,
+        default_deny_ingress,
+        default_deny_egress,
         log,
     })
+}
+
+/// What is said of isolation in a direction. Rules carry it, so where there is none to carry it nothing is said.
+fn isolation(
+    cx: &mut Context<'_>,
+    said: Option<(bool, Span)>,
+    direction: &str,
+    sections: [&Option<Vec<Rule>>; 2],
+) -> Option<bool> {
+    let (isolates, at) = said?;
+    if isolates && sections.into_iter().flatten().all(Vec::is_empty) {
+        cx.report(
+            Diagnostic::new(
+                Code::IsolatesNothing,
+                at,
+                format!("without a rule for {direction} this isolates nothing"),
+            )
+            .labelled("has no effect")
+            .help(format!(
+                "add a rule that matches nothing, `{direction}: [{{}}]`; it carries the isolation"
+            )),
+        );
+        return None;
+    }
+    Some(isolates)
 }
 
 /// Exactly one selector, and nodes for cluster-wide policies alone.
