@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod compile;
 pub mod flow;
 pub mod fqdn;
+pub mod graph;
 pub mod identity;
 pub mod image;
 pub mod interpret;

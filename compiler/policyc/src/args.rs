@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Tell which recorded Hubble flows would break or open under these policies
     Replay(ReplayArgs),
+    /// Draw who may talk to whom, as these policies have it
+    Graph(GraphArgs),
     /// Write policies in the other way: as YAML manifests, or in the policy language
     Convert(ConvertArgs),
     /// Print a completion script for a shell
@@ -259,6 +261,49 @@ pub(crate) enum ReplayFormat {
     Json,
 }
 
+#[derive(Args, Debug)]
+#[command(after_long_help = GRAPH)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    /// How to draw it, on stdout
+    #[arg(short = 'o', long, value_enum, default_value_t = GraphFormat::Svg)]
+    pub(crate) format: GraphFormat,
+
+    /// Only the workloads of this namespace, and whom rules let them talk to; may be repeated
+    #[arg(short = 'n', long = "namespace", value_name = "NS")]
+    pub(crate) namespaces: Vec<String>,
+
+    /// Only this workload, and whom rules let it talk to
+    #[arg(long, value_name = "NS/WORKLOAD", value_parser = parse_workload)]
+    pub(crate) focus: Option<(String, String)>,
+
+    /// Also mark what deny rules deny
+    #[arg(long)]
+    pub(crate) denied: bool,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+}
+
+const GRAPH: &str = "\
+svg  a table: connections go from the row's workload to the column's, on the ports of the key
+dot  a graph for Graphviz: namespaces are boxes, an edge of all of a box's workloads is drawn from or to the box
+Both tell the same: what passes the policies of both sides. The pods of one workload that are treated
+alike are one. A workload is open in a direction if what no rule names passes; between two that are open
+everything passes, which the table shades and the graph leaves out. Titles of cells and edges name the rules.
+At most 200 workloads are drawn; --namespace and --focus choose among more.";
+
+/// How a graph is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture that needs nothing else
+    Svg,
+    /// For Graphviz
+    Dot,
+}
+
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineName {
@@ -370,6 +415,11 @@ impl ConnectionPort {
         }
         Ok(ConnectionPort { protocol, number })
     }
+}
+
+fn parse_workload(text: &str) -> Result<(String, String), String> {
+    let (namespace, name) = text.split_once('/').ok_or("a workload is `namespace/name`")?;
+    Ok((namespace.to_owned(), name.to_owned()))
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {

@@ -8,6 +8,7 @@
 
 mod args;
 mod commands;
+mod drawing;
 mod explanation;
 mod images;
 mod locks;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Verdict(args) => commands::verdict::run(args, &terminal),
         Command::Explain(args) => commands::explain::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),
+        Command::Graph(args) => commands::graph::run(args, &terminal),
         Command::Convert(args) => commands::convert::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),
         Command::Man(args) => commands::man::run(args),

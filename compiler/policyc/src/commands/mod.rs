@@ -5,6 +5,7 @@ pub(crate) mod compile;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod explain;
+pub(crate) mod graph;
 pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod replay;

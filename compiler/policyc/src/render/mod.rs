@@ -7,6 +7,7 @@ pub(crate) mod junit;
 pub(crate) mod sarif;
 pub(crate) mod text;
 mod window;
+pub(crate) mod xml;
 
 /// `1 error`, `2 errors`.
 pub(crate) fn count(number: usize, one: &str) -> String {

@@ -8,6 +8,7 @@ mod convert;
 mod explain;
 mod findings;
 mod formats;
+mod graph;
 mod hostile;
 mod replay;
 mod session;
