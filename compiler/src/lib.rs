@@ -26,6 +26,7 @@ pub mod ir;
 mod json;
 pub mod labels;
 pub mod parties;
+pub mod policy_map;
 pub mod reference;
 pub mod requests;
 pub mod resolve;

@@ -89,6 +89,10 @@ pub(crate) struct CheckArgs {
     /// From which severity on findings are a failure
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = FailOn::Error)]
     pub(crate) fail_on: FailOn,
+
+    /// Also forecast what the policies cost: the image by part, and Cilium's policy maps by endpoint; as text or JSON
+    #[arg(long, requires = "cluster")]
+    pub(crate) cost: bool,
 }
 
 const CHECK_FORMATS: &str = "\
@@ -99,6 +103,12 @@ Formats:
              \"end_line\", \"end_column\", \"label\", \"help\": string|null, \"object\": string|null,
              \"related\": [{\"file\", \"line\", \"column\", \"end_line\", \"end_column\", \"label\"}]}
           lines and columns count from 1, columns in characters; the end is one past the last character
+          with --cost an object, {\"findings\": that array, \"cost\": null beside errors, else
+            {\"image\": {\"bytes\", \"kernel_bytes\", \"sections\": {name: bytes}},
+             \"policies\": [{\"kind\", \"policy\", \"file\", \"line\", \"prefixes\", \"rules\", \"port_ranges\"}],
+             \"cilium\": {\"map_size\", \"more\", \"maps\": [{\"endpoint\", \"endpoints\", \"entries\", \"ingress\", \"egress\", \"exact\",
+               \"rules\": [{\"direction\", \"kind\", \"policy\", \"rule\", \"file\", \"line\", \"entries\"}]}]}}}
+          the costliest first in every list; docs/guide/cost.md tells what is counted
   sarif   SARIF 2.1.0 on stdout, for code scanning
   junit   JUnit XML on stdout, for test reports
   github  workflow commands on stdout, shown as annotations of a pull request

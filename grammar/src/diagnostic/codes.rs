@@ -111,6 +111,7 @@ codes! {
     UnknownSecret = "W615", "no such secret in the cluster";
     EndPortIgnored = "W616", "an endPort has no effect";
     MoreWarnings = "W617", "more warnings than are shown";
+    MapOverflow = "W618", "a policy map of Cilium would overflow";
 }
 
 impl Code {
