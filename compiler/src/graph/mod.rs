@@ -10,6 +10,7 @@
 //!
 //! Not here: how it is drawn; what passes back on a connection (all of it).
 
+mod gather;
 mod outside;
 mod parties;
 mod ports;
@@ -63,6 +64,8 @@ pub struct Choice {
 pub enum Kind {
     /// Pods of one workload.
     Pods,
+    /// Workloads of one namespace that were not asked for and are treated alike by whoever was.
+    Workloads,
     /// Nodes, as other nodes and their pods see them.
     Nodes,
     /// Each pod's own node.
@@ -134,6 +137,21 @@ impl Graph {
     pub fn treatment(&self, edge: &Edge) -> &Treatment {
         const NOTHING: &Treatment = &Treatment { parts: Vec::new() };
         self.treatments.get(edge.treatment).unwrap_or(NOTHING)
+    }
+
+    /// Leaves out all other vertices, and their edges.
+    fn retain(&mut self, kept: &BTreeSet<usize>) {
+        let new_place: FxHashMap<usize, usize> = kept.iter().copied().zip(0..).collect();
+        let renumbered = |edge: &Edge| {
+            let (from, to) = (*new_place.get(&edge.from)?, *new_place.get(&edge.to)?);
+            Some(Edge { from, to, ..*edge })
+        };
+        self.edges = self.edges.iter().filter_map(renumbered).collect();
+        let mut place = 0;
+        self.vertices.retain(|_| {
+            place += 1;
+            kept.contains(&(place - 1))
+        });
     }
 
     /// Whether an edge only says that both ends are open: everything passes.
@@ -209,7 +227,8 @@ pub fn graph(input: &Input<'_>, choice: &Choice) -> Result<Graph, GraphError> {
     };
     graph.vertices = subjects.into_iter().map(|subject| subject.vertex).collect();
     keep(&mut graph);
-    let pods = graph.vertices.iter().filter(|vertex| vertex.kind == Kind::Pods);
+    gather::gather(&mut graph);
+    let pods = graph.vertices.iter().filter(|vertex| matches!(vertex.kind, Kind::Pods | Kind::Workloads));
     too_many(pods.map(|vertex| vertex.namespace.as_deref().unwrap_or_default()))?;
     Ok(graph)
 }
@@ -366,7 +385,7 @@ fn keep(graph: &mut Graph) {
     let is_wanted = |place: usize, vertex: &Vertex| {
         let count = by_rule.get(place).copied().unwrap_or_default();
         match vertex.kind {
-            Kind::Pods | Kind::Nodes => vertex.is_chosen || count > 0,
+            Kind::Pods | Kind::Workloads | Kind::Nodes => vertex.is_chosen || count > 0,
             Kind::OwnNode | Kind::Entities => count > 0,
             // That no rule decides is an answer too: atoms are apart because it is another than the world's.
             Kind::Sources | Kind::Destinations => true,
@@ -397,15 +416,5 @@ fn keep(graph: &mut Graph) {
             graph.edges_left_out += by_rule.get(place).copied().unwrap_or_default();
         }
     }
-    let new_place: FxHashMap<usize, usize> = kept.iter().copied().zip(0..).collect();
-    let renumbered = |edge: &Edge| {
-        let (from, to) = (*new_place.get(&edge.from)?, *new_place.get(&edge.to)?);
-        Some(Edge { from, to, ..*edge })
-    };
-    graph.edges = graph.edges.iter().filter_map(renumbered).collect();
-    let mut place = 0;
-    graph.vertices.retain(|_| {
-        place += 1;
-        kept.contains(&(place - 1))
-    });
+    graph.retain(&kept);
 }

@@ -61,6 +61,9 @@ impl PolicyMap {
     }
 }
 
+/// What maps differ by: rules for ingress and egress, whether it is a pod's, and the numbers of its own port names.
+type Treated = (Vec<u32>, Vec<u32>, bool, Vec<Key>);
+
 /// Forecasts the policy maps of a cluster's endpoints.
 pub fn forecast(set: &PolicySet, cluster: &Cluster) -> Forecast {
     let numbered = Identities::number(cluster, &selected_keys(set), &mut IdentityLock::default(), None);
@@ -81,7 +84,7 @@ pub fn forecast(set: &PolicySet, cluster: &Cluster) -> Forecast {
             parties.entry(place).or_default().push(Party::Pod(pod));
         }
     }
-    let mut maps: FxHashMap<(Vec<u32>, Vec<u32>, bool, Vec<Key>), PolicyMap> = FxHashMap::default();
+    let mut maps: FxHashMap<Treated, PolicyMap> = FxHashMap::default();
     for EndpointRules { place, ingress, egress } in endpoints(set, cluster, &numbered, &index, None) {
         let Some(entry) = numbered.entries.get(place as usize) else { continue };
         let endpoints = match entry.kind {
@@ -102,7 +105,7 @@ pub fn forecast(set: &PolicySet, cluster: &Cluster) -> Forecast {
         let is_pod = entry.kind == Kind::Pods;
         match maps.entry((ingress, egress, is_pod, own)) {
             std::collections::hash_map::Entry::Occupied(mut known) => {
-                known.get_mut().endpoints.extend(endpoints)
+                known.get_mut().endpoints.extend(endpoints);
             }
             std::collections::hash_map::Entry::Vacant(new) => {
                 let (ingress, egress, ..) = new.key();

@@ -189,8 +189,8 @@ fn write_vertex(dot: &mut String, drawing: &Drawing<'_>, place: usize, indent: &
         [false, false] => "",
     };
     let look = match (vertex.kind, vertex.open) {
-        (Kind::Pods, [false, false]) => "",
-        (Kind::Pods, _) => ", style=\"rounded,filled,dashed\"",
+        (Kind::Pods | Kind::Workloads, [false, false]) => "",
+        (Kind::Pods | Kind::Workloads, _) => ", style=\"rounded,filled,dashed\"",
         _ => ", shape=ellipse, style=filled, fillcolor=\"#eef2ff\"",
     };
     let label = format!("{}{open}", visible(&vertex.name));

@@ -8,7 +8,7 @@
 //!
 //! Not here: layouts with lines (`dot`).
 
-use super::{Drawing, about, left_out};
+use super::{Drawing, about, is_inside, left_out};
 use crate::render::xml::escape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -190,8 +190,7 @@ impl Picture<'_> {
             for &(place, offset) in &axis.lines {
                 let Some(vertex) = self.drawing.graph.vertices.get(place) else { continue };
                 let (name, title) = (escape(&shown(&vertex.name, NAME)), lines(&about(vertex)));
-                let is_marked = vertex.is_open(direction)
-                    && matches!(vertex.kind, Kind::Pods | Kind::Nodes | Kind::OwnNode);
+                let is_marked = vertex.is_open(direction) && is_inside(vertex);
                 let (text, x, y) = if direction == Direction::Egress {
                     let (x, y) = (left - 20, top + offset + 13);
                     (format!("<text class=\"e\" x=\"{x}\" y=\"{y}\">"), left - 10, top + offset + 9)

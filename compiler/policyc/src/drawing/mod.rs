@@ -118,6 +118,7 @@ fn about(vertex: &Vertex) -> String {
     let mut told = full_name(vertex);
     let what = match vertex.kind {
         Kind::Pods => "pod",
+        Kind::Workloads => "workload",
         Kind::Nodes | Kind::OwnNode => "node",
         Kind::Entities | Kind::Sources | Kind::Destinations => "",
     };
@@ -130,13 +131,18 @@ fn about(vertex: &Vertex) -> String {
     if let Some(more @ 1..) = vertex.members.len().checked_sub(NAMED) {
         _ = write!(told, "\n  and {more} more");
     }
-    if matches!(vertex.kind, Kind::Pods | Kind::Nodes | Kind::OwnNode) {
+    if is_inside(vertex) {
         for (direction, to) in [(Direction::Ingress, "to"), (Direction::Egress, "from")] {
             let passes = if vertex.is_open(direction) { "passes" } else { "is denied" };
             _ = write!(told, "\n{}: what no rule names {to} it {passes}", direction.as_str());
         }
     }
     told
+}
+
+/// Whether it has policies of its own.
+fn is_inside(vertex: &Vertex) -> bool {
+    matches!(vertex.kind, Kind::Pods | Kind::Workloads | Kind::Nodes | Kind::OwnNode)
 }
 
 /// What is not drawn, in one line.

@@ -150,6 +150,15 @@ fn who_is_not_there_and_too_many_are_refused() {
     let ran = session.run(&format!("{GRAPH} -c many.yaml --focus shop/db -o dot"));
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     assert!(!ran.out.contains("p17"), "whom no rule lets talk to it is left out");
+
+    session.file(
+        "p.policy",
+        "policy db in shop {\n for app=db\n allow ingress from all pods in many on tcp/5432\n}\n",
+    );
+    let words = "graph -f p.policy -c cluster.yaml -c many.yaml --focus shop/db";
+    let ran = session.run(&format!("{words} -o dot"));
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("label=\"201 workloads\\nopen\""), "{}", ran.out);
 }
 
 #[test]
