@@ -84,14 +84,7 @@ impl<'a> Interpreter<'a> {
     }
 
     fn combine(&self, outcomes: &[Outcome], asked: Asked<'_>) -> Side {
-        let strongest = |outcome: &&Outcome| match (outcome.action, outcome.reason) {
-            (_, Reason::UnknownEndpoint) => 5,
-            (Action::Deny, Reason::DeniedByRule) => 4,
-            (Action::Redirect, _) => 3,
-            (Action::Allow, Reason::AllowedByRule) => 2,
-            (_, Reason::OwnNode) => 1,
-            _ => 0,
-        };
+        let strongest = |outcome: &&Outcome| strength(outcome);
         let Some(first) = outcomes.iter().max_by_key(strongest) else { return Side::NO_POLICY };
         let level = strongest(&first);
         let winners = || outcomes.iter().filter(|outcome| strongest(outcome) == level);
@@ -113,6 +106,18 @@ impl<'a> Interpreter<'a> {
                 })
         });
         Side { rule: admitting.or(side.rule), passes: Some(free || admitting.is_some()), ..side }
+    }
+}
+
+/// Of several outcomes the one of the greatest strength holds.
+pub(crate) fn strength(outcome: &Outcome) -> u8 {
+    match (outcome.action, outcome.reason) {
+        (_, Reason::UnknownEndpoint) => 5,
+        (Action::Deny, Reason::DeniedByRule) => 4,
+        (Action::Redirect, _) => 3,
+        (Action::Allow, Reason::AllowedByRule) => 2,
+        (_, Reason::OwnNode) => 1,
+        _ => 0,
     }
 }
 

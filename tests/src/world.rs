@@ -117,20 +117,20 @@ impl World {
         }
     }
 
+    /// The addresses that the lock file gives to a DNS name or the names of a pattern.
+    pub fn addresses_of(&self, text: &str, is_pattern: bool) -> Vec<IpAddr> {
+        let pattern = FqdnPattern::from_text(text, is_pattern);
+        let known = self.lock.iter().flat_map(FqdnLock::iter);
+        let selected = known.filter(|(name, _)| pattern.matches(name));
+        selected.flat_map(|(_, addresses)| addresses).copied().collect()
+    }
+
     /// Compiles with an identity lock and options; nothing is kept.
     ///
     /// # Errors
     /// Why there is no image.
     pub fn compile_with(&self, lock: &mut IdentityLock, options: &Options) -> Result<Compiled, CompileError> {
-        let addresses_of = |text: &str, is_pattern: bool| -> Vec<IpAddr> {
-            let pattern = FqdnPattern::from_text(text, is_pattern);
-            let known = self.lock.iter().flat_map(FqdnLock::iter);
-            known
-                .filter(|(name, _)| pattern.matches(name))
-                .flat_map(|(_, addresses)| addresses)
-                .copied()
-                .collect()
-        };
+        let addresses_of = |text: &str, is_pattern: bool| self.addresses_of(text, is_pattern);
         let input = Input {
             set: &self.policies,
             cluster: &self.cluster,

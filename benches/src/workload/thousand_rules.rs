@@ -48,7 +48,23 @@ pub fn yaml() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::rule;
+    use super::{WORKLOAD, rule};
+    use crate::compiled::parsed;
+    use weir_compiler::cluster::Cluster;
+    use weir_compiler::policy_map::forecast;
+    use weir_compiler::translate::translate;
+
+    /// Cilium's benchmark asserts how many entries its engine makes of these rules.
+    #[test]
+    fn rules_are_as_many_map_entries_as_cilium_counts() {
+        let mut reading = parsed((WORKLOAD.policies)(), (WORKLOAD.cluster)());
+        let mut findings = reading.diagnostics;
+        let cluster = Cluster::collect(&mut reading.objects, &mut findings);
+        let set = translate(reading.objects, &cluster, &mut findings);
+        let maps = forecast(&set, &cluster).maps;
+        let [largest, ..] = &maps[..] else { panic!("no map") };
+        assert_eq!((largest.total(), largest.entries, largest.is_exact), (44_596, [1, 44_595], true));
+    }
 
     #[test]
     fn rules_are_cilium_s() {

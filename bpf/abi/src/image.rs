@@ -175,6 +175,39 @@ impl<'a> Image<'a> {
         PortClass(lookup().unwrap_or_default())
     }
 
+    /// The ports that rules name, in order: protocol, first and last port, class. All others are of class 0.
+    pub fn port_ranges(&self) -> impl Iterator<Item = (u8, u16, u16, PortClass)> {
+        // Protocols that no rule names share a directory.
+        let mut unnamed = None;
+        let named = (0..=u8::MAX).zip(self.protocols).filter(move |&(protocol, directory)| {
+            if unnamed == Some(directory) {
+                return false;
+            }
+            let is_named = self.runs(protocol).any(|(_, _, class)| class != PortClass::default());
+            if !is_named {
+                unnamed = Some(directory);
+            }
+            is_named
+        });
+        let runs = named.flat_map(move |(protocol, _)| {
+            self.runs(protocol).map(move |(first, last, class)| (protocol, first, last, class))
+        });
+        runs.filter(|&(.., class)| class != PortClass::default())
+    }
+
+    /// The ports of a protocol, those of one class that touch together.
+    fn runs(&self, protocol: u8) -> impl Iterator<Item = (u16, u16, PortClass)> {
+        let mut next = Some(0);
+        core::iter::from_fn(move || {
+            let first = next?;
+            let class = self.port_class(protocol, first);
+            let same = (first..=u16::MAX).take_while(|&port| self.port_class(protocol, port) == class);
+            let last = same.last().unwrap_or(first);
+            next = last.checked_add(1);
+            Some((first, last, class))
+        })
+    }
+
     /// What happens to traffic between an endpoint with this table and such a peer, on such a port.
     #[inline]
     pub fn judge(&self, table: Table, peer: PeerClass, port: PortClass) -> Outcome {

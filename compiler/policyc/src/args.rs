@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Tell which recorded Hubble flows would break or open under these policies
     Replay(ReplayArgs),
+    /// Draw who may talk to whom, as these policies have it
+    Graph(GraphArgs),
     /// Write policies in the other way: as YAML manifests, or in the policy language
     Convert(ConvertArgs),
     /// Lay out files of the policy language as all of them are, in place
@@ -92,6 +94,10 @@ pub(crate) struct CheckArgs {
     /// From which severity on findings are a failure
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t = FailOn::Error)]
     pub(crate) fail_on: FailOn,
+
+    /// Also forecast what the policies cost: the image by part, and Cilium's policy maps by endpoint; as text or JSON
+    #[arg(long, requires = "cluster")]
+    pub(crate) cost: bool,
 }
 
 const CHECK_FORMATS: &str = "\
@@ -102,6 +108,12 @@ Formats:
              \"end_line\", \"end_column\", \"label\", \"help\": string|null, \"object\": string|null,
              \"related\": [{\"file\", \"line\", \"column\", \"end_line\", \"end_column\", \"label\"}]}
           lines and columns count from 1, columns in characters; the end is one past the last character
+          with --cost an object, {\"findings\": that array, \"cost\": null beside errors, else
+            {\"image\": {\"bytes\", \"kernel_bytes\", \"sections\": {name: bytes}},
+             \"policies\": [{\"kind\", \"policy\", \"file\", \"line\", \"prefixes\", \"rules\", \"port_ranges\"}],
+             \"cilium\": {\"map_size\", \"more\", \"maps\": [{\"endpoint\", \"endpoints\", \"entries\", \"ingress\", \"egress\", \"exact\",
+               \"rules\": [{\"direction\", \"kind\", \"policy\", \"rule\", \"file\", \"line\", \"entries\"}]}]}}}
+          the costliest first in every list; docs/guide/cost.md tells what is counted
   sarif   SARIF 2.1.0 on stdout, for code scanning
   junit   JUnit XML on stdout, for test reports
   github  workflow commands on stdout, shown as annotations of a pull request
@@ -322,6 +334,49 @@ pub(crate) enum ReplayFormat {
     Json,
 }
 
+#[derive(Args, Debug)]
+#[command(after_long_help = GRAPH)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) world: WorldArgs,
+
+    /// How to draw it, on stdout
+    #[arg(short = 'o', long, value_enum, default_value_t = GraphFormat::Svg)]
+    pub(crate) format: GraphFormat,
+
+    /// Only the workloads of this namespace, and whom rules let them talk to; may be repeated
+    #[arg(short = 'n', long = "namespace", value_name = "NS")]
+    pub(crate) namespaces: Vec<String>,
+
+    /// Only this workload, and whom rules let it talk to
+    #[arg(long, value_name = "NS/WORKLOAD", value_parser = parse_workload)]
+    pub(crate) focus: Option<(String, String)>,
+
+    /// Also mark what deny rules deny
+    #[arg(long)]
+    pub(crate) denied: bool,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+}
+
+const GRAPH: &str = "\
+svg  a table: connections go from the row's workload to the column's, on the ports of the key
+dot  a graph for Graphviz: namespaces are boxes, an edge of all of a box's workloads is drawn from or to the box
+Both tell the same: what passes the policies of both sides. The pods of one workload that are treated
+alike are one. A workload is open in a direction if what no rule names passes; between two that are open
+everything passes, which the table shades and the graph leaves out. Titles of cells and edges name the rules.
+At most 200 workloads are drawn; --namespace and --focus choose among more.";
+
+/// How a graph is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture that needs nothing else
+    Svg,
+    /// For Graphviz
+    Dot,
+}
+
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineName {
@@ -464,6 +519,11 @@ impl ConnectionPort {
         }
         Ok(ConnectionPort { protocol, number })
     }
+}
+
+fn parse_workload(text: &str) -> Result<(String, String), String> {
+    let (namespace, name) = text.split_once('/').ok_or("a workload is `namespace/name`")?;
+    Ok((namespace.to_owned(), name.to_owned()))
 }
 
 fn parse_header(text: &str) -> Result<(String, String), String> {

@@ -8,6 +8,7 @@
 
 mod args;
 mod commands;
+mod drawing;
 mod expected;
 mod explanation;
 mod images;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(args, &terminal),
         Command::Test(args) => commands::test::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),
+        Command::Graph(args) => commands::graph::run(args, &terminal),
         Command::Convert(args) => commands::convert::run(args, &terminal),
         Command::Fmt(args) => commands::fmt::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),

@@ -35,6 +35,6 @@ pub use flows::answer;
 pub use inputs::{is_manifest, is_stdin, name, policy_files, read_bytes, read_objects, refuse_stdin_twice};
 pub use locks::IdentityFile;
 pub use on_node::OnNode;
-pub use project::{Project, Step};
+pub use project::{Project, Step, addresses_of};
 pub use replace::replace;
 pub use replay::{Change, Changes, Recording};

@@ -230,8 +230,8 @@ fn apart(objects: Vec<Object>) -> (Vec<Expectations>, Vec<Object>) {
     (expectations, others)
 }
 
-/// The addresses that a DNS name or pattern leads to.
-fn addresses_of(lock: Option<&FqdnLock>, text: &str, is_pattern: bool) -> Vec<IpAddr> {
+/// The addresses that a DNS name or pattern (`is_pattern`) leads to; none without a lock.
+pub fn addresses_of(lock: Option<&FqdnLock>, text: &str, is_pattern: bool) -> Vec<IpAddr> {
     let Some(lock) = lock else { return Vec::new() };
     if !is_pattern {
         return lock.addresses(text).to_vec();

@@ -14,6 +14,7 @@ mod cidr_covers_pods;
 mod cilium_differs;
 mod fqdn_without_dns;
 mod implication;
+mod map_overflow;
 mod near_miss;
 mod never_matches;
 mod no_default_deny;
@@ -48,6 +49,7 @@ pub fn surprises(set: &PolicySet, cluster: &Cluster, sources: &Sources) -> Vec<D
     cilium_differs::check(&view, &mut found);
     no_default_deny::check(&view, &mut found);
     unknown_secret::check(&view, &mut found);
+    map_overflow::check(&view, &mut found);
     found.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
     found.dedup();
     found

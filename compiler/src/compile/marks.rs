@@ -29,7 +29,7 @@ pub(super) enum Who {
 }
 
 /// A container port's name and protocol.
-pub(super) type PortName = (String, u8);
+pub(crate) type PortName = (String, u8);
 
 /// What a mark stands for.
 struct Meaning {
@@ -88,7 +88,7 @@ fn protocol_number(written: Protocol) -> u8 {
 }
 
 /// The named ports of one identity.
-pub(super) fn named_ports(entry: &crate::identity::Entry<'_>) -> impl Iterator<Item = (PortName, u16)> {
+pub(crate) fn named_ports(entry: &crate::identity::Entry<'_>) -> impl Iterator<Item = (PortName, u16)> {
     entry
         .ports
         .iter()

@@ -25,6 +25,7 @@ use crate::ir::{Direction, PolicySet, PortMatch, Ports};
 use crate::resolve::LabelIndex;
 use crate::tables::{self, Conflict, Encoder, Outcomes, PeerMembers, TableError, TableRules};
 use marks::PeerMarks;
+pub(crate) use marks::named_ports;
 use roaring::RoaringBitmap;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
@@ -256,13 +257,14 @@ pub fn selected_keys(set: &PolicySet) -> FxHashSet<String> {
 }
 
 /// An endpoint whose policy the image has: its place among the identities, and its rules.
-struct EndpointRules {
-    place: u32,
-    ingress: Vec<u32>,
-    egress: Vec<u32>,
+pub(crate) struct EndpointRules {
+    pub(crate) place: u32,
+    pub(crate) ingress: Vec<u32>,
+    pub(crate) egress: Vec<u32>,
 }
 
-fn endpoints(
+/// The endpoints of a node, or of all, and the rules that select them.
+pub(crate) fn endpoints(
     set: &PolicySet,
     cluster: &Cluster,
     identities: &Identities<'_>,

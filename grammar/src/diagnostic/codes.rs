@@ -121,6 +121,7 @@ codes! {
     UnknownSecret = "W615", "no such secret in the cluster";
     EndPortIgnored = "W616", "an endPort has no effect";
     MoreWarnings = "W617", "more warnings than are shown";
+    MapOverflow = "W618", "a policy map of Cilium would overflow";
     IsolatesNothing = "W619", "isolation without a rule";
 
     ExpectationFails = "E701", "an expectation does not hold";

@@ -3,10 +3,14 @@
 use super::Outcome;
 use crate::args::{CheckArgs, CheckFormat, FailOn};
 use crate::output::{Out, Terminal};
+use crate::render::cost::Cost;
 use crate::render::{self, count};
 use crate::stages::Stages;
-use weir_compiler::compile::CompileError;
+use anyhow::bail;
+use weir_abi::Image;
+use weir_compiler::compile::{CompileError, Compiled};
 use weir_compiler::identity::IdentityLock;
+use weir_compiler::policy_map::forecast;
 use weir_grammar::diagnostic::Severity;
 use weir_project::Project;
 
@@ -15,21 +19,34 @@ const CONFLICTS: usize = 8;
 
 /// The command.
 pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    if args.cost && !matches!(args.format, CheckFormat::Text | CheckFormat::Json) {
+        bail!("--cost is told as text or JSON");
+    }
     let mut stages = Stages::new();
     let mut project = Project::read(&args.policies, &args.cluster, &mut stages.reading())?;
     let files = project.sources.iter().count();
     stages.begin("check", 0);
     project.find_surprises();
+    let mut compiled = None;
     if !args.cluster.is_empty() && !project.has_errors() {
         stages.begin("compile", 0);
-        find_refusals(&mut project)?;
+        compiled = find_refusals(&mut project)?;
     }
+    let maps = compiled.as_ref().filter(|_| args.cost).map(|_| {
+        stages.begin("forecast", 0);
+        forecast(&project.set, &project.cluster)
+    });
     stages.finish();
+    let image = compiled.as_ref().map(|compiled| Image::open(compiled.bytes.as_bytes())).transpose()?;
+    let cost = match (&image, &maps) {
+        (Some(image), Some(maps)) => Some(Cost::new(&project, image, maps)),
+        _ => None,
+    };
     let fail_on = match args.fail_on {
         FailOn::Error => Severity::Error,
         FailOn::Warning => Severity::Warning,
     };
-    tell(&project, args.format, fail_on, terminal)?;
+    tell(&project, args, fail_on, cost.as_ref(), terminal)?;
     let count_of = |severity| project.findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count_of(Severity::Error), count_of(Severity::Warning));
     if let Some(worst) = project.findings.iter().max_by_key(|finding| finding.severity)
@@ -47,14 +64,23 @@ pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> anyhow::Result<Outco
 
 fn tell(
     project: &Project,
-    format: CheckFormat,
+    args: &CheckArgs,
     fail_on: Severity,
+    cost: Option<&Cost<'_>>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
     let Project { sources, findings, .. } = project;
     let places = project.places();
-    match format {
-        CheckFormat::Text => render::text::tell(project, terminal, true),
+    match args.format {
+        CheckFormat::Text => {
+            render::text::tell(project, terminal, true);
+            if let Some(cost) = cost {
+                Out::print(cost.text())?;
+            }
+        }
+        CheckFormat::Json if args.cost => {
+            Out::print(render::json::render_with_cost(findings, &places, cost)?)?;
+        }
         CheckFormat::Json => Out::print(render::json::render(findings, &places)?)?,
         CheckFormat::Sarif => Out::print(render::sarif::render(findings, &places)?)?,
         CheckFormat::Junit => Out::print(render::junit::render(findings, sources, &places, fail_on))?,
@@ -77,11 +103,14 @@ fn summary(errors: usize, warnings: usize, files: usize, policies: usize) -> Str
     }
 }
 
-/// Finds why there would be no image: what only shows when all policies meet.
-fn find_refusals(project: &mut Project) -> anyhow::Result<()> {
-    for _ in 0..CONFLICTS {
+/// Finds why there would be no image: what only shows when all policies meet. If nothing does, the image.
+fn find_refusals(project: &mut Project) -> anyhow::Result<Option<Compiled>> {
+    for found in 0..CONFLICTS {
         let mut numbers = IdentityLock::default();
-        let Err(error) = project.compile(None, &mut numbers, None, &mut |_| ()) else { break };
+        let error = match project.compile(None, &mut numbers, None, &mut |_| ()) {
+            Ok(compiled) => return Ok((found == 0).then_some(compiled)),
+            Err(error) => error,
+        };
         let conflict = match &error {
             CompileError::Conflict(conflict) => Some(*conflict),
             _ => None,
@@ -92,5 +121,5 @@ fn find_refusals(project: &mut Project) -> anyhow::Result<()> {
         let Some(rule) = second else { break };
         rule.requests = None;
     }
-    Ok(())
+    Ok(None)
 }

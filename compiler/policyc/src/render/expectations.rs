@@ -3,8 +3,8 @@
 //! Not here: what is wrong and where (`expected`).
 
 use super::explanation::sides;
-use super::junit::escape;
 use super::text::{render, renderer};
+use super::xml::escape;
 use super::{count, json};
 use crate::expected::{Coverage, Results, Tested, is_told};
 use crate::explanation::explain;

@@ -36,9 +36,29 @@ struct JsonPlace<'a> {
     end_column: u32,
 }
 
+/// Findings and a forecast.
+#[derive(Serialize)]
+struct WithCost<'a, C> {
+    findings: Vec<Finding<'a>>,
+    cost: Option<C>,
+}
+
 /// The array, a line break after it.
 pub(crate) fn render(findings: &[Diagnostic], places: &Places<'_>) -> serde_json::Result<String> {
-    let findings: Vec<Finding<'_>> = findings
+    text(&all(findings, places))
+}
+
+/// An object of the array and what the policies cost.
+pub(crate) fn render_with_cost(
+    findings: &[Diagnostic],
+    places: &Places<'_>,
+    cost: Option<impl Serialize>,
+) -> serde_json::Result<String> {
+    text(&WithCost { findings: all(findings, places), cost })
+}
+
+fn all<'a>(findings: &'a [Diagnostic], places: &'a Places<'_>) -> Vec<Finding<'a>> {
+    findings
         .iter()
         .map(|finding| Finding {
             code: finding.code.as_str(),
@@ -54,8 +74,7 @@ pub(crate) fn render(findings: &[Diagnostic], places: &Places<'_>) -> serde_json
                 .map(|label| Related { place: places.place(label.span).into(), label: &label.text })
                 .collect(),
         })
-        .collect();
-    text(&findings)
+        .collect()
 }
 
 /// Any value as text for people and programs, a line break after it.

@@ -1,11 +1,11 @@
 //! Findings as JUnit XML: a suite per file, a case per finding, and a passing case for a file without any.
 
+use super::xml::escape;
 use std::fmt::Write;
 use weir_grammar::diagnostic::{Diagnostic, Severity};
 use weir_grammar::source::Sources;
 use weir_project::finding::severity;
 use weir_project::place::Places;
-use weir_project::visible::visible;
 
 /// The report. Findings of `fail_on` and above are failures, others are told beside a passing case.
 pub(crate) fn render(
@@ -57,21 +57,4 @@ pub(crate) fn render(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <testsuites name=\"policyc check\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\">\n{suites}</testsuites>\n"
     )
-}
-
-/// Text within XML. What XML cannot hold is written out.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in visible(text).chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }

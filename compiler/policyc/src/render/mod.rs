@@ -1,5 +1,6 @@
 //! Findings for people and machines: one file per format, all from the same list.
 
+pub(crate) mod cost;
 pub(crate) mod expectations;
 pub(crate) mod explanation;
 pub(crate) mod github;
@@ -10,6 +11,7 @@ pub(crate) mod rewrite;
 pub(crate) mod sarif;
 pub(crate) mod text;
 mod window;
+pub(crate) mod xml;
 
 /// `1 error`, `2 errors`.
 pub(crate) fn count(number: usize, one: &str) -> String {

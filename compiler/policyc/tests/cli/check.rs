@@ -130,3 +130,68 @@ fn completions_and_man_pages_come_out() {
     assert_eq!(session.run("man pages").code, 0);
     assert!(session.path("pages/policyc-explain.1").exists());
 }
+
+/// Blocks and ports that make more entries than Cilium's policy maps hold.
+fn too_many_entries() -> String {
+    let blocks: String = (0..=255).map(|number| format!("    - 10.{number}.0.0/16\n")).collect();
+    let ports: String = (0..40)
+        .map(|port| {
+            format!(
+                "      - {{port: \"{}\", endPort: {}, protocol: TCP}}\n",
+                1000 * port + 1,
+                1000 * port + 6
+            )
+        })
+        .collect();
+    format!("  egress:\n  - toCIDR:\n{blocks}    toPorts:\n    - ports:\n{ports}")
+}
+
+#[test]
+fn a_map_of_cilium_that_would_overflow_is_a_warning() {
+    let session = Session::shop();
+    let policy = String::from_utf8(session.read("policy.yaml")).unwrap();
+    session.file("policy.yaml", policy + &too_many_entries());
+    let ran = session.run("check -f policy.yaml -c cluster.yaml");
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.err.contains(
+            "warning[W618]: on Cilium the policy map of shop/db would need 40962 entries, and holds 16384"
+        ),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("CiliumCIDRGroup"), "{}", ran.err);
+    assert_eq!(ran.out, "", "what it costs is told where asked");
+}
+
+#[test]
+fn the_cost_is_told_as_text_and_json() {
+    let session = Session::shop();
+    let ran = session.run("check -f policy.yaml -c cluster.yaml --cost");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let told = ran.out.split_once("\ncostliest policies\n").unwrap();
+    assert!(told.0.starts_with("image of the whole cluster: "), "{}", ran.out);
+    assert_eq!(
+        told.1,
+        "  CiliumNetworkPolicy shop/db: 0 prefixes, 1 rule, 1 port range (policy.yaml:4)\n\n\
+         on Cilium, entries of policy maps (16,384 fit by default)\n  \
+         3  shop/db: 2 to it, 1 from it\n  2  shop/web: 1 to it, 1 from it\n"
+    );
+
+    let ran = session.run("check -f policy.yaml -c cluster.yaml --cost --format json");
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(told["findings"], serde_json::json!([]));
+    let map = &told["cost"]["cilium"]["maps"][0];
+    assert_eq!((&map["endpoint"], &map["entries"]), (&"shop/db".into(), &3.into()));
+    assert_eq!((&map["rules"][0]["line"], &map["rules"][0]["entries"]), (&15.into(), &1.into()));
+    assert!(told["cost"]["image"]["sections"]["rows"].is_u64());
+    let plain = session.run("check -f policy.yaml -c cluster.yaml --format json");
+    assert_eq!(plain.out, "[]\n", "an array, as ever");
+
+    assert_eq!(session.run("check -f policy.yaml --cost").code, 2, "nobody is known without a cluster");
+    assert_eq!(session.run("check -f policy.yaml -c cluster.yaml --cost --format junit").code, 2);
+    session.file("policy.yaml", "kind: Nothing\n");
+    let ran = session.run("check -f policy.yaml -c cluster.yaml --cost --format json");
+    let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &told["cost"]), (1, &serde_json::Value::Null));
+}

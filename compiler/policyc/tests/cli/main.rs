@@ -10,6 +10,7 @@ mod explain;
 mod findings;
 mod fmt;
 mod formats;
+mod graph;
 mod hostile;
 mod pages;
 mod replay;

@@ -16,6 +16,7 @@ const UNCHECKED: &[(Code, &str)] = &[
     (Code::TooManyClasses, "thousands of rules; `tests/limits.rs` gives it"),
     (Code::TooManyIdentities, "tens of thousands of pods; `tests/limits.rs` gives it"),
     (Code::MoreWarnings, "more than two hundred warnings"),
+    (Code::MapOverflow, "hundreds of blocks; its own tests give it"),
 ];
 
 /// A block of a page: what stands behind its fence, and its text.
