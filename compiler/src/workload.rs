@@ -8,6 +8,8 @@
 
 use weir_grammar::tree::Pod;
 
+/// Labels that a Job gives its pods.
+const JOB_NAMES: &[&str] = &["batch.kubernetes.io/job-name", "job-name"];
 /// The label that a Deployment's pods have.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 /// The label that pods of a StatefulSet and of a DaemonSet have.
@@ -20,6 +22,9 @@ pub fn workload(pod: &Pod) -> Option<&str> {
     let less_hash = |name| label(TEMPLATE_HASH).and_then(|hash| less(name, hash));
     if let Some((kind, name)) = &pod.owner {
         return Some(if kind == "ReplicaSet" { less_hash(name).unwrap_or(name) } else { name });
+    }
+    if let Some(job) = JOB_NAMES.iter().find_map(|key| label(key)).filter(|name| !name.is_empty()) {
+        return Some(job);
     }
     // NAME-HASH-xxxxx, or NAME-0 and NAME-xxxxx.
     let (front, _) = pod.meta.name.rsplit_once('-')?;
@@ -64,6 +69,7 @@ mod tests {
             ("db-0", revision, Some(("StatefulSet", "db")), Some("db")),
             ("db-0", revision, None, Some("db")),
             ("agent-x2x4z", revision, Some(("DaemonSet", "agent")), Some("agent")),
+            ("backup-28-x2x4z", &[("job-name", "backup-28")], None, Some("backup-28")),
             ("web-1", &[][..], None, None),
             ("web", hash, None, None),
         ] {

@@ -17,6 +17,7 @@ use weir_compiler::compile::{self, CompileError, Compiled, Stage};
 use weir_compiler::fqdn::{FqdnLock, FqdnPattern};
 use weir_compiler::identity::IdentityLock;
 use weir_compiler::ir::PolicySet;
+use weir_compiler::policy_map::Forecast;
 use weir_compiler::translate::translate;
 use weir_grammar::diagnostic::{Code, Diagnostic, Severity};
 use weir_grammar::source::Sources;
@@ -140,6 +141,12 @@ impl Project {
                 found.push(finding::left_out(Code::MoreWarnings, file, text, more, "more warning"));
             }
         }
+        self.add(found);
+    }
+
+    /// Adds the policy maps of Cilium that would overflow to the findings.
+    pub fn find_overflows(&mut self, forecast: &Forecast) {
+        let found = check::overflows(&self.set, &self.cluster, &self.sources, forecast);
         self.add(found);
     }
 

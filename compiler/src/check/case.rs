@@ -2,7 +2,10 @@
 
 use super::surprises;
 use crate::cluster::Cluster;
+use crate::ir::PolicySet;
 use crate::translate::translate;
+use weir_grammar::diagnostic::Diagnostic;
+use weir_grammar::source::Sources;
 use weir_grammar::{Limits, Reading, read};
 
 /// A shop of four pods (one on its node's network), a prometheus in another namespace, two nodes.
@@ -71,6 +74,15 @@ pub(super) fn network(subject: &str, rules: &str) -> String {
 
 /// The findings as `code line:column message | label | help`.
 pub(super) fn found(policies: &str, cluster: &str) -> Vec<String> {
+    found_by(policies, cluster, surprises)
+}
+
+/// The same, by another check.
+pub(super) fn found_by(
+    policies: &str,
+    cluster: &str,
+    check: impl FnOnce(&PolicySet, &Cluster, &Sources) -> Vec<Diagnostic>,
+) -> Vec<String> {
     let mut reading = Reading::default();
     read(&mut reading, "policies.yaml", policies.as_bytes().to_vec(), &Limits::default());
     read(&mut reading, "cluster.yaml", cluster.as_bytes().to_vec(), &Limits::default());
@@ -78,7 +90,7 @@ pub(super) fn found(policies: &str, cluster: &str) -> Vec<String> {
     let cluster = Cluster::collect(&mut reading.objects, &mut diagnostics);
     let set = translate(std::mem::take(&mut reading.objects), &cluster, &mut diagnostics);
     assert!(diagnostics.is_empty(), "{diagnostics:#?}");
-    let line = |finding: &weir_grammar::diagnostic::Diagnostic| {
+    let line = |finding: &Diagnostic| {
         assert!(finding.object.is_some(), "{finding:?}");
         let place = reading.sources.locate(finding.span);
         let help = finding.help.as_deref().unwrap_or_default();
@@ -91,5 +103,5 @@ pub(super) fn found(policies: &str, cluster: &str) -> Vec<String> {
             finding.label
         )
     };
-    surprises(&set, &cluster, &reading.sources).iter().map(line).collect()
+    check(&set, &cluster, &reading.sources).iter().map(line).collect()
 }

@@ -2,18 +2,14 @@
 
 use super::view::{View, verb};
 use crate::ir::{CidrPart, Rule};
-use crate::policy_map::{DEFAULT_SIZE, PolicyMap, forecast};
+use crate::policy_map::{DEFAULT_SIZE, PolicyMap};
 use std::collections::BTreeMap;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 
 /// Rules shown beside the costliest.
 const ALSO: usize = 2;
 
-pub(super) fn check(view: &View<'_>, found: &mut Vec<Diagnostic>) {
-    if !view.has_pods && !view.has_nodes {
-        return;
-    }
-    let maps = forecast(view.set, view.cluster).maps;
+pub(super) fn check(view: &View<'_>, maps: &[PolicyMap], found: &mut Vec<Diagnostic>) {
     // One finding for all maps that the same rule is to blame for; the largest is told.
     let mut by_rule: BTreeMap<u32, Vec<&PolicyMap>> = BTreeMap::new();
     for map in maps.iter().filter(|map| map.total() > DEFAULT_SIZE) {
@@ -62,7 +58,9 @@ fn instead(view: &View<'_>, rule: &Rule) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::case::{CLUSTER, cnp, found};
+    use crate::check::case::{CLUSTER, cnp, found_by};
+    use crate::check::overflows;
+    use crate::policy_map::forecast;
 
     fn blocks(count: usize) -> String {
         let blocks: Vec<String> =
@@ -75,17 +73,13 @@ mod tests {
     #[test]
     fn what_would_not_fit_is_told_of_the_costliest_rule() {
         let told = |count: usize| -> Vec<String> {
-            let lines = found(&cnp("", "app: web", &blocks(count)), CLUSTER);
-            lines.into_iter().filter(|line| line.starts_with("W618")).collect()
+            found_by(&cnp("", "app: web", &blocks(count)), CLUSTER, |set, cluster, sources| {
+                overflows(set, cluster, sources, &forecast(set, cluster))
+            })
         };
         assert_eq!(told(819), [""; 0], "16,380 entries, the own node and open ingress do fit");
         let lines = told(820);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains("would need 16401 entries, and holds 16384"), "{lines:?}");
-        assert_eq!(
-            found(&cnp("", "app: web", &blocks(820)), "").len(),
-            0,
-            "nobody is known without a cluster"
-        );
     }
 }

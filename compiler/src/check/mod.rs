@@ -28,6 +28,7 @@ use crate::cluster::Cluster;
 use crate::compile::selected_keys;
 use crate::identity::{Identities, IdentityLock};
 use crate::ir::PolicySet;
+use crate::policy_map::Forecast;
 use view::View;
 use weir_grammar::diagnostic::Diagnostic;
 use weir_grammar::source::Sources;
@@ -49,9 +50,23 @@ pub fn surprises(set: &PolicySet, cluster: &Cluster, sources: &Sources) -> Vec<D
     cilium_differs::check(&view, &mut found);
     no_default_deny::check(&view, &mut found);
     unknown_secret::check(&view, &mut found);
-    map_overflow::check(&view, &mut found);
     found.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
     found.dedup();
+    found
+}
+
+/// Policy maps of Cilium that would overflow, by the rules to blame. Of no interest to those whose policies Cilium does not enforce, so it
+/// is asked for by itself.
+pub fn overflows(
+    set: &PolicySet,
+    cluster: &Cluster,
+    sources: &Sources,
+    forecast: &Forecast,
+) -> Vec<Diagnostic> {
+    let identities = Identities::default();
+    let view = View::new(set, cluster, sources, &identities);
+    let mut found = Vec::new();
+    map_overflow::check(&view, &forecast.maps, &mut found);
     found
 }
 

@@ -15,7 +15,6 @@ mod outside;
 mod parties;
 mod ports;
 mod treatment;
-mod workload;
 
 pub use outside::example;
 pub use ports::PortSet;

@@ -6,9 +6,10 @@
 //! Not here: who is outside ([`super::outside`]).
 
 use super::outside::Atom;
-use super::{Kind, Vertex, workload};
+use super::{Kind, Vertex};
 use crate::cluster::{Cluster, Party};
 use crate::parties::PartyIdentities;
+use crate::workload::workload;
 use std::collections::BTreeMap;
 use weir_abi::{Endpoint, Identity, Image, PeerClass, Table};
 
@@ -55,7 +56,8 @@ fn pods(cluster: &Cluster, endpoint: &dyn Fn(usize) -> Option<Endpoint>) -> Vec<
         let Some(endpoint) = endpoint(place) else { continue };
         let namespace = pod.meta.namespace.as_deref().unwrap_or_default();
         let treated = (endpoint.class, endpoint.ingress, endpoint.egress);
-        let workload = workloads.entry((namespace, workload::name(pod))).or_default();
+        let workload = workload(pod).unwrap_or(&pod.meta.name);
+        let workload = workloads.entry((namespace, workload)).or_default();
         workload.entry(treated).or_default().push(place);
     }
     let mut subjects = Vec::new();

@@ -32,10 +32,13 @@ pub(crate) fn run(args: &CheckArgs, terminal: &Terminal) -> anyhow::Result<Outco
         stages.begin("compile", 0);
         compiled = find_refusals(&mut project)?;
     }
-    let maps = compiled.as_ref().filter(|_| args.cost).map(|_| {
+    let mut maps = None;
+    if args.cost && compiled.is_some() {
         stages.begin("forecast", 0);
-        forecast(&project.set, &project.cluster)
-    });
+        let forecast = forecast(&project.set, &project.cluster);
+        project.find_overflows(&forecast);
+        maps = Some(forecast);
+    }
     stages.finish();
     let image = compiled.as_ref().map(|compiled| Image::open(compiled.bytes.as_bytes())).transpose()?;
     let cost = match (&image, &maps) {
