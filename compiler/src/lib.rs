@@ -5,6 +5,7 @@
 //! trees ─ Cluster::collect ─> Cluster ─┐
 //!   └──── translate ──────> PolicySet ─┼─ compile ──> image bytes ─ weir_abi ─> verdicts
 //!                                      └─ reference ─────────────────────────> verdicts
+//! two PolicySets ─ diff::join ─ diff::differences ─> what changes
 //! ```
 //!
 //! Invariants: pure (no file, clock, environment, thread or kernel); the same inputs give the same
@@ -16,6 +17,7 @@ pub mod check;
 pub mod classes;
 pub mod cluster;
 pub mod compile;
+pub mod diff;
 pub mod flow;
 pub mod fqdn;
 pub mod identity;

@@ -20,14 +20,24 @@ pub fn aggregate(list: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
     let v6 = sweep.v6_ranges(1, &[], &mut classes);
     let mut prefixes = Vec::with_capacity(v4.len() + v6.len());
     for (first, last) in covered(&v4, u32::MAX, |start| start - 1) {
-        let net = |at, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_bits(at), length));
-        cut_v4(first, last, |at, length| prefixes.push(net(at, length)));
+        blocks_v4(first, last, &mut prefixes);
     }
     for (first, last) in covered(&v6, u128::MAX, |start| start - 1) {
-        let net = |at, length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(at), length));
-        cut_v6(first, last, |at, length| prefixes.push(net(at, length)));
+        blocks_v6(first, last, &mut prefixes);
     }
     prefixes
+}
+
+/// Appends the fewest prefixes that cover `first..=last`.
+pub(crate) fn blocks_v4(first: u32, last: u32, prefixes: &mut Vec<IpNet>) {
+    let net = |at, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_bits(at), length));
+    cut_v4(first, last, |at, length| prefixes.push(net(at, length)));
+}
+
+/// Appends the fewest prefixes that cover `first..=last`.
+pub(crate) fn blocks_v6(first: u128, last: u128, prefixes: &mut Vec<IpNet>) {
+    let net = |at, length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(at), length));
+    cut_v6(first, last, |at, length| prefixes.push(net(at, length)));
 }
 
 /// First and last addresses of the ranges that carry the mark.
