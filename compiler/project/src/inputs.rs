@@ -54,17 +54,23 @@ impl Manifests {
 
     /// Reads them.
     pub(crate) fn read(self) -> Result<Reading, ProjectError> {
-        let limits = Limits::default();
         let mut reading = Reading::default();
+        self.read_into(&mut reading)?;
+        Ok(reading)
+    }
+
+    /// Reads them beside what was read before.
+    pub(crate) fn read_into(self, reading: &mut Reading) -> Result<(), ProjectError> {
+        let limits = Limits::default();
         let mut failures = Vec::new();
         for file in self.files {
             let name = name(&file);
             match bytes(&file, limits.file_bytes) {
-                Ok(bytes) => weir_grammar::read(&mut reading, &name, bytes, &limits),
+                Ok(bytes) => weir_grammar::read(reading, &name, bytes, &limits),
                 Err(source) => failures.push(UnreadableFile { name, source }),
             }
         }
-        if failures.is_empty() { Ok(reading) } else { Err(ProjectError::Unreadable { files: failures }) }
+        if failures.is_empty() { Ok(()) } else { Err(ProjectError::Unreadable { files: failures }) }
     }
 }
 

@@ -113,6 +113,18 @@ impl Project {
         Ok(project)
     }
 
+    /// Of policies and a cluster that were read already.
+    pub(crate) fn of(
+        sources: Sources,
+        cluster: Cluster,
+        set: PolicySet,
+        findings: Vec<Diagnostic>,
+    ) -> Self {
+        let mut project = Project { sources, cluster, set, findings: Vec::new(), has_cluster: true };
+        project.add(findings);
+        project
+    }
+
     /// Adds what is legal and probably not meant to the findings.
     pub fn find_surprises(&mut self) {
         let (has_cluster, has_errors) = (self.has_cluster, self.has_errors());
@@ -214,7 +226,7 @@ impl Project {
 }
 
 /// The addresses that a DNS name or pattern leads to.
-fn addresses_of(lock: Option<&FqdnLock>, text: &str, is_pattern: bool) -> Vec<IpAddr> {
+pub(crate) fn addresses_of(lock: Option<&FqdnLock>, text: &str, is_pattern: bool) -> Vec<IpAddr> {
     let Some(lock) = lock else { return Vec::new() };
     if !is_pattern {
         return lock.addresses(text).to_vec();

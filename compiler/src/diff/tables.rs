@@ -171,9 +171,6 @@ impl Bits {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|&word| word == 0)
-    }
 
     fn meets(&self, other: &Bits) -> bool {
         self.0.iter().zip(&other.0).any(|(one, other)| one & other != 0)

@@ -1,5 +1,6 @@
 //! Findings for people and machines: one file per format, all from the same list.
 
+pub(crate) mod diff;
 pub(crate) mod explanation;
 pub(crate) mod github;
 pub(crate) mod json;
