@@ -22,6 +22,7 @@ mod join;
 mod lists;
 mod merge;
 pub mod names;
+mod other_side;
 mod requests;
 mod tables;
 mod told;
@@ -39,6 +40,7 @@ use crate::ir::Direction;
 use crate::tables::{PeerMembers, TableRules};
 use lists::Lists;
 use merge::{Merged, merge};
+use other_side::OtherSide;
 use requests::Contents;
 use std::collections::BTreeMap;
 use tables::{Ground, Refusal};
@@ -60,6 +62,9 @@ pub struct Difference {
     pub before: Said,
     /// What happens under the second.
     pub after: Said,
+    /// The policies of the other end deny all of it: what opens is denied still, what closes was denied before. Told of
+    /// pods alone.
+    pub other_side_denies: bool,
 }
 
 /// What one set says.
@@ -183,8 +188,17 @@ pub fn differences(
         clauses: tables::ClauseNumbers::default(),
     };
     let merged = merged(&classified, &mut ground)?;
-    let mut differences: Vec<Difference> =
-        merged.iter().filter_map(|merged| teller.difference(merged, &ground)).collect();
+    let mut other_side = OtherSide::new(&classified, &identities);
+    let mut differences = Vec::with_capacity(merged.len());
+    for merged in &merged {
+        let Some(mut difference) = teller.difference(merged, &ground) else { continue };
+        difference.other_side_denies = match difference.kind() {
+            Kind::Opened => other_side.denies(merged, 1, &ground),
+            Kind::Closed => other_side.denies(merged, 0, &ground),
+            Kind::Requests => false,
+        };
+        differences.push(difference);
+    }
     differences.sort_by(|a, b| order(a).cmp(&order(b)));
     Ok(differences)
 }

@@ -257,6 +257,7 @@ impl<'c> Teller<'c> {
             ports,
             before,
             after,
+            other_side_denies: false,
         })
     }
 

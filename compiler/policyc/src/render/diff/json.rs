@@ -50,6 +50,7 @@ struct OneDifference<'a> {
     ports: OnePorts,
     before: OneSaid<'a>,
     after: OneSaid<'a>,
+    other_side_denies: bool,
 }
 
 #[derive(Serialize)]
@@ -166,7 +167,7 @@ fn difference<'a>(
         Trend::Narrower => "narrower",
         Trend::Other => "other",
     };
-    let Difference { direction, subjects, peers, ports, before, after } = difference;
+    let Difference { direction, subjects, peers, ports, before, after, other_side_denies } = difference;
     let named = |of: fn(&Party) -> bool| {
         subjects.iter().filter(|party| of(party)).map(|&party| cluster.name(party)).collect()
     };
@@ -182,6 +183,7 @@ fn difference<'a>(
         ports: one_ports(ports),
         before: said(before, *direction, origins),
         after: said(after, *direction, origins),
+        other_side_denies: *other_side_denies,
     }
 }
 

@@ -101,8 +101,19 @@ fn one(text: &mut String, difference: &Difference, roster: &Roster<'_>, origins:
             rules => writeln!(text, ": {rules}"),
         };
     }
-    if difference.kind() == Kind::Requests {
-        requests(text, difference);
+    let other = match difference.direction {
+        Direction::Ingress => "egress",
+        Direction::Egress => "ingress",
+    };
+    match difference.kind() {
+        Kind::Opened if difference.other_side_denies => {
+            _ = writeln!(text, "      but {other} of {peers} denies all of it still");
+        }
+        Kind::Closed if difference.other_side_denies => {
+            _ = writeln!(text, "      but {other} of {peers} denied all of it before");
+        }
+        Kind::Opened | Kind::Closed => {}
+        Kind::Requests => requests(text, difference),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::listed;
 use super::requests::quoted;
+use ipnet::IpNet;
 use weir_compiler::classes::aggregate::complement;
 use weir_compiler::diff::{NameTerm, Names, Outside};
 
@@ -13,7 +14,7 @@ const NAMES: usize = 4;
 pub(super) fn words(outside: &Outside) -> String {
     match &outside.names {
         Names::Any => blocks(outside),
-        Names::NoneOf(terms) => format!("{} but for {}", blocks(outside), names(terms)),
+        Names::NoneOf(terms) => format!("{} unless known as {}", blocks(outside), names(terms)),
         Names::Of(terms) => match blocks(outside) {
             world if world == WORLD => names(terms),
             blocks => format!("{} at {blocks}", names(terms)),
@@ -25,13 +26,22 @@ const WORLD: &str = "world";
 
 fn blocks(outside: &Outside) -> String {
     let blocks = &outside.blocks;
-    let texts = |blocks: &[ipnet::IpNet]| blocks.iter().map(ToString::to_string).collect::<Vec<_>>();
     let rest = complement(blocks);
     match rest.len() {
         0 => WORLD.to_owned(),
         rests if rests < blocks.len() => format!("{WORLD} but {}", cut(&texts(&rest))),
         _ => cut(&texts(blocks)),
     }
+}
+
+/// What of the world is not meant, if anything.
+pub(super) fn rest(outside: &Outside) -> Option<String> {
+    let rest = complement(&outside.blocks);
+    (!rest.is_empty()).then(|| cut(&texts(&rest)))
+}
+
+fn texts(blocks: &[IpNet]) -> Vec<String> {
+    blocks.iter().map(ToString::to_string).collect()
 }
 
 fn cut(blocks: &[String]) -> String {

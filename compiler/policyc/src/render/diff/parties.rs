@@ -6,7 +6,7 @@
 use super::{SHOWN, listed, outside};
 use std::collections::{BTreeMap, BTreeSet};
 use weir_compiler::cluster::{Cluster, Party};
-use weir_compiler::diff::Peers;
+use weir_compiler::diff::{Names, Peers};
 use weir_grammar::tree::Pod;
 use weir_project::visible::visible;
 
@@ -61,31 +61,48 @@ impl<'c> Roster<'c> {
             return "anyone".to_owned();
         }
         let homes: BTreeSet<Option<usize>> = subjects.iter().map(|&party| self.cluster.home(party)).collect();
-        let nodes = self.cluster.nodes.len();
-        let elsewhere = (0..nodes).filter(|&node| homes.len() > 1 || !homes.contains(&Some(node))).count();
-        let own = (0..nodes).filter(|&node| homes.contains(&Some(node))).count();
-        let has_nodes = peers.nodes.len() == elsewhere && peers.own_nodes.len() == own;
-        let entities = if nodes == 0 { 6 } else { 4 };
-        let mut items = Vec::new();
-        if peers.pods.len() == self.pods && has_nodes && peers.entities.len() == entities {
-            items.push("the whole cluster".to_owned());
-        } else {
-            items = self.pods(&peers.pods.iter().copied().collect());
-            match peers.own_nodes.len() {
-                0 => {}
-                count if count == own => items.push("host".to_owned()),
-                _ => items.extend(peers.own_nodes.iter().map(|&node| self.node("host", node))),
+        let nodes = || 0..self.cluster.nodes.len();
+        let elsewhere: Vec<usize> =
+            nodes().filter(|&node| homes.len() > 1 || !homes.contains(&Some(node))).collect();
+        let own: Vec<usize> = nodes().filter(|&node| homes.contains(&Some(node))).collect();
+        let words_of_nodes = |own_nodes: &[usize], others: &[usize]| {
+            let mut items = Vec::new();
+            if !own_nodes.is_empty() && own_nodes == own {
+                items.push("host".to_owned());
+            } else {
+                items.extend(own_nodes.iter().map(|&node| self.node("host", node)));
             }
-            match peers.nodes.len() {
-                0 => {}
-                count if count == elsewhere => items.push("remote-node".to_owned()),
-                _ => items.extend(peers.nodes.iter().map(|&node| self.node("node", node))),
+            if !others.is_empty() && others == elsewhere {
+                items.push("remote-node".to_owned());
+            } else {
+                items.extend(others.iter().map(|&node| self.node("node", node)));
             }
+            items
+        };
+        let pods: BTreeSet<usize> = peers.pods.iter().copied().collect();
+        // Only whoever is meant as anyone, or as the whole cluster, takes in entities that no object is.
+        let is_all = peers.entities.len() == if self.cluster.nodes.is_empty() { 6 } else { 4 };
+        if !is_all {
+            let mut items = self.pods(&pods);
+            items.extend(words_of_nodes(&peers.own_nodes, &peers.nodes));
             items.extend(peers.entities.iter().map(|&entity| entity.to_owned()));
+            let inside = (!items.is_empty()).then(|| listed(&items, SHOWN));
+            let outside = peers.outside.iter().map(outside::words);
+            return inside.into_iter().chain(outside).collect::<Vec<_>>().join(", ");
         }
-        let outside: Vec<String> = peers.outside.iter().map(outside::words).collect();
-        let inside = (!items.is_empty()).then(|| listed(&items, SHOWN));
-        inside.into_iter().chain(outside).collect::<Vec<_>>().join(", ")
+        let missing = |all: &[usize], some: &[usize]| -> Vec<usize> {
+            all.iter().copied().filter(|node| !some.contains(node)).collect()
+        };
+        let mut but = self.items(|place| !pods.contains(&place));
+        but.extend(words_of_nodes(&missing(&own, &peers.own_nodes), &missing(&elsewhere, &peers.nodes)));
+        let (all, rest) = match &peers.outside[..] {
+            [one] if one.names == Names::Any => ("anyone", outside::rest(one)),
+            _ => ("the whole cluster", None),
+        };
+        but.extend(rest);
+        let outside = peers.outside.iter().filter(|_| all != "anyone").map(outside::words);
+        let but = if but.is_empty() { all.to_owned() } else { format!("{all} but {}", listed(&but, SHOWN)) };
+        std::iter::once(but).chain(outside).collect::<Vec<_>>().join(", ")
     }
 
     fn node(&self, what: &str, place: usize) -> String {
