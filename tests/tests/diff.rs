@@ -273,12 +273,33 @@ fn specified(engine: &Reference<'_>, point: &Point) -> (Action, Vec<Option<bool>
     (action, requests.into_iter().map(one).collect())
 }
 
+fn other_side_denies(difference: &Difference, engine: &Reference<'_>) -> bool {
+    let direction = match difference.direction {
+        Direction::Ingress => Direction::Egress,
+        Direction::Egress => Direction::Ingress,
+    };
+    let mut pairs = difference.subjects.iter().flat_map(|&one| {
+        difference.peers.pods.iter().map(move |&other| (Party::Pod(other), one))
+    });
+    let ports = || PORTS.iter().filter(|&&(protocol, port)| difference.ports.contain(protocol, port));
+    pairs.all(|(subject, peer)| {
+        ports().all(|&(protocol, port)| {
+            let point = Point { subject, direction, peer, protocol, port, name: None };
+            engine.side(&point.flow(None, None), direction).action == Action::Deny
+        })
+    })
+}
+
 fn agrees_with_brute_force(pair: &Pair) -> Result<usize, TestCaseError> {
     let found = pair.differences();
     let before = Reference::new(&pair.from.policies, &pair.from.cluster, pair.from.lock.as_ref());
     let after = Reference::new(&pair.to.policies, &pair.to.cluster, pair.to.lock.as_ref());
     for difference in &found {
         prop_assert!(difference.before != difference.after, "{:?}", difference);
+        if difference.other_side_denies {
+            let engine = if difference.kind() == Kind::Opened { &after } else { &before };
+            prop_assert!(other_side_denies(difference, engine), "{:?}", difference);
+        }
     }
     for point in points(&pair.cluster) {
         let covering: Vec<&Difference> =
@@ -361,6 +382,7 @@ fn random_pairs_have_everything_in_them() {
                 ("outside", !peers.outside.is_empty()),
                 ("names", peers.outside.iter().any(is_named)),
                 ("everyone", peers.everyone),
+                ("other side denies", difference.other_side_denies),
                 ("some ports", !difference.ports.is_everything()),
                 ("node subjects", difference.subjects.iter().any(|one| matches!(one, Party::Node(_)))),
             ];
@@ -381,6 +403,7 @@ fn random_pairs_have_everything_in_them() {
         "outside",
         "names",
         "everyone",
+        "other side denies",
         "some ports",
         "node subjects",
     ] {

@@ -291,9 +291,19 @@ impl<'c> Teller<'c> {
         told.pods.sort_unstable();
         for &(names, classes) in &peers.outside {
             let blocks = self.blocks(ground.lists.get(classes));
-            if !blocks.is_empty() {
-                told.outside.push(Outside { blocks, names: self.names(ground.lists.get(names)) });
+            if blocks.is_empty() {
+                continue;
             }
+            let mut names = ground.lists.get(names).to_vec();
+            if names.first() == Some(&0) {
+                // Names under which these addresses and others are meant need not be taken out here.
+                let all = ground.lists.get(classes);
+                let wider = peers.outside.iter().filter(|&&(_, others)| is_within(all, ground.lists.get(others)));
+                names.extend(wider.flat_map(|&(names, _)| ground.lists.get(names)));
+                names.sort_unstable();
+                names.dedup();
+            }
+            told.outside.push(Outside { blocks, names: self.names(&names) });
         }
         let is_nobody = told == Peers::default();
         let nodes = || 0..self.cluster.nodes.len();
@@ -437,6 +447,11 @@ impl<'c> Teller<'c> {
         }
         ports
     }
+}
+
+/// Whether all of a sorted list is in another.
+fn is_within(some: &[u32], others: &[u32]) -> bool {
+    some.len() <= others.len() && some.iter().all(|one| others.binary_search(one).is_ok())
 }
 
 /// First and last addresses of the ranges at some places, neighbours as one.

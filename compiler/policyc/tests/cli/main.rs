@@ -5,10 +5,12 @@
 mod check;
 mod compile;
 mod convert;
+mod diff;
 mod explain;
 mod findings;
 mod formats;
 mod hostile;
 mod replay;
+mod schema;
 mod session;
 mod verdict;

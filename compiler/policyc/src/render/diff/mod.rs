@@ -93,6 +93,9 @@ fn one(text: &mut String, difference: &Difference, roster: &Roster<'_>, origins:
         Direction::Ingress => writeln!(text, "  {peers} -> {subjects}  {ports}  ingress"),
         Direction::Egress => writeln!(text, "  {subjects} -> {peers}  {ports}  egress"),
     };
+    for list in difference.peers.outside.iter().filter_map(outside::lists) {
+        _ = write!(text, "      {list}");
+    }
     for (when, said) in [("was", &difference.before), ("now", &difference.after)] {
         _ = write!(text, "      {when} {}", what(said));
         let rules: Vec<String> = said.rules.iter().filter_map(|&rule| origins.origin(rule)).map(rule).collect();

@@ -2,12 +2,15 @@
 
 use super::listed;
 use super::requests::quoted;
-use ipnet::IpNet;
 use weir_compiler::classes::aggregate::complement;
 use weir_compiler::diff::{NameTerm, Names, Outside};
 
-/// Blocks that are written out.
+/// Blocks that are written beside other peers.
 const BLOCKS: usize = 5;
+/// Blocks that are written in lines of their own.
+const LISTED: usize = 200;
+/// How wide such a line is.
+const WIDTH: usize = 110;
 /// Names that are written out.
 const NAMES: usize = 4;
 
@@ -40,16 +43,46 @@ pub(super) fn rest(outside: &Outside) -> Option<String> {
     (!rest.is_empty()).then(|| cut(&texts(&rest)))
 }
 
-fn texts(blocks: &[IpNet]) -> Vec<String> {
+fn texts(blocks: &[impl ToString]) -> Vec<String> {
     blocks.iter().map(ToString::to_string).collect()
 }
 
 fn cut(blocks: &[String]) -> String {
     if blocks.len() > BLOCKS + 1 {
-        format!("{} blocks ({}, …)", blocks.len(), blocks[..BLOCKS].join(", "))
+        format!("{} blocks", blocks.len())
     } else {
         blocks.join(", ")
     }
+}
+
+/// The blocks that were only counted, in lines.
+pub(super) fn lists(outside: &Outside) -> Option<String> {
+    let blocks = &outside.blocks;
+    let rest = complement(blocks);
+    let is_rest = rest.len() < blocks.len();
+    let told = if is_rest { &rest } else { blocks };
+    if told.len() <= BLOCKS + 1 {
+        return None;
+    }
+    let mut lines = vec![String::new()];
+    for block in told.iter().take(LISTED) {
+        let block = block.to_string();
+        if lines.last().is_some_and(|line| !line.is_empty() && line.len() + block.len() + 2 > WIDTH) {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push_str(", ");
+            }
+            line.push_str(&block);
+        }
+    }
+    let more = told.len().saturating_sub(LISTED);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    let what = if is_rest { "blocks that are not meant" } else { "blocks" };
+    Some(format!("{what}:\n{}", lines.iter().map(|line| format!("        {line}\n")).collect::<String>()))
 }
 
 fn names(terms: &[NameTerm]) -> String {
