@@ -408,13 +408,15 @@ pub(crate) struct DiffArgs {
 }
 
 const DIFF_NOTES: &str = "\
-Every verdict is compared: each pod and node, in each direction, towards every pod, node, entity and address, on
-every port and ICMP type, with and without the DNS names that rules select; for connections that are redirected,
-the request rules by content. Which rule decides is told, and makes no difference by itself. Each direction is
-compared by itself: a connection opens only where egress and ingress both allow it.
+Every verdict is compared: each pod and node, in each direction, towards every pod, node, entity
+and address, on every port and ICMP type, with and without the DNS names that rules select; for
+connections that are redirected, the request rules by content. Which rule decides is told, and
+makes no difference by itself. Each direction is compared by itself; where the policies of the
+other end deny all of it, that is told.
 
-Of --from and --to, policies and CIDR groups count; whatever else is there is left out. A revision is read by git,
-and the work tree is not touched; PATH is from the top of the repository, or begins with ./
+Of --from and --to, policies and CIDR groups count; whatever else is there is left out. A revision
+is read by git, and the work tree is not touched; PATH is from the top of the repository, or
+begins with ./
 
 JSON: docs/schemas/diff.schema.json
 Exit codes: 0 no difference, 1 differences or findings, 2 the work could not be done.";

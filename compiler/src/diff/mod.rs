@@ -62,9 +62,9 @@ pub struct Difference {
     pub before: Said,
     /// What happens under the second.
     pub after: Said,
-    /// The policies of the other end deny all of it: what opens is denied still, what closes was denied before. Told of
-    /// pods alone.
-    pub other_side_denies: bool,
+    /// Pods among the peers, by place in the cluster, whose own policies deny all of it: what opens is denied still, what
+    /// closes was denied before.
+    pub other_side_denies: Vec<usize>,
 }
 
 /// What one set says.
@@ -192,11 +192,12 @@ pub fn differences(
     let mut differences = Vec::with_capacity(merged.len());
     for merged in &merged {
         let Some(mut difference) = teller.difference(merged, &ground) else { continue };
-        difference.other_side_denies = match difference.kind() {
-            Kind::Opened => other_side.denies(merged, 1, &ground),
-            Kind::Closed => other_side.denies(merged, 0, &ground),
-            Kind::Requests => false,
+        let denying = match difference.kind() {
+            Kind::Opened => other_side.denying(merged, 1, &ground),
+            Kind::Closed => other_side.denying(merged, 0, &ground),
+            Kind::Requests => Vec::new(),
         };
+        difference.other_side_denies = teller.pods(&denying);
         differences.push(difference);
     }
     differences.sort_by(|a, b| order(a).cmp(&order(b)));

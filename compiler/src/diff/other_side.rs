@@ -1,9 +1,9 @@
-//! Whether the policies of the other end deny all of a difference, so that nothing really opens or closes.
+//! Whose policies at the other end deny all of a difference, so that towards them nothing really opens or closes.
 //!
-//! Told only where all of it is denied: every subject, every peer, every port. A connection between pods is up to both;
-//! what is outside has no policies here.
+//! Told of a peer where all of it is denied: every subject, every port. A connection between pods is up to both; what is
+//! outside has no policies here.
 //!
-//! Not here: nodes, which pods see in two ways. Of differences with nodes nothing is told.
+//! Not here: nodes, which pods see in two ways. Of them nothing is told.
 
 use super::merge::Merged;
 use super::tables::Ground;
@@ -11,6 +11,7 @@ use crate::compile::classified::Classified;
 use crate::identity::{Identities, Kind};
 use crate::ir::Direction;
 use crate::tables::{Clause, ClausePorts, Strength, TableRules};
+use rustc_hash::FxHashMap;
 
 /// Clauses looked at for all differences, at most. Beyond, nothing is told.
 const MAX_CLAUSES: usize = 1 << 24;
@@ -28,54 +29,68 @@ impl<'c> OtherSide<'c> {
         OtherSide { classified, identities, left: MAX_CLAUSES }
     }
 
-    /// Whether under a set the peers' policies deny all of it.
-    pub(super) fn denies(&mut self, merged: &Merged, set: usize, ground: &Ground<'_>) -> bool {
+    /// The peers, by place among the identities, whose policies deny all of it under a set.
+    pub(super) fn denying(&mut self, merged: &Merged, set: usize, ground: &Ground<'_>) -> Vec<u32> {
         let direction = match merged.direction {
             Direction::Ingress => Direction::Egress,
             Direction::Egress => Direction::Ingress,
         };
         let [subjects, peers] = [merged.subjects, merged.peers.parties].map(|list| ground.lists.get(list));
-        let is_pod = |&place: &u32| {
-            self.identities.entries.get(place as usize).is_some_and(|entry| entry.kind == Kind::Pods)
+        let is_pod = |place: &u32| {
+            self.identities.entries.get(*place as usize).is_some_and(|entry| entry.kind == Kind::Pods)
         };
-        let are_pods = subjects.iter().chain(peers).all(is_pod);
-        if !are_pods || !merged.peers.outside.is_empty() {
-            return false;
+        if !subjects.iter().all(is_pod) {
+            return Vec::new();
         }
         let classes = subjects.iter().filter_map(|&place| self.classified.peers.by_place.get(place as usize));
         let mut classes: Vec<u32> = classes.copied().collect();
         classes.sort_unstable();
         classes.dedup();
-        let mut known: Vec<&TableRules> = Vec::new();
-        for &peer in peers {
-            let Some(table) = self.table(peer, direction, set) else { return false };
-            // Peers under the same rules say the same of everybody.
-            if known.iter().any(|&known| std::ptr::eq(known, table)) {
-                continue;
+        let peers: Vec<u32> = peers.iter().copied().filter(is_pod).collect();
+        // Peers under the same rules say the same of everybody.
+        let mut known: FxHashMap<usize, bool> = FxHashMap::default();
+        let mut denying = Vec::new();
+        for peer in peers {
+            let Some(number) = self.table(peer, direction, set) else { continue };
+            let denies = match known.get(&number) {
+                Some(&denies) => denies,
+                None => {
+                    let denies = self.classified.under[set]
+                        .rules
+                        .get(number)
+                        .is_some_and(|table| self.denies_all(table, &classes, ground.lists.get(merged.ports)));
+                    known.insert(number, denies);
+                    denies
+                }
+            };
+            if denies {
+                denying.push(peer);
             }
-            known.push(table);
-            for &class in &classes {
-                for &port in ground.lists.get(merged.ports) {
-                    let cost = table.clauses.len() + 1;
-                    let Some(left) = self.left.checked_sub(cost) else { return false };
-                    self.left = left;
-                    if !self.is_denied(table, class, port) {
-                        return false;
-                    }
+        }
+        denying
+    }
+
+    fn denies_all(&mut self, table: &TableRules, classes: &[u32], ports: &[u32]) -> bool {
+        for &class in classes {
+            for &port in ports {
+                let Some(left) = self.left.checked_sub(table.clauses.len() + 1) else { return false };
+                self.left = left;
+                if !self.is_denied(table, class, port) {
+                    return false;
                 }
             }
         }
         true
     }
 
-    fn table(&self, place: u32, direction: Direction, set: usize) -> Option<&'c TableRules> {
+    /// The number of an endpoint's table, if any policy selects it.
+    fn table(&self, place: u32, direction: Direction, set: usize) -> Option<usize> {
         let at = self.classified.endpoints.binary_search(&place).ok()?;
-        let under = &self.classified.under[set];
-        let [ingress, egress] = *under.endpoints.get(at)?;
-        under.rules.get(match direction {
+        let [ingress, egress] = *self.classified.under[set].endpoints.get(at)?;
+        match direction {
             Direction::Ingress => ingress,
             Direction::Egress => egress,
-        }?)
+        }
     }
 
     fn is_denied(&self, table: &TableRules, class: u32, port: u32) -> bool {

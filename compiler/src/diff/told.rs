@@ -257,8 +257,16 @@ impl<'c> Teller<'c> {
             ports,
             before,
             after,
-            other_side_denies: false,
+            other_side_denies: Vec::new(),
         })
+    }
+
+    /// The pods of some identities.
+    pub(super) fn pods(&self, places: &[u32]) -> Vec<usize> {
+        let pods = places.iter().filter_map(|&place| self.pods.get(place as usize));
+        let mut pods: Vec<usize> = pods.flatten().copied().collect();
+        pods.sort_unstable();
+        pods
     }
 
     fn subjects(&self, places: &[u32]) -> Vec<Party> {

@@ -50,7 +50,7 @@ struct OneDifference<'a> {
     ports: OnePorts,
     before: OneSaid<'a>,
     after: OneSaid<'a>,
-    other_side_denies: bool,
+    other_side_denies: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -183,7 +183,7 @@ fn difference<'a>(
         ports: one_ports(ports),
         before: said(before, *direction, origins),
         after: said(after, *direction, origins),
-        other_side_denies: *other_side_denies,
+        other_side_denies: other_side_denies.iter().map(|&pod| cluster.name(Party::Pod(pod))).collect(),
     }
 }
 

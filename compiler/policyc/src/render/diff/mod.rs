@@ -108,15 +108,12 @@ fn one(text: &mut String, difference: &Difference, roster: &Roster<'_>, origins:
         Direction::Ingress => "egress",
         Direction::Egress => "ingress",
     };
+    let denying = roster.some(&difference.other_side_denies);
     match difference.kind() {
-        Kind::Opened if difference.other_side_denies => {
-            _ = writeln!(text, "      but {other} of {peers} denies all of it still");
-        }
-        Kind::Closed if difference.other_side_denies => {
-            _ = writeln!(text, "      but {other} of {peers} denied all of it before");
-        }
-        Kind::Opened | Kind::Closed => {}
         Kind::Requests => requests(text, difference),
+        _ if difference.other_side_denies.is_empty() => {}
+        Kind::Opened => _ = writeln!(text, "      but {other} of {denying} denies it still"),
+        Kind::Closed => _ = writeln!(text, "      but {other} of {denying} denied it before"),
     }
 }
 

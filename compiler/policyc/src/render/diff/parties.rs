@@ -55,6 +55,11 @@ impl<'c> Roster<'c> {
         listed(&items, SHOWN)
     }
 
+    /// Some pods.
+    pub(super) fn some(&self, pods: &[usize]) -> String {
+        listed(&self.pods(&pods.iter().copied().collect()), SHOWN)
+    }
+
     /// Who is on the other side of some subjects.
     pub(super) fn peers(&self, peers: &Peers, subjects: &[Party]) -> String {
         if peers.everyone {
