@@ -112,7 +112,9 @@ impl Point {
             && difference.ports.contain(self.protocol, self.port)
             && match self.peer {
                 Party::Pod(pod) => peers.pods.contains(&pod),
-                Party::Node(node) if cluster.home(self.subject) == Some(node) => peers.own_nodes.contains(&node),
+                Party::Node(node) if cluster.home(self.subject) == Some(node) => {
+                    peers.own_nodes.contains(&node)
+                }
                 Party::Node(node) => peers.nodes.contains(&node),
                 Party::Outside(address) => peers.outside.iter().any(|outside| {
                     outside.blocks.iter().any(|block| block.contains(&address))
@@ -177,7 +179,8 @@ const PORTS: &[(u8, u16)] = &[
 ];
 
 fn points(cluster: &Cluster) -> Vec<Point> {
-    let own = |(place, pod): (usize, &weir_grammar::tree::Pod)| (!pod.host_network).then_some(Party::Pod(place));
+    let own =
+        |(place, pod): (usize, &weir_grammar::tree::Pod)| (!pod.host_network).then_some(Party::Pod(place));
     let pods: Vec<Party> = cluster.pods.iter().enumerate().filter_map(own).collect();
     let parties: Vec<Party> = pods.into_iter().chain((0..cluster.nodes.len()).map(Party::Node)).collect();
     let addresses = ADDRESSES.iter().map(|address| cluster.party(address.parse().unwrap()));
@@ -278,9 +281,10 @@ fn other_side_denies(difference: &Difference, engine: &Reference<'_>) -> bool {
         Direction::Ingress => Direction::Egress,
         Direction::Egress => Direction::Ingress,
     };
-    let mut pairs = difference.subjects.iter().flat_map(|&one| {
-        difference.other_side_denies.iter().map(move |&other| (Party::Pod(other), one))
-    });
+    let mut pairs = difference
+        .subjects
+        .iter()
+        .flat_map(|&one| difference.other_side_denies.iter().map(move |&other| (Party::Pod(other), one)));
     let ports = || PORTS.iter().filter(|&&(protocol, port)| difference.ports.contain(protocol, port));
     pairs.all(|(subject, peer)| {
         ports().all(|&(protocol, port)| {
@@ -372,9 +376,8 @@ fn random_pairs_have_everything_in_them() {
             *counts.entry(difference.kind().as_str()).or_default() += 1;
             *counts.entry(difference.direction.as_str()).or_default() += 1;
             let peers = &difference.peers;
-            let is_named = |outside: &weir_compiler::diff::Outside| {
-                outside.names != weir_compiler::diff::Names::Any
-            };
+            let is_named =
+                |outside: &weir_compiler::diff::Outside| outside.names != weir_compiler::diff::Names::Any;
             let has = [
                 ("pods", !peers.pods.is_empty()),
                 ("nodes", !peers.nodes.is_empty()),

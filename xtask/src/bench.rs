@@ -136,7 +136,9 @@ fn cost(line: &str) -> Option<Cost> {
 
 /// The rows that have a goal.
 fn goals(costs: &[Cost], folder: &Path) -> Result<String, Failure> {
-    let [parse, million, _, _, _, many_pods, million_diff, many_pods_diff] = costs else { return Err("a workload has no figure".into()) };
+    let [parse, million, _, _, _, many_pods, million_diff, many_pods_diff] = costs else {
+        return Err("a workload has no figure".into());
+    };
     let image = |name: &str| {
         let file = folder.join(name).join("image.wimg");
         fs::metadata(&file)

@@ -24,8 +24,7 @@ const PORTS: &[u32] = &[80, 443, 5432, 6379, 8080, 8443, 9090, 9100];
 const SEED: u64 = 0x5eed_0005;
 
 /// The workload.
-pub const WORKLOAD: Workload =
-    Workload {
+pub const WORKLOAD: Workload = Workload {
     name: "many-pods",
     what: "10,000 pods, 1,000 policies",
     policies: yaml,

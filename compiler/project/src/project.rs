@@ -114,12 +114,7 @@ impl Project {
     }
 
     /// Of policies and a cluster that were read already.
-    pub(crate) fn of(
-        sources: Sources,
-        cluster: Cluster,
-        set: PolicySet,
-        findings: Vec<Diagnostic>,
-    ) -> Self {
+    pub(crate) fn of(sources: Sources, cluster: Cluster, set: PolicySet, findings: Vec<Diagnostic>) -> Self {
         let mut project = Project { sources, cluster, set, findings: Vec::new(), has_cluster: true };
         project.add(findings);
         project

@@ -83,7 +83,8 @@ impl Revision {
             }
             character == ':' && depth == 0
         });
-        let parsed = end.map(|(at, _)| (&rest[..at], &rest[at + 1..])).filter(|(revision, _)| !revision.is_empty());
+        let parsed =
+            end.map(|(at, _)| (&rest[..at], &rest[at + 1..])).filter(|(revision, _)| !revision.is_empty());
         let parsed = parsed.map(|(revision, path)| Revision { revision: revision.into(), path: path.into() });
         Some(parsed.ok_or_else(|| ProjectError::Revision {
             name: path.display().to_string(),
@@ -93,7 +94,10 @@ impl Revision {
 
     /// Reads its manifests.
     pub(crate) fn read(&self, reading: &mut Reading, limits: &Limits) -> Result<(), ProjectError> {
-        let failed = |source| ProjectError::Revision { name: format!("{PREFIX}{}:{}", self.revision, self.path), source };
+        let failed = |source| ProjectError::Revision {
+            name: format!("{PREFIX}{}:{}", self.revision, self.path),
+            source,
+        };
         self.read_all(reading, limits).map_err(failed)
     }
 
@@ -219,8 +223,8 @@ impl Objects {
         (&mut self.answers).take(MAX_LINE).read_line(&mut head)?;
         // `OBJECT blob SIZE`; what is missing has no size.
         let size = head.trim_end().rsplit_once(' ').and_then(|(_, size)| size.parse().ok());
-        let size: u64 = size
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, head.trim_end().to_owned()))?;
+        let size: u64 =
+            size.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, head.trim_end().to_owned()))?;
         let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
         let mut bytes = Vec::new();
         (&mut self.answers).take(size.min(most)).read_to_end(&mut bytes)?;

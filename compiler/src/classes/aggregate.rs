@@ -68,7 +68,11 @@ fn lacking<A: Copy>(ranges: &[Range<A>], end: A, before: impl Fn(A) -> A) -> imp
 }
 
 /// The ranges, each with its last address.
-fn all<A: Copy>(ranges: &[Range<A>], end: A, before: impl Fn(A) -> A) -> impl Iterator<Item = (&Range<A>, A)> {
+fn all<A: Copy>(
+    ranges: &[Range<A>],
+    end: A,
+    before: impl Fn(A) -> A,
+) -> impl Iterator<Item = (&Range<A>, A)> {
     let next = ranges.iter().skip(1).map(move |range| before(range.start)).chain([end]);
     ranges.iter().zip(next)
 }

@@ -213,7 +213,11 @@ pub(crate) struct PeerClasses<'a> {
     pub(crate) fqdns: Vec<(&'a str, bool, u32)>,
 }
 
-fn classify<'a>(input: &Input<'_>, identities: &Identities<'_>, peers: &PeerMarks<'a, '_>) -> PeerClasses<'a> {
+fn classify<'a>(
+    input: &Input<'_>,
+    identities: &Identities<'_>,
+    peers: &PeerMarks<'a, '_>,
+) -> PeerClasses<'a> {
     let mut classes = Classes::default();
     let marks = peers.by_place(identities.entries.len());
     let by_place = marks.iter().map(|marks| classes.number(marks)).collect();
@@ -242,4 +246,3 @@ fn classify<'a>(input: &Input<'_>, identities: &Identities<'_>, peers: &PeerMark
         .collect();
     PeerClasses { classes, by_place, v4, v6, fqdns }
 }
-

@@ -179,8 +179,7 @@ pub fn compile(
     on_stage(Stage::Compact);
     let mut outcomes = Outcomes::default();
     let most_bytes = options.max_image_bytes.min(MAX_IMAGE_BYTES);
-    let (encoded, numbers) =
-        compact(&under, &classes.classes, marks, &ports, &mut outcomes, most_bytes)?;
+    let (encoded, numbers) = compact(&under, &classes.classes, marks, &ports, &mut outcomes, most_bytes)?;
 
     on_stage(Stage::Write);
     let mut parts = Parts { ports: port_image::lay_out(&ports), ..Parts::default() };

@@ -57,7 +57,8 @@ pub fn join(from: (PolicySet, Vec<CidrGroup>), to: (PolicySet, Vec<CidrGroup>)) 
 impl Joined {
     /// The policies of the first set, then those of the second.
     pub fn policies(&self) -> (&[Policy], &[Policy]) {
-        let second = self.set.rules.get(self.split as usize).map_or(self.set.policies.len(), |rule| rule.policy);
+        let second =
+            self.set.rules.get(self.split as usize).map_or(self.set.policies.len(), |rule| rule.policy);
         self.set.policies.split_at(second)
     }
 }

@@ -14,7 +14,9 @@
 //! decided is told and makes no difference. Each direction is compared by itself.
 //!
 //! An address outside is compared without any DNS name, and with each combination of the written names and patterns that
-//! one name can match ([`names`]).
+//! one name can match ([`names`]). An address of several names has the strongest of their verdicts; where one of these hands DNS
+//! queries to the proxy and another allows that very port, whether queries are free may change without either verdict changing,
+//! and that alone is not told.
 //!
 //! Not here: reading, names of files, words for people.
 
@@ -29,7 +31,7 @@ mod told;
 
 pub use join::{Joined, join};
 pub use requests::{HeaderRule, HttpRequestRule, Request};
-pub use told::{Names, NameTerm, Outside, Peers, PortRange, Ports};
+pub use told::{NameTerm, Names, Outside, Peers, PortRange, Ports};
 
 use crate::cluster::Party;
 use crate::compile::classified::{Classified, classified, selected_keys};
@@ -43,7 +45,7 @@ use merge::{Merged, merge};
 use other_side::OtherSide;
 use requests::Contents;
 use std::collections::BTreeMap;
-use tables::{Ground, Refusal};
+use tables::{Ground, Refusal, Work};
 use told::Teller;
 use weir_abi::{Action, Reason};
 
@@ -225,7 +227,8 @@ fn merged<'c>(
 ) -> Result<Vec<Merged>, CompileError> {
     let mut pairs: BTreeMap<(Direction, [Option<usize>; 2]), Vec<u32>> = BTreeMap::new();
     let [before, after] = &classified.under;
-    for ((&place, before), after) in classified.endpoints.iter().zip(&before.endpoints).zip(&after.endpoints) {
+    for ((&place, before), after) in classified.endpoints.iter().zip(&before.endpoints).zip(&after.endpoints)
+    {
         for (direction, tables) in Direction::BOTH.into_iter().zip(before.iter().zip(after)) {
             let tables = [*tables.0, *tables.1];
             if tables != [None, None] {
@@ -233,7 +236,7 @@ fn merged<'c>(
             }
         }
     }
-    let mut cells = 0;
+    let mut work = Work::default();
     let mut blocks = Vec::new();
     for ((direction, numbers), subjects) in pairs {
         let table = |set: usize| {
@@ -241,13 +244,12 @@ fn merged<'c>(
             classified.under[set].rules.get(number)
         };
         let tables = [table(0), table(1)];
-        let changed = ground.compare(direction, tables.map(|table| table.unwrap_or(NO_RULES)), &mut cells);
+        let changed = ground.compare(direction, tables.map(|table| table.unwrap_or(NO_RULES)), &mut work);
         let changed = changed.map_err(|refusal| match refusal {
             Refusal::Conflict(conflict) => CompileError::Conflict(conflict),
-            Refusal::TooMany => CompileError::TooManyOverlaps {
-                what: "peers and ports under changed rules",
-                most: usize::try_from(tables::MAX_CELLS).unwrap_or(usize::MAX),
-            },
+            Refusal::TooMany { most } => {
+                CompileError::TooManyOverlaps { what: "peers and ports under changed rules", most }
+            }
         })?;
         if changed.is_empty() {
             continue;

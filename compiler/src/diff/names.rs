@@ -157,7 +157,9 @@ mod tests {
     #[test]
     fn what_would_not_end_is_refused() {
         let many: Vec<String> = (0..26u8)
-            .flat_map(|a| (0..26u8).map(move |b| format!("*{0}*{1}*{0}*", char::from(b'a' + a), char::from(b'a' + b))))
+            .flat_map(|a| {
+                (0..26u8).map(move |b| format!("*{0}*{1}*{0}*", char::from(b'a' + a), char::from(b'a' + b)))
+            })
             .collect();
         let patterns: Vec<FqdnPattern> = many.iter().map(|text| FqdnPattern::from_text(text, true)).collect();
         assert!(combinations(&patterns).is_none());

@@ -55,10 +55,9 @@ impl<'c> OtherSide<'c> {
             let denies = match known.get(&number) {
                 Some(&denies) => denies,
                 None => {
-                    let denies = self.classified.under[set]
-                        .rules
-                        .get(number)
-                        .is_some_and(|table| self.denies_all(table, &classes, ground.lists.get(merged.ports)));
+                    let denies = self.classified.under[set].rules.get(number).is_some_and(|table| {
+                        self.denies_all(table, &classes, ground.lists.get(merged.ports))
+                    });
                     known.insert(number, denies);
                     denies
                 }

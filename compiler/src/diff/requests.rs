@@ -120,8 +120,12 @@ fn asked(rule: &Rule, namespace: Option<&str>) -> Vec<Request> {
                 let some = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
                 let mismatches = std::iter::repeat_n(Mismatch::Fail, lines)
                     .chain(rule.header_matches.iter().map(|header| header.mismatch));
-                let mut headers: Vec<HeaderRule> =
-                    parts.headers.iter().zip(mismatches).map(|(part, mismatch)| header(part, mismatch)).collect();
+                let mut headers: Vec<HeaderRule> = parts
+                    .headers
+                    .iter()
+                    .zip(mismatches)
+                    .map(|(part, mismatch)| header(part, mismatch))
+                    .collect();
                 headers.sort();
                 headers.dedup();
                 let (method, path, host) = (some(parts.method), some(parts.path), some(parts.host));
@@ -177,10 +181,9 @@ impl Request {
                     acts: headers.iter().any(|header| header.mismatch != Mismatch::Fail),
                 }
             }
-            Request::Dns { name, is_pattern } => Effects {
-                admits_all: FqdnPattern::from_text(name, *is_pattern).is_everything(),
-                acts: false,
-            },
+            Request::Dns { name, is_pattern } => {
+                Effects { admits_all: FqdnPattern::from_text(name, *is_pattern).is_everything(), acts: false }
+            }
             Request::Tls { .. } => Effects { admits_all: false, acts: true },
         }
     }

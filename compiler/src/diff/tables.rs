@@ -82,15 +82,44 @@ pub(super) struct ClauseNumbers<'c>(FxHashMap<ClauseKey<'c>, u32>);
 
 type ClauseKey<'c> = (Option<Mark>, &'c ClausePorts, Strength, List);
 
-/// Cells are looked at, at most: some ten seconds.
-pub(super) const MAX_CELLS: u64 = 1 << 28;
+/// Words of bits that are looked at, at most: some seconds.
+const MAX_WORDS: usize = 1 << 32;
+/// Cells found to change, at most.
+const MAX_FOUND: usize = 1 << 24;
+
+/// What may still be looked at and found in one comparison.
+pub(super) struct Work {
+    words: usize,
+    found: usize,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Work { words: MAX_WORDS, found: MAX_FOUND }
+    }
+}
+
+impl Work {
+    fn look(&mut self, words: usize) -> Result<(), Refusal> {
+        self.words = self.words.checked_sub(words).ok_or(Refusal::TooMany { most: MAX_WORDS })?;
+        Ok(())
+    }
+
+    fn find(&mut self, cells: usize) -> Result<(), Refusal> {
+        self.found = self.found.checked_sub(cells).ok_or(Refusal::TooMany { most: MAX_FOUND })?;
+        Ok(())
+    }
+}
 
 /// Why two tables cannot be compared.
 pub(super) enum Refusal {
     /// Request rules of two kinds on one peer and port.
     Conflict(Conflict),
-    /// More cells than can be looked at.
-    TooMany,
+    /// More than can be looked at, or told.
+    TooMany {
+        /// The limit.
+        most: usize,
+    },
 }
 
 impl<'c> Ground<'c> {
@@ -110,7 +139,7 @@ impl<'c> Ground<'c> {
         *self.clauses.0.entry(key).or_insert(next)
     }
 
-    /// What changes from one table to the other. `cells` counts what is looked at.
+    /// What changes from one table to the other.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -118,7 +147,7 @@ impl<'c> Ground<'c> {
         &mut self,
         direction: Direction,
         tables: [&'c TableRules; 2],
-        cells: &mut u64,
+        work: &mut Work,
     ) -> Result<Vec<Block>, Refusal> {
         let contents = tables.map(|table| self.content(table));
         if contents[0] == contents[1] {
@@ -143,9 +172,9 @@ impl<'c> Ground<'c> {
             clauses,
             touched,
         };
-        let rows = Rows::new(&pair, self, direction);
+        let rows = Rows::new(&pair, self, direction, work)?;
         let columns = Columns::new(&pair, self.ports);
-        let found = pair.cells(&rows, &columns, self, cells)?;
+        let found = pair.cells(&rows, &columns, self, work)?;
         Ok(blocks(found, &rows, &columns, self))
     }
 }
@@ -171,9 +200,12 @@ impl Bits {
         }
     }
 
-
     fn meets(&self, other: &Bits) -> bool {
         self.0.iter().zip(&other.0).any(|(one, other)| one & other != 0)
+    }
+
+    fn meets_both(&self, one: &Bits, other: &Bits) -> bool {
+        self.0.iter().zip(&one.0).zip(&other.0).any(|((word, one), other)| word & one & other != 0)
     }
 
     fn has(&self, at: usize) -> bool {
@@ -208,7 +240,12 @@ struct Row {
 }
 
 impl Rows {
-    fn new(pair: &Pair<'_>, ground: &mut Ground<'_>, direction: Direction) -> Self {
+    fn new(
+        pair: &Pair<'_>,
+        ground: &mut Ground<'_>,
+        direction: Direction,
+        work: &mut Work,
+    ) -> Result<Self, Refusal> {
         let mut of_mark: FxHashMap<Mark, Vec<usize>> = FxHashMap::default();
         let mut anyone = Bits::new(pair.clauses.len());
         for (at, clause) in pair.clauses.iter().enumerate() {
@@ -234,7 +271,8 @@ impl Rows {
             names.entry(bits).or_default().push(number);
         }
         // A name that a changed clause is about may change any address.
-        let every = pair.is_open || anyone.meets(&pair.touched) || names.keys().any(|bits| bits.meets(&pair.touched));
+        let every =
+            pair.is_open || anyone.meets(&pair.touched) || names.keys().any(|bits| bits.meets(&pair.touched));
 
         let mut relevant: Vec<u32> = of_mark
             .iter()
@@ -246,7 +284,9 @@ impl Rows {
         let mut by_bits: FxHashMap<Bits, Vec<u32>> = FxHashMap::default();
         for &class in &relevant {
             let mut bits = anyone.clone();
-            with(&mut bits, ground.classes.marks(class));
+            let marks = ground.classes.marks(class);
+            work.look(bits.0.len() + marks.len())?;
+            with(&mut bits, marks);
             by_bits.entry(bits).or_default().push(class);
         }
         if every {
@@ -268,7 +308,7 @@ impl Rows {
         let mut names: Vec<(Bits, Vec<u32>)> = names.into_iter().collect();
         names.sort_unstable_by(|a, b| a.1.cmp(&b.1));
         let names = names.into_iter().map(|(bits, names)| (bits, ground.lists.number(names))).collect();
-        Rows { rows, names }
+        Ok(Rows { rows, names })
     }
 }
 
@@ -332,35 +372,50 @@ struct Met {
 type Point = (u32, u32);
 
 impl Pair<'_> {
+    /// The cells that change.
     fn cells(
         &self,
         rows: &Rows,
         columns: &Columns,
         ground: &mut Ground<'_>,
-        cells: &mut u64,
+        work: &mut Work,
     ) -> Result<FxHashMap<Change, Vec<(Point, u32)>>, Refusal> {
+        // A name says something else than its address on the ports of its own clauses alone.
+        let all: Vec<u32> = (0u32..).take(columns.0.len()).collect();
+        let of_names = |added: &Bits| -> Vec<u32> {
+            (0u32..).zip(&columns.0).filter(|(_, column)| column.bits.meets(added)).map(|(at, _)| at).collect()
+        };
+        let of_names: Vec<Vec<u32>> = rows.names.iter().map(|(added, _)| of_names(added)).collect();
         let mut found: FxHashMap<Change, Vec<(Point, u32)>> = FxHashMap::default();
         for (number, row) in (0u32..).zip(&rows.rows) {
-            for (with, (added, _)) in (0u32..).zip(&rows.names) {
-                if with > 0 && row.outside.is_empty() {
+            let mut plain: Vec<(Change, u32)> = Vec::new();
+            for (with, ((added, _), own)) in (0u32..).zip(rows.names.iter().zip(&of_names)) {
+                let is_named = with > 0;
+                if is_named && row.outside.is_empty() {
                     break;
                 }
                 let mut peers = row.bits.clone();
                 peers.add(added);
-                for (column, ports) in (0u32..).zip(&columns.0) {
-                    *cells += 1;
-                    let mut bits = peers.clone();
-                    bits.0.iter_mut().zip(&ports.bits.0).for_each(|(word, ports)| *word &= ports);
-                    if !self.is_open && !bits.meets(&self.touched) {
+                let mut changes = Vec::new();
+                for &at in if is_named { own } else { &all } {
+                    let Some(column) = columns.0.get(at as usize) else { continue };
+                    work.look(peers.0.len())?;
+                    if !self.is_open && !column.bits.meets_both(&peers, &self.touched) {
                         continue;
                     }
-                    let verdicts = self.verdicts(&bits, ports, with > 0, ground)?;
+                    let verdicts = self.verdicts(&peers, column, is_named, ground)?;
                     if !verdicts[0].is_same(&verdicts[1]) {
-                        found.entry(verdicts).or_default().push(((number, with), column));
+                        changes.push((verdicts, at));
                     }
                 }
-                if *cells > MAX_CELLS {
-                    return Err(Refusal::TooMany);
+                if is_named {
+                    changes.extend(plain.iter().filter(|(_, at)| own.binary_search(at).is_err()));
+                } else {
+                    plain.clone_from(&changes);
+                }
+                work.find(changes.len())?;
+                for (change, at) in changes {
+                    found.entry(change).or_default().push(((number, with), at));
                 }
             }
         }
@@ -369,14 +424,14 @@ impl Pair<'_> {
 
     fn verdicts(
         &self,
-        bits: &Bits,
+        peers: &Bits,
         ports: &Column,
         by_name: bool,
         ground: &mut Ground<'_>,
     ) -> Result<Change, Refusal> {
         let mut met = [Met::default(), Met::default()];
-        for (place, &word) in bits.0.iter().enumerate() {
-            let mut word = word;
+        for (place, (word, others)) in peers.0.iter().zip(&ports.bits.0).enumerate() {
+            let mut word = word & others;
             while word != 0 {
                 let at = place * 64 + word.trailing_zeros() as usize;
                 word &= word - 1;

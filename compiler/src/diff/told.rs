@@ -274,7 +274,8 @@ impl<'c> Teller<'c> {
         for &place in places {
             match self.identities.entries.get(place as usize).map(|entry| entry.kind) {
                 Some(Kind::OwnNode(node)) => subjects.push(Party::Node(node)),
-                _ => subjects.extend(self.pods.get(place as usize).into_iter().flatten().copied().map(Party::Pod)),
+                _ => subjects
+                    .extend(self.pods.get(place as usize).into_iter().flatten().copied().map(Party::Pod)),
             }
         }
         subjects.sort_unstable();
@@ -306,7 +307,8 @@ impl<'c> Teller<'c> {
             if names.first() == Some(&0) {
                 // Names under which these addresses and others are meant need not be taken out here.
                 let all = ground.lists.get(classes);
-                let wider = peers.outside.iter().filter(|&&(_, others)| is_within(all, ground.lists.get(others)));
+                let wider =
+                    peers.outside.iter().filter(|&&(_, others)| is_within(all, ground.lists.get(others)));
                 names.extend(wider.flat_map(|&(names, _)| ground.lists.get(names)));
                 names.sort_unstable();
                 names.dedup();
@@ -425,7 +427,8 @@ impl<'c> Teller<'c> {
 
     fn term(&self, all_of: &[u32], none_of: &[u32]) -> NameTerm {
         let texts = |patterns: &[u32]| {
-            let fqdns = patterns.iter().filter_map(|&pattern| self.classified.peers.fqdns.get(pattern as usize));
+            let fqdns =
+                patterns.iter().filter_map(|&pattern| self.classified.peers.fqdns.get(pattern as usize));
             let mut texts: Vec<(String, bool)> =
                 fqdns.map(|&(text, is_pattern, _)| (text.to_owned(), is_pattern)).collect();
             texts.sort_unstable();
@@ -435,8 +438,7 @@ impl<'c> Teller<'c> {
     }
 
     fn ports(&self, classes: &[u32]) -> Ports {
-        let mut ports =
-            Ports { other_protocols: classes.first() == Some(&0), ..Ports::default() };
+        let mut ports = Ports { other_protocols: classes.first() == Some(&0), ..Ports::default() };
         for (&protocol, starts) in &self.classified.ports.protocols {
             let end = if matches!(protocol, protocol::ICMP | protocol::ICMPV6) { 255 } else { u16::MAX };
             let next = starts.iter().skip(1).map(|&(start, _)| start - 1).chain([u16::MAX]);
@@ -493,7 +495,8 @@ fn said(verdict: &Verdict, isolated_by: List, ground: &Ground<'_>) -> Said {
     let rules = if verdict.reason == Reason::DefaultDeny { isolated_by } else { verdict.rules };
     let requests = (verdict.action == Action::Redirect).then(|| {
         let asked = ground.lists.get(verdict.requests).iter();
-        let mut rules: Vec<_> = asked.filter_map(|&number| ground.contents.request(number).cloned()).collect();
+        let mut rules: Vec<_> =
+            asked.filter_map(|&number| ground.contents.request(number).cloned()).collect();
         rules.sort_unstable();
         Asked { everything: verdict.free, rules }
     });

@@ -24,7 +24,12 @@ fn json(session: &Session, words: &str) -> Value {
 
 #[test]
 fn what_opens_is_told_with_the_rules_of_both_sides() {
-    let session = shop(|policy| policy.replace("        protocol: TCP\n", "        protocol: TCP\n      - {port: \"22\", protocol: TCP}\n"));
+    let session = shop(|policy| {
+        policy.replace(
+            "        protocol: TCP\n",
+            "        protocol: TCP\n      - {port: \"22\", protocol: TCP}\n",
+        )
+    });
     let ran = session.run(DIFF);
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
     assert_eq!(
@@ -48,7 +53,10 @@ opened
 fn a_rule_written_otherwise_is_no_difference() {
     let session = shop(|policy| {
         let policy = policy.replace("name: db\n", "name: database\n");
-        policy.replace("app: web\n", "app: web\n    - matchExpressions: [{key: app, operator: In, values: [web, none]}]\n")
+        policy.replace(
+            "app: web\n",
+            "app: web\n    - matchExpressions: [{key: app, operator: In, values: [web, none]}]\n",
+        )
     });
     let ran = session.run(DIFF);
     let told = "1 policy with 1 rule -> 1 policy with 1 rule\nno difference\n";
@@ -96,15 +104,23 @@ fn requests_are_told_by_content() {
 #[test]
 fn blocks_are_merged_and_long_lists_cut_short() {
     let policy = |blocks: &[String]| {
-        POLICY.replace("  - fromEndpoints:\n    - matchLabels:\n        app: web\n", &format!("  - fromCIDR: [{}]\n", blocks.join(", ")))
+        POLICY.replace(
+            "  - fromEndpoints:\n    - matchLabels:\n        app: web\n",
+            &format!("  - fromCIDR: [{}]\n", blocks.join(", ")),
+        )
     };
     let session = Session::shop();
     let some: Vec<String> = (0..40).map(|at| format!("198.51.{}.0/24", at * 2)).collect();
-    let more: Vec<String> = (0..40).map(|at| format!("198.51.{at}.0/24")).chain(["\"2001:db8::/32\"".to_owned()]).collect();
+    let more: Vec<String> =
+        (0..40).map(|at| format!("198.51.{at}.0/24")).chain(["\"2001:db8::/32\"".to_owned()]).collect();
     session.file("policy.yaml", policy(&some[..1])).file("new.yaml", policy(&more));
     let ran = session.run(DIFF);
     let listed = "      blocks:\n        198.51.1.0/24, 198.51.2.0/23, 198.51.4.0/22, 198.51.8.0/21, 198.51.16.0/20, 198.51.32.0/21, 2001:db8::/32\n";
-    assert!(ran.out.contains("  7 blocks -> shop/db  5432/tcp  ingress\n") && ran.out.contains(listed), "{}", ran.out);
+    assert!(
+        ran.out.contains("  7 blocks -> shop/db  5432/tcp  ingress\n") && ran.out.contains(listed),
+        "{}",
+        ran.out
+    );
     let told = json(&session, DIFF);
     let blocks = told["differences"][0]["peers"]["outside"][0]["blocks"].as_array().unwrap();
     assert_eq!((blocks.len(), &blocks[6]), (7, &Value::from("2001:db8::/32")));
@@ -121,14 +137,17 @@ fn names_are_peers_and_a_lock_makes_them_addresses() {
         )
     };
     let session = Session::shop();
-    session.file("policy.yaml", policy("{matchName: a.test}")).file("new.yaml", policy("{matchPattern: \"*.test\"}"));
+    session
+        .file("policy.yaml", policy("{matchName: a.test}"))
+        .file("new.yaml", policy("{matchPattern: \"*.test\"}"));
     let ran = session.run(DIFF);
     assert!(
         ran.out.contains("opened\n  shop/web -> fqdn \"*.test\" but not \"a.test\"  every port  egress\n"),
         "{}",
         ran.out
     );
-    session.file("names.json", r#"{"version": 1, "names": {"b.test": ["192.0.2.1"], "a.test": ["192.0.2.2"]}}"#);
+    session
+        .file("names.json", r#"{"version": 1, "names": {"b.test": ["192.0.2.1"], "a.test": ["192.0.2.2"]}}"#);
     let ran = session.run(&format!("{DIFF} --fqdn names.json"));
     let told = "  shop/web -> 192.0.2.1/32 unless known as fqdn \"a.test\", fqdn \"*.test\" but not \"a.test\" at world but 192.0.2.2/32  every port";
     assert!(ran.out.contains(told), "{}", ran.out);
@@ -182,8 +201,20 @@ spec:
     let told = json(&session, "diff --from policy.yaml --to rich.yaml -c cluster.yaml");
     let all = told.to_string();
     for part in [
-        "\"closed\"", "\"opened\"", "\"requests\"", "narrower", "\"own_nodes\":[\"n1\"]", "none_of\":[{", "{\"of\":[{",
-        "ICMP", "\"112\"", "\"tls\":{", "\"dns\":{\"pattern\"", "\"mismatch\":\"log\"", "\"secret\":\"shop/s\"", "\"nodes\":[\"n1\"]",
+        "\"closed\"",
+        "\"opened\"",
+        "\"requests\"",
+        "narrower",
+        "\"own_nodes\":[\"n1\"]",
+        "none_of\":[{",
+        "{\"of\":[{",
+        "ICMP",
+        "\"112\"",
+        "\"tls\":{",
+        "\"dns\":{\"pattern\"",
+        "\"mismatch\":\"log\"",
+        "\"secret\":\"shop/s\"",
+        "\"nodes\":[\"n1\"]",
     ] {
         assert!(all.contains(part), "no {part} in {told:#}");
     }
@@ -196,9 +227,14 @@ spec:
 #[test]
 fn groups_of_either_side_are_its_own() {
     let group = |block: &str| {
-        format!("apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {{name: office}}\nspec: {{externalCIDRs: [{block}]}}\n")
+        format!(
+            "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {{name: office}}\nspec: {{externalCIDRs: [{block}]}}\n"
+        )
     };
-    let policy = POLICY.replace("  - fromEndpoints:\n    - matchLabels:\n        app: web\n", "  - fromCIDRSet: [{cidrGroupRef: office}]\n");
+    let policy = POLICY.replace(
+        "  - fromEndpoints:\n    - matchLabels:\n        app: web\n",
+        "  - fromCIDRSet: [{cidrGroupRef: office}]\n",
+    );
     let session = Session::shop();
     session.file("a/policy.yaml", &policy).file("a/group.yaml", group("192.0.2.0/25"));
     session.file("b/policy.yaml", &policy).file("b/group.yaml", group("192.0.2.0/24"));
@@ -225,7 +261,10 @@ fn findings_of_either_side_end_it() {
 /// Runs git in the session's folder, whatever the machine's configuration is.
 fn git(session: &Session, words: &str) {
     let mut command = Command::new("git");
-    command.current_dir(session.path("")).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .current_dir(session.path(""))
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     command.args(["-c", "user.name=a", "-c", "user.email=a@b.test", "-c", "init.defaultBranch=main"]);
     let output = command.args(words.split(' ')).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -250,13 +289,47 @@ fn a_revision_is_read_without_the_work_tree() {
     session.file("policies/deep/db.yaml", POLICY.replace("5432", "5433"));
     let ran = between(&session, "git:main:policies/", "policies");
     assert_eq!((ran.code, ran.err.as_str()), (1, ""));
-    let was = "was allowed: CiliumNetworkPolicy shop/db ingress[0].toPorts[0] main:policies/deep/db.yaml:15\n";
+    let was =
+        "was allowed: CiliumNetworkPolicy shop/db ingress[0].toPorts[0] main:policies/deep/db.yaml:15\n";
     let now = "now allowed: CiliumNetworkPolicy shop/db ingress[0].toPorts[0] policies/deep/db.yaml:15\n";
     assert!(ran.out.contains(was) && ran.out.contains(now), "{}", ran.out);
-    for same in ["git:HEAD:policies", "git:main^{/fir}:policies/deep/db.yaml", "git:@:./policies", "policy.yaml"] {
+    for same in
+        ["git:HEAD:policies", "git:main^{/fir}:policies/deep/db.yaml", "git:@:./policies", "policy.yaml"]
+    {
         let ran = between(&session, "git:main:policies/", same);
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{same}");
     }
+}
+
+/// The session in the guide is what is printed.
+#[test]
+fn the_guide_tells_what_is_printed() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let text = |name: &str| std::fs::read_to_string(format!("{root}/{name}")).unwrap();
+    let session = Session::new();
+    session.file("cluster.yaml", text("examples/shop/cluster.yaml"));
+    let policies = ["banks", "checkout", "database", "everyone", "web"];
+    for name in policies {
+        session.file(&format!("policies/{name}.yaml"), text(&format!("examples/shop/policies/{name}.yaml")));
+    }
+    for words in ["init -q", "add .", "commit -q -m first"] {
+        git(&session, words);
+    }
+    let changes = [
+        ("banks", "2001:db8:ba::/48", "203.0.113.128/26"),
+        ("checkout", "method: POST\n", "method: POST|PUT\n"),
+        ("database", "port: sql\n", "port: sql\n    - protocol: TCP\n      port: 22\n"),
+    ];
+    for (name, was, is) in changes {
+        let given = text(&format!("examples/shop/policies/{name}.yaml"));
+        assert_eq!(given.matches(was).count(), 1);
+        session.file(&format!("policies/{name}.yaml"), given.replace(was, is));
+    }
+    let ran = between(&session, "git:main:policies", "policies");
+    assert_eq!((ran.code, ran.err.as_str()), (1, ""));
+    let command = "$ policyc diff --from git:main:policies --to policies -c cluster.yaml\n";
+    let told = format!("{command}{}```\n", ran.out);
+    assert!(text("docs/guide/diff.md").contains(&told), "docs/guide/diff.md does not have\n{told}");
 }
 
 #[test]
@@ -279,7 +352,8 @@ fn a_revision_that_cannot_be_read_is_a_failure_that_says_why() {
     let ran = between(&elsewhere, "git:main:policies", "policy.yaml");
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("git: not a git repository"), "{}", ran.err);
-    let mut command = elsewhere.command(&["diff", "--from", "git:main:p", "--to", "policy.yaml", "-c", "cluster.yaml"]);
+    let mut command =
+        elsewhere.command(&["diff", "--from", "git:main:p", "--to", "policy.yaml", "-c", "cluster.yaml"]);
     let output = command.env("PATH", "").output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && told.contains("the `git` program cannot be run"), "{told}");

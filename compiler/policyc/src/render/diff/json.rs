@@ -125,9 +125,17 @@ struct OneAsked<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum OneRequest<'a> {
-    Http { method: Option<&'a str>, path: Option<&'a str>, host: Option<&'a str>, headers: Vec<OneHeader<'a>> },
+    Http {
+        method: Option<&'a str>,
+        path: Option<&'a str>,
+        host: Option<&'a str>,
+        headers: Vec<OneHeader<'a>>,
+    },
     Dns(Pattern<'a>),
-    Tls { contexts: &'a [String], server_names: &'a [String] },
+    Tls {
+        contexts: &'a [String],
+        server_names: &'a [String],
+    },
 }
 
 #[derive(Serialize)]
@@ -145,8 +153,8 @@ pub(crate) fn render(
     origins: &dyn Origins,
 ) -> serde_json::Result<String> {
     let cluster = &comparison.project.cluster;
-    let [from, to] = [0, 1]
-        .map(|side: usize| Set { policies: comparison.policies[side], rules: comparison.rules[side] });
+    let [from, to] =
+        [0, 1].map(|side: usize| Set { policies: comparison.policies[side], rules: comparison.rules[side] });
     let [(_, opened), (_, closed), (_, requests)] = counted(differences);
     json::text(&Told {
         version: VERSION,

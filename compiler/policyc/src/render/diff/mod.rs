@@ -98,7 +98,8 @@ fn one(text: &mut String, difference: &Difference, roster: &Roster<'_>, origins:
     }
     for (when, said) in [("was", &difference.before), ("now", &difference.after)] {
         _ = write!(text, "      {when} {}", what(said));
-        let rules: Vec<String> = said.rules.iter().filter_map(|&rule| origins.origin(rule)).map(rule).collect();
+        let rules: Vec<String> =
+            said.rules.iter().filter_map(|&rule| origins.origin(rule)).map(rule).collect();
         _ = match listed(&rules, RULES) {
             _ if rules.is_empty() => writeln!(text),
             rules => writeln!(text, ": {rules}"),

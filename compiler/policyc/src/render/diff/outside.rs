@@ -48,11 +48,7 @@ fn texts(blocks: &[impl ToString]) -> Vec<String> {
 }
 
 fn cut(blocks: &[String]) -> String {
-    if blocks.len() > BLOCKS + 1 {
-        format!("{} blocks", blocks.len())
-    } else {
-        blocks.join(", ")
-    }
+    if blocks.len() > BLOCKS + 1 { format!("{} blocks", blocks.len()) } else { blocks.join(", ") }
 }
 
 /// The blocks that were only counted, in lines.

@@ -183,7 +183,8 @@ impl<'c> Roster<'c> {
             }
         }
         if items.len() > SHOWN {
-            let all: Vec<usize> = self.namespaces.iter().flat_map(|namespace| &namespace.pods).copied().collect();
+            let all: Vec<usize> =
+                self.namespaces.iter().flat_map(|namespace| &namespace.pods).copied().collect();
             items = self.by_labels(&all, chosen).map_or(items, |labels| vec![labels]);
         }
         items
@@ -267,7 +268,9 @@ mod tests {
 
     fn cluster() -> Cluster {
         let pod = |namespace: &str, name: &str, labels: &str| {
-            format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{namespace: {namespace}, name: {name}, labels: {{{labels}}}}}}}\n")
+            format!(
+                "---\n{{apiVersion: v1, kind: Pod, metadata: {{namespace: {namespace}, name: {name}, labels: {{{labels}}}}}}}\n"
+            )
         };
         let text = [
             pod("a", "web-5d4-x1", "pod-template-hash: 5d4, tier: front"),
