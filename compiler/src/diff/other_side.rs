@@ -71,10 +71,26 @@ impl<'c> OtherSide<'c> {
 
     fn denies_all(&mut self, table: &TableRules, classes: &[u32], ports: &[u32]) -> bool {
         for &class in classes {
+            let marks = self.classified.peers.classes.marks(class);
+            let is_of = |clause: &&Clause| clause.peers.is_none_or(|mark| marks.binary_search(&mark).is_ok());
+            let (denies, admits): (Vec<&Clause>, Vec<&Clause>) =
+                table.clauses.iter().filter(is_of).partition(|clause| clause.strength == Strength::Deny);
+            let Some(left) = self.left.checked_sub(table.clauses.len()) else { return false };
+            self.left = left;
+            let is_isolated = table.isolated_by.is_some();
+            if is_isolated && admits.is_empty() {
+                continue;
+            }
             for &port in ports {
-                let Some(left) = self.left.checked_sub(table.clauses.len() + 1) else { return false };
+                let Some(left) = self.left.checked_sub(denies.len() + admits.len()) else { return false };
                 self.left = left;
-                if !self.is_denied(table, class, port) {
+                let meets = |clause: &&Clause| match &clause.ports {
+                    ClausePorts::Everything => true,
+                    ClausePorts::Marks(marks) => {
+                        marks.iter().any(|&(mark, _)| self.classified.ports.of(mark).contains(&port))
+                    }
+                };
+                if !denies.iter().any(meets) && (!is_isolated || admits.iter().any(meets)) {
                     return false;
                 }
             }
@@ -90,26 +106,5 @@ impl<'c> OtherSide<'c> {
             Direction::Ingress => ingress,
             Direction::Egress => egress,
         }
-    }
-
-    fn is_denied(&self, table: &TableRules, class: u32, port: u32) -> bool {
-        let marks = self.classified.peers.classes.marks(class);
-        let meets = |clause: &&Clause| {
-            clause.peers.is_none_or(|mark| marks.binary_search(&mark).is_ok())
-                && match &clause.ports {
-                    ClausePorts::Everything => true,
-                    ClausePorts::Marks(ports) => {
-                        ports.iter().any(|&(mark, _)| self.classified.ports.of(mark).contains(&port))
-                    }
-                }
-        };
-        let mut admits = table.isolated_by.is_none();
-        for clause in table.clauses.iter().filter(meets) {
-            match clause.strength {
-                Strength::Deny => return true,
-                Strength::Allow | Strength::Redirect(_) | Strength::OwnNode => admits = true,
-            }
-        }
-        !admits
     }
 }

@@ -383,7 +383,11 @@ impl Pair<'_> {
         // A name says something else than its address on the ports of its own clauses alone.
         let all: Vec<u32> = (0u32..).take(columns.0.len()).collect();
         let of_names = |added: &Bits| -> Vec<u32> {
-            (0u32..).zip(&columns.0).filter(|(_, column)| column.bits.meets(added)).map(|(at, _)| at).collect()
+            (0u32..)
+                .zip(&columns.0)
+                .filter(|(_, column)| column.bits.meets(added))
+                .map(|(at, _)| at)
+                .collect()
         };
         let of_names: Vec<Vec<u32>> = rows.names.iter().map(|(added, _)| of_names(added)).collect();
         let mut found: FxHashMap<Change, Vec<(Point, u32)>> = FxHashMap::default();

@@ -5,7 +5,7 @@
 //! such label, pods of one namespace with the same `app` are told together.
 
 use super::{SHOWN, listed, outside};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use weir_compiler::cluster::{Cluster, Party};
 use weir_compiler::diff::{Names, Peers};
 use weir_grammar::tree::Pod;
@@ -13,6 +13,8 @@ use weir_project::visible::visible;
 
 /// Labels that name an application.
 const APPS: &[&str] = &["app.kubernetes.io/name", "app", "k8s-app"];
+/// Items that are written of too many.
+const SOME: usize = 3;
 /// Items of one namespace from which on its pods are told by labels, if they can be.
 const FEW: usize = 2;
 
@@ -20,8 +22,12 @@ const FEW: usize = 2;
 pub(super) struct Roster<'c> {
     cluster: &'c Cluster,
     namespaces: Vec<Namespace<'c>>,
-    /// How many pods are peers by themselves.
-    pods: usize,
+    /// Places of the pods that are peers by themselves.
+    pods: Vec<usize>,
+    /// By place, the numbers of a pod's labels, sorted.
+    labels: Vec<Vec<u32>>,
+    /// Labels by number.
+    texts: Vec<&'c (String, String)>,
 }
 
 struct Namespace<'c> {
@@ -29,6 +35,18 @@ struct Namespace<'c> {
     /// Its pods that are peers by themselves, by workload.
     workloads: Vec<(String, Vec<usize>)>,
     pods: Vec<usize>,
+}
+
+/// Pods that are told together.
+enum Item {
+    /// All of a namespace, by its place.
+    Namespace(usize),
+    /// All of a workload, by the places of namespace and workload.
+    Workload(usize, usize),
+    /// One.
+    Pod(usize),
+    /// All with some labels, and how many: in a namespace, or anywhere.
+    Labels(Option<usize>, Vec<u32>, usize),
 }
 
 /// By place in the cluster, whether a pod is meant.
@@ -47,18 +65,31 @@ impl Chosen {
 impl<'c> Roster<'c> {
     pub(super) fn new(cluster: &'c Cluster) -> Self {
         let mut namespaces: BTreeMap<&str, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
-        let mut pods = 0;
+        let mut pods = Vec::new();
         for (place, pod) in cluster.pods.iter().enumerate().filter(|(_, pod)| !pod.host_network) {
             let namespace = pod.meta.namespace.as_deref().unwrap_or_default();
             namespaces.entry(namespace).or_default().entry(workload(pod)).or_default().push(place);
-            pods += 1;
+            pods.push(place);
         }
         let namespace = |(name, workloads): (&'c str, BTreeMap<String, Vec<usize>>)| Namespace {
             name,
             pods: workloads.values().flatten().copied().collect(),
             workloads: workloads.into_iter().collect(),
         };
-        Roster { cluster, namespaces: namespaces.into_iter().map(namespace).collect(), pods }
+        let namespaces = namespaces.into_iter().map(namespace).collect();
+        let mut texts: Vec<&(String, String)> =
+            cluster.pods.iter().flat_map(|pod| &pod.meta.labels).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        let numbers: HashMap<&(String, String), u32> = texts.iter().copied().zip(0..).collect();
+        let of = |pod: &Pod| {
+            let mut labels: Vec<u32> =
+                pod.meta.labels.iter().filter_map(|label| numbers.get(label).copied()).collect();
+            labels.sort_unstable();
+            labels
+        };
+        let labels = cluster.pods.iter().map(of).collect();
+        Roster { cluster, namespaces, pods, labels, texts }
     }
 
     /// Whose policies.
@@ -71,7 +102,7 @@ impl<'c> Roster<'c> {
                 Party::Outside(_) => {}
             }
         }
-        let mut items = self.pods(&pods);
+        let mut items: Vec<String> = self.pods(&pods).into_iter().collect();
         if nodes.len() == self.cluster.nodes.len() && nodes.len() > 1 {
             items.push("all nodes".to_owned());
         } else {
@@ -82,7 +113,7 @@ impl<'c> Roster<'c> {
 
     /// Some pods.
     pub(super) fn some(&self, pods: &[usize]) -> String {
-        listed(&self.pods(pods), SHOWN)
+        self.pods(pods).unwrap_or_default()
     }
 
     /// Who is on the other side of some subjects.
@@ -103,7 +134,7 @@ impl<'c> Roster<'c> {
         // Only whoever is meant as anyone, or as the whole cluster, takes in entities that no object is.
         let is_all = peers.entities.len() == if self.cluster.nodes.is_empty() { 6 } else { 4 };
         if !is_all {
-            let mut items = self.pods(&peers.pods);
+            let mut items: Vec<String> = self.pods(&peers.pods).into_iter().collect();
             items.extend(nodes(&peers.own_nodes, &peers.nodes));
             items.extend(peers.entities.iter().map(|&entity| entity.to_owned()));
             let inside = (!items.is_empty()).then(|| listed(&items, SHOWN));
@@ -113,7 +144,7 @@ impl<'c> Roster<'c> {
         let missing = |all: &[usize], some: &[usize]| -> Vec<usize> {
             all.iter().copied().filter(|node| !some.contains(node)).collect()
         };
-        let mut but = self.items(&self.others(&self.chosen(&peers.pods)));
+        let mut but: Vec<String> = self.words(&self.others(&self.chosen(&peers.pods))).into_iter().collect();
         but.extend(nodes(&missing(&own, &peers.own_nodes), &missing(&elsewhere, &peers.nodes)));
         let is_anyone = matches!(&peers.outside[..], [one] if one.names == Names::Any);
         let all = if is_anyone { "anyone" } else { "the whole cluster" };
@@ -152,76 +183,118 @@ impl<'c> Roster<'c> {
         Chosen(chosen.0.iter().map(|is_in| !is_in).collect())
     }
 
-    fn pods(&self, pods: &[usize]) -> Vec<String> {
-        if pods.len() == self.pods && self.pods > 1 {
-            return vec![format!("all {} pods", self.pods)];
+    fn pods(&self, pods: &[usize]) -> Option<String> {
+        if pods.len() == self.pods.len() && pods.len() > 1 {
+            return Some(format!("all {} pods", pods.len()));
         }
         let chosen = self.chosen(pods);
-        let items = self.items(&chosen);
-        if pods.len() > self.pods / 2 && items.len() > FEW {
-            let others = self.items(&self.others(&chosen));
-            if others.len() < items.len() && others.len() <= SHOWN {
-                return vec![format!("all pods but {}", others.join(" and "))];
+        if pods.len() > self.pods.len() / 2 {
+            let (items, others) = (self.items(&chosen), self.items(&self.others(&chosen)));
+            if items.len() > FEW && others.len() < items.len() {
+                return self.text_of(&others).map(|others| format!("all pods but {others}"));
             }
         }
-        items
+        self.words(&chosen)
     }
 
-    fn items(&self, chosen: &Chosen) -> Vec<String> {
+    fn words(&self, chosen: &Chosen) -> Option<String> {
+        self.text_of(&self.items(chosen))
+    }
+
+    /// The items; of too many the first ones, with the number of all pods.
+    fn text_of(&self, items: &[Item]) -> Option<String> {
+        let texts = |items: &[Item]| items.iter().map(|item| self.text(item)).collect::<Vec<_>>().join(", ");
+        match items {
+            [] => None,
+            few if few.len() <= SHOWN + 1 => Some(texts(few)),
+            many => {
+                let count: usize = many.iter().map(|item| self.count(item)).sum();
+                Some(format!("{count} pods ({}, …)", texts(&many[..SOME])))
+            }
+        }
+    }
+
+    fn count(&self, item: &Item) -> usize {
+        let namespace = |at: usize| self.namespaces.get(at);
+        match *item {
+            Item::Namespace(at) => namespace(at).map_or(0, |namespace| namespace.pods.len()),
+            Item::Workload(at, workload) => namespace(at)
+                .and_then(|namespace| namespace.workloads.get(workload))
+                .map_or(0, |(_, pods)| pods.len()),
+            Item::Pod(_) => 1,
+            Item::Labels(.., count) => count,
+        }
+    }
+
+    fn text(&self, item: &Item) -> String {
+        let name = |at: usize| self.namespaces.get(at).map_or("", |namespace| namespace.name);
+        let count = self.count(item);
+        match item {
+            Item::Namespace(at) => format!("all {count} pods of {}", visible(name(*at))),
+            Item::Workload(at, workload) => {
+                let workloads = self.namespaces.get(*at).map(|namespace| &namespace.workloads);
+                let workload = workloads.and_then(|all| all.get(*workload)).map_or("", |(text, _)| text);
+                format!("{}/{} ({count} pods)", visible(name(*at)), visible(workload))
+            }
+            Item::Pod(pod) => visible(&self.cluster.name(Party::Pod(*pod))).into_owned(),
+            Item::Labels(at, labels, _) => {
+                let texts = labels.iter().filter_map(|&label| self.texts.get(label as usize));
+                let texts: Vec<String> =
+                    texts.map(|(key, value)| format!("{}={}", visible(key), visible(value))).collect();
+                let within = at.map_or_else(String::new, |at| format!(" in {}", visible(name(at))));
+                format!("{} ({count} pods){within}", texts.join(", "))
+            }
+        }
+    }
+
+    fn items(&self, chosen: &Chosen) -> Vec<Item> {
         let mut items = Vec::new();
-        for namespace in &self.namespaces {
-            let name = visible(namespace.name);
+        for (at, namespace) in self.namespaces.iter().enumerate() {
             if namespace.workloads.len() > 1 && chosen.all(&namespace.pods) {
-                items.push(format!("all {} pods of {name}", namespace.pods.len()));
+                items.push(Item::Namespace(at));
                 continue;
             }
-            let of_it = self.workloads(namespace, chosen);
+            let mut of_it = Vec::new();
+            for (place, (_, pods)) in namespace.workloads.iter().enumerate() {
+                if pods.len() > 1 && chosen.all(pods) {
+                    of_it.push(Item::Workload(at, place));
+                } else {
+                    of_it.extend(pods.iter().filter(|&&pod| chosen.has(pod)).map(|&pod| Item::Pod(pod)));
+                }
+            }
             let by_labels = if of_it.len() > FEW { self.by_labels(&namespace.pods, chosen) } else { None };
             match by_labels {
-                Some(labels) => items.push(format!("{labels} in {name}")),
+                Some((labels, count)) => items.push(Item::Labels(Some(at), labels, count)),
                 None => items.extend(of_it),
             }
         }
-        if items.len() > SHOWN {
-            let all: Vec<usize> =
-                self.namespaces.iter().flat_map(|namespace| &namespace.pods).copied().collect();
-            items = self.by_labels(&all, chosen).map_or(items, |labels| vec![labels]);
+        if items.len() > SHOWN
+            && let Some((labels, count)) = self.by_labels(&self.pods, chosen)
+        {
+            return vec![Item::Labels(None, labels, count)];
         }
         items
     }
 
-    fn workloads(&self, namespace: &Namespace<'_>, chosen: &Chosen) -> Vec<String> {
-        let mut items = Vec::new();
-        for (workload, pods) in &namespace.workloads {
-            if pods.len() > 1 && chosen.all(pods) {
-                let (name, workload) = (visible(namespace.name), visible(workload));
-                items.push(format!("{name}/{workload} ({} pods)", pods.len()));
-                continue;
-            }
-            let some = pods.iter().filter(|&&pod| chosen.has(pod));
-            items.extend(some.map(|&pod| visible(&self.cluster.name(Party::Pod(pod))).into_owned()));
-        }
-        items
-    }
-
-    /// The fewest labels that the chosen of some pods have and no others of them do.
-    fn by_labels(&self, among: &[usize], chosen: &Chosen) -> Option<String> {
-        let labels = |pod: usize| self.cluster.pods.get(pod).map_or(&[][..], |pod| &pod.meta.labels[..]);
+    /// The fewest labels that the chosen of some pods have and no others of them do, and how many have them.
+    fn by_labels(&self, among: &[usize], chosen: &Chosen) -> Option<(Vec<u32>, usize)> {
+        let labels = |pod: usize| self.labels.get(pod).map_or(&[][..], Vec::as_slice);
+        let has = |pod: usize, label: &u32| labels(pod).binary_search(label).is_ok();
         let mut some = among.iter().copied().filter(|&pod| chosen.has(pod));
-        let mut common: Vec<&(String, String)> = labels(some.next()?).iter().collect();
+        let mut common: Vec<u32> = labels(some.next()?).to_vec();
         let mut count = 1;
         for pod in some {
-            common.retain(|&label| labels(pod).contains(label));
+            common.retain(|label| has(pod, label));
             count += 1;
             if common.is_empty() {
                 return None;
             }
         }
-        let is_enough = |common: &[&(String, String)]| {
-            let with = |pod: &&usize| common.iter().all(|&label| labels(**pod).contains(label));
+        let is_enough = |common: &[u32]| {
+            let with = |pod: &&usize| common.iter().all(|label| has(**pod, label));
             among.iter().filter(with).count() == count
         };
-        if !is_enough(&common) {
+        if common.is_empty() || !is_enough(&common) {
             return None;
         }
         let mut at = 0;
@@ -234,9 +307,7 @@ impl<'c> Roster<'c> {
                 at += 1;
             }
         }
-        let labels: Vec<String> =
-            common.iter().map(|(key, value)| format!("{}={}", visible(key), visible(value))).collect();
-        Some(format!("{} ({count} pods)", labels.join(", ")))
+        Some((common, count))
     }
 }
 
@@ -316,10 +387,11 @@ mod tests {
         let with = |value: &str| {
             let is_so = |place: &&usize| cluster.pods[**place].meta.labels.iter().any(|(_, of)| of == value);
             let places: Vec<usize> = all.iter().filter(is_so).copied().collect();
-            roster.by_labels(&all, &roster.chosen(&places))
+            let (labels, count) = roster.by_labels(&all, &roster.chosen(&places)).unwrap();
+            roster.text(&Item::Labels(None, labels, count))
         };
-        assert_eq!(with("back").as_deref(), Some("tier=back (5 pods)"));
-        assert_eq!(with("5d4").as_deref(), Some("pod-template-hash=5d4 (2 pods)"));
+        assert_eq!(with("back"), "tier=back (5 pods)");
+        assert_eq!(with("5d4"), "pod-template-hash=5d4 (2 pods)");
         assert_eq!(roster.by_labels(&all, &roster.chosen(&[0, 1, 2])), None);
     }
 }
