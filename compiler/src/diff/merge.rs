@@ -3,8 +3,9 @@
 //! Blocks never overlap, and two are joined only where they differ in one of subjects, peers and ports, so what they cover
 //! stays what it was. This goes on until nothing can be joined.
 
+use super::cell::Change;
 use super::lists::{List, Lists};
-use super::tables::{Change, Peers};
+use super::tables::Peers;
 use crate::ir::Direction;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;

@@ -20,9 +20,13 @@
 //!
 //! Not here: reading, names of files, words for people.
 
+mod axes;
+mod bits;
+mod cell;
 mod join;
 mod lists;
 mod merge;
+mod name_terms;
 pub mod names;
 mod other_side;
 mod requests;
@@ -30,8 +34,9 @@ mod tables;
 mod told;
 
 pub use join::{Joined, join};
+pub use name_terms::{NameTerm, Names};
 pub use requests::{HeaderRule, HttpRequestRule, Request};
-pub use told::{NameTerm, Names, Outside, Peers, PortRange, Ports};
+pub use told::{Outside, Peers, PortRange, Ports};
 
 use crate::cluster::Party;
 use crate::compile::classified::{Classified, classified, selected_keys};

@@ -9,6 +9,9 @@
 //!
 //! Not here: which endpoints have these tables, and how changes are put together ([`super::merge`]).
 
+use super::axes::{Column, Columns, Rows};
+use super::bits::Bits;
+use super::cell::{Change, Met};
 use super::lists::{List, Lists};
 use super::requests::Contents;
 use crate::classes::ports::PortClasses;
@@ -16,30 +19,6 @@ use crate::classes::{Classes, Mark};
 use crate::ir::Direction;
 use crate::tables::{Clause, ClausePorts, Conflict, PeerMembers, Strength, TableRules};
 use rustc_hash::{FxHashMap, FxHashSet};
-use weir_abi::{Action, Reason, RequestKind};
-
-/// What a table says of a cell, as far as it is compared and told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Verdict {
-    pub(super) action: Action,
-    pub(super) reason: Reason,
-    /// The rules that decide; none for a default.
-    pub(super) rules: List,
-    /// For a redirect: whether every request passes.
-    pub(super) free: bool,
-    /// For a redirect: what is asked, by number; where every request passes only what acts on them.
-    pub(super) requests: List,
-}
-
-impl Verdict {
-    /// Whether both let pass the same.
-    pub(super) fn is_same(&self, other: &Verdict) -> bool {
-        (self.action, self.free, self.requests) == (other.action, other.free, other.requests)
-    }
-}
-
-/// Before and after.
-pub(super) type Change = [Verdict; 2];
 
 /// Cells of one change: some peers on some ports.
 #[derive(Clone, Debug)]
@@ -100,7 +79,7 @@ impl Default for Work {
 }
 
 impl Work {
-    fn look(&mut self, words: usize) -> Result<(), Refusal> {
+    pub(super) fn look(&mut self, words: usize) -> Result<(), Refusal> {
         self.words = self.words.checked_sub(words).ok_or(Refusal::TooMany { most: MAX_WORDS })?;
         Ok(())
     }
@@ -179,193 +158,16 @@ impl<'c> Ground<'c> {
     }
 }
 
-/// A set of clauses.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Bits(Box<[u64]>);
-
-impl Bits {
-    fn new(len: usize) -> Self {
-        Bits(vec![0; len.div_ceil(64)].into())
-    }
-
-    fn set(&mut self, at: usize) {
-        if let Some(word) = self.0.get_mut(at / 64) {
-            *word |= 1 << (at % 64);
-        }
-    }
-
-    fn add(&mut self, other: &Bits) {
-        for (word, other) in self.0.iter_mut().zip(&other.0) {
-            *word |= other;
-        }
-    }
-
-    fn meets(&self, other: &Bits) -> bool {
-        self.0.iter().zip(&other.0).any(|(one, other)| one & other != 0)
-    }
-
-    fn meets_both(&self, one: &Bits, other: &Bits) -> bool {
-        self.0.iter().zip(&one.0).zip(&other.0).any(|((word, one), other)| word & one & other != 0)
-    }
-
-    fn has(&self, at: usize) -> bool {
-        self.0.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-}
-
 /// Two tables' clauses, numbered together.
-struct Pair<'t> {
-    clauses: Vec<&'t Clause>,
+pub(super) struct Pair<'t> {
+    pub(super) clauses: Vec<&'t Clause>,
     /// Clauses from here on are the second table's.
     split: usize,
     /// Those that are in one of the tables only.
-    touched: Bits,
+    pub(super) touched: Bits,
     /// Default deny comes or goes, so that any cell may change.
-    is_open: bool,
+    pub(super) is_open: bool,
     isolated_by: [Option<u32>; 2],
-}
-
-/// Peer classes that the pair's clauses do not tell apart.
-struct Rows {
-    rows: Vec<Row>,
-    /// What names add: bits, and the combinations. The first are those that add nothing.
-    names: Vec<(Bits, List)>,
-}
-
-struct Row {
-    bits: Bits,
-    classes: Vec<u32>,
-    /// Those of them that addresses outside have.
-    outside: Vec<u32>,
-}
-
-impl Rows {
-    fn new(
-        pair: &Pair<'_>,
-        ground: &mut Ground<'_>,
-        direction: Direction,
-        work: &mut Work,
-    ) -> Result<Self, Refusal> {
-        let mut of_mark: FxHashMap<Mark, Vec<usize>> = FxHashMap::default();
-        let mut anyone = Bits::new(pair.clauses.len());
-        for (at, clause) in pair.clauses.iter().enumerate() {
-            match clause.peers {
-                Some(mark) => of_mark.entry(mark).or_default().push(at),
-                None => anyone.set(at),
-            }
-        }
-        let with = |bits: &mut Bits, marks: &[Mark]| {
-            for &at in marks.iter().filter_map(|mark| of_mark.get(mark)).flatten() {
-                bits.set(at);
-            }
-        };
-
-        let mut names: FxHashMap<Bits, Vec<u32>> = FxHashMap::default();
-        let nothing = Bits::new(pair.clauses.len());
-        names.insert(nothing.clone(), vec![0]);
-        for (number, marks) in (0u32..).zip(&ground.names).skip(1) {
-            let mut bits = nothing.clone();
-            if direction == Direction::Egress {
-                with(&mut bits, marks);
-            }
-            names.entry(bits).or_default().push(number);
-        }
-        // A name that a changed clause is about may change any address.
-        let every =
-            pair.is_open || anyone.meets(&pair.touched) || names.keys().any(|bits| bits.meets(&pair.touched));
-
-        let mut relevant: Vec<u32> = of_mark
-            .iter()
-            .filter(|(_, clauses)| every || clauses.iter().any(|&at| pair.touched.has(at)))
-            .flat_map(|(&mark, _)| ground.members.of(mark).iter().copied())
-            .collect();
-        relevant.sort_unstable();
-        relevant.dedup();
-        let mut by_bits: FxHashMap<Bits, Vec<u32>> = FxHashMap::default();
-        for &class in &relevant {
-            let mut bits = anyone.clone();
-            let marks = ground.classes.marks(class);
-            work.look(bits.0.len() + marks.len())?;
-            with(&mut bits, marks);
-            by_bits.entry(bits).or_default().push(class);
-        }
-        if every {
-            let mut relevant = relevant.iter().copied().peekable();
-            let all = 0..u32::try_from(ground.classes.len()).unwrap_or(u32::MAX);
-            let rest = all.filter(|class| relevant.next_if_eq(class).is_none());
-            by_bits.entry(anyone).or_default().extend(rest);
-        }
-        let mut rows: Vec<Row> = by_bits
-            .into_iter()
-            .map(|(bits, mut classes)| {
-                classes.sort_unstable();
-                let is_outside = |class: &u32| ground.outside.get(*class as usize) == Some(&true);
-                let outside = classes.iter().copied().filter(is_outside).collect();
-                Row { bits, classes, outside }
-            })
-            .collect();
-        rows.sort_unstable_by(|a, b| a.classes.cmp(&b.classes));
-        let mut names: Vec<(Bits, Vec<u32>)> = names.into_iter().collect();
-        names.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-        let names = names.into_iter().map(|(bits, names)| (bits, ground.lists.number(names))).collect();
-        Ok(Rows { rows, names })
-    }
-}
-
-/// Port classes that the pair's clauses do not tell apart.
-struct Columns(Vec<Column>);
-
-struct Column {
-    bits: Bits,
-    /// Those of the clauses that are about exactly this port.
-    exact: Bits,
-    classes: Vec<u32>,
-}
-
-impl Columns {
-    fn new(pair: &Pair<'_>, ports: &PortClasses) -> Self {
-        let mut everywhere = Bits::new(pair.clauses.len());
-        let mut of_class: FxHashMap<u32, (Bits, Bits)> = FxHashMap::default();
-        let nothing = Bits::new(pair.clauses.len());
-        for (at, clause) in pair.clauses.iter().enumerate() {
-            match &clause.ports {
-                ClausePorts::Everything => everywhere.set(at),
-                ClausePorts::Marks(marks) => {
-                    for &(mark, is_exact) in marks {
-                        for &class in ports.of(mark) {
-                            let (bits, exact) =
-                                of_class.entry(class).or_insert_with(|| (nothing.clone(), nothing.clone()));
-                            bits.set(at);
-                            if is_exact {
-                                exact.set(at);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        let mut by_bits: FxHashMap<(Bits, Bits), Vec<u32>> = FxHashMap::default();
-        for class in 0..u32::try_from(ports.classes.len()).unwrap_or(u32::MAX) {
-            let (mut bits, exact) =
-                of_class.remove(&class).unwrap_or_else(|| (nothing.clone(), nothing.clone()));
-            bits.add(&everywhere);
-            by_bits.entry((bits, exact)).or_default().push(class);
-        }
-        let mut columns: Vec<Column> =
-            by_bits.into_iter().map(|((bits, exact), classes)| Column { bits, exact, classes }).collect();
-        columns.sort_unstable_by(|a, b| a.classes.cmp(&b.classes));
-        Columns(columns)
-    }
-}
-
-/// What meets in a cell of one table.
-#[derive(Default)]
-struct Met {
-    deny: Option<u32>,
-    allow: Option<u32>,
-    exact_port: bool,
-    own_node: bool,
-    redirects: Vec<(u32, RequestKind)>,
 }
 
 /// Peers of a pair: a row, and a number among what names add.
@@ -444,87 +246,15 @@ impl Pair<'_> {
             }
         }
         let [before, after] = met;
-        let verdict = |met: &Met, isolated_by, ground: &mut Ground<'_>| {
+        let Ground { contents, lists, .. } = ground;
+        let mut verdict = |met: &Met, isolated_by| {
             // What meets through a name alone is no conflict of an image: only then are two kinds told apart by requests.
             if !by_name && let Some(conflict) = met.conflict() {
                 return Err(Refusal::Conflict(conflict));
             }
-            Ok(met.verdict(isolated_by, ground))
+            Ok(met.verdict(isolated_by, contents, lists))
         };
-        Ok([verdict(&before, self.isolated_by[0], ground)?, verdict(&after, self.isolated_by[1], ground)?])
-    }
-}
-
-impl Met {
-    fn add(&mut self, clause: &Clause, is_exact: bool) {
-        let first = |known: Option<u32>| Some(known.map_or(clause.rule, |known| known.min(clause.rule)));
-        match clause.strength {
-            Strength::Deny => self.deny = first(self.deny),
-            Strength::Allow => {
-                self.allow = first(self.allow);
-                self.exact_port |= is_exact;
-            }
-            Strength::OwnNode => self.own_node = true,
-            Strength::Redirect(kind) => self.redirects.push((clause.rule, kind)),
-        }
-    }
-
-    fn conflict(&self) -> Option<Conflict> {
-        if self.deny.is_some() {
-            return None;
-        }
-        let of = |kind| self.redirects.iter().find(|&&(_, known)| known == kind).map(|&(rule, _)| rule);
-        let (http, dns) = (of(RequestKind::Http)?, of(RequestKind::Dns)?);
-        Some(Conflict { first: http.min(dns), second: http.max(dns) })
-    }
-
-    fn verdict(&self, isolated_by: Option<u32>, ground: &mut Ground<'_>) -> Verdict {
-        let none = ground.lists.number(Vec::new());
-        let plain = |action, reason, rule: Option<u32>, lists: &mut Lists| Verdict {
-            action,
-            reason,
-            rules: lists.number(rule.into_iter().collect()),
-            free: false,
-            requests: none,
-        };
-        if self.deny.is_some() {
-            return plain(Action::Deny, Reason::DeniedByRule, self.deny, &mut ground.lists);
-        }
-        if !self.redirects.is_empty() {
-            return self.redirect(isolated_by, ground);
-        }
-        let lists = &mut ground.lists;
-        if self.allow.is_some() {
-            return plain(Action::Allow, Reason::AllowedByRule, self.allow, lists);
-        }
-        match isolated_by {
-            None => plain(Action::Allow, Reason::DefaultAllow, None, lists),
-            Some(_) if self.own_node => plain(Action::Allow, Reason::OwnNode, None, lists),
-            Some(_) => plain(Action::Deny, Reason::DefaultDeny, None, lists),
-        }
-    }
-
-    fn redirect(&self, isolated_by: Option<u32>, ground: &mut Ground<'_>) -> Verdict {
-        let contents = &ground.contents;
-        let rules: Vec<u32> = self.redirects.iter().map(|&(rule, _)| rule).collect();
-        let asked = || rules.iter().flat_map(|&rule| contents.of(rule).iter().copied());
-        let freed = self.redirects.iter().any(|&(_, kind)| match kind {
-            RequestKind::Tls => true,
-            RequestKind::Http => self.allow.is_some(),
-            RequestKind::Dns => self.exact_port,
-        });
-        let free = isolated_by.is_none()
-            || self.own_node
-            || freed
-            || asked().any(|number| contents.effects(number).admits_all);
-        let requests = asked().filter(|&number| !free || contents.effects(number).acts).collect();
-        Verdict {
-            action: Action::Redirect,
-            reason: Reason::AllowedByRule,
-            free,
-            requests: ground.lists.number(requests),
-            rules: ground.lists.number(rules),
-        }
+        Ok([verdict(&before, self.isolated_by[0])?, verdict(&after, self.isolated_by[1])?])
     }
 }
 

@@ -6,9 +6,11 @@
 //!
 //! Not here: words for people.
 
+use super::cell::Verdict;
 use super::lists::List;
 use super::merge::Merged;
-use super::tables::{self, Ground, Verdict};
+use super::name_terms::{Names, Naming};
+use super::tables::{self, Ground};
 use super::{Asked, Difference, Said};
 use crate::classes::aggregate::{blocks_v4, blocks_v6};
 use crate::classes::sweep::Range;
@@ -47,26 +49,6 @@ pub struct Outside {
     pub names: Names,
 }
 
-/// The names that an address may be known by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Names {
-    /// Any, or none.
-    Any,
-    /// None, or one that no term is about.
-    NoneOf(Vec<NameTerm>),
-    /// One that some term is about.
-    Of(Vec<NameTerm>),
-}
-
-/// Names that match all of some names and patterns, and none of others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NameTerm {
-    /// Never empty. Each with whether stars are meant.
-    pub all_of: Vec<(String, bool)>,
-    /// Each with whether stars are meant.
-    pub none_of: Vec<(String, bool)>,
-}
-
 /// Ports of one protocol; for ICMP the types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
@@ -87,28 +69,6 @@ pub struct Ports {
     pub other_protocols: bool,
     /// What of the protocols that a rule names is not among the ranges.
     pub rest: Vec<PortRange>,
-}
-
-impl NameTerm {
-    /// Whether it is about a name.
-    pub fn matches(&self, name: &str) -> bool {
-        let selects = |(text, is_pattern): &(String, bool)| {
-            crate::fqdn::FqdnPattern::from_text(text, *is_pattern).matches(name)
-        };
-        self.all_of.iter().all(selects) && !self.none_of.iter().any(selects)
-    }
-}
-
-impl Names {
-    /// Whether an address is meant that is known by this name, or by none.
-    pub fn include(&self, name: Option<&str>) -> bool {
-        let about = |terms: &[NameTerm]| name.is_some_and(|name| terms.iter().any(|term| term.matches(name)));
-        match self {
-            Names::Any => true,
-            Names::NoneOf(terms) => !about(terms),
-            Names::Of(terms) => about(terms),
-        }
-    }
 }
 
 impl Ports {
@@ -133,7 +93,7 @@ pub(super) struct Teller<'c> {
     cluster: &'c Cluster,
     identities: &'c Identities<'c>,
     classified: &'c Classified<'c, 2>,
-    combinations: &'c [Vec<u32>],
+    naming: Naming<'c>,
     /// Pods by the place of their identity.
     pods: Vec<Vec<usize>>,
     v4: ByClass,
@@ -206,9 +166,10 @@ impl<'c> Teller<'c> {
         v4_parties.sort_unstable();
         v6_parties.sort_unstable();
         let peers = &classified.peers;
+        let naming = Naming { patterns: &peers.fqdns, combinations };
         let (v4, v6) =
             (ByClass::new(&peers.v4, peers.classes.len()), ByClass::new(&peers.v6, peers.classes.len()));
-        Teller { cluster, identities, classified, combinations, pods, v4, v6, v4_parties, v6_parties }
+        Teller { cluster, identities, classified, naming, pods, v4, v6, v4_parties, v6_parties }
     }
 
     /// By peer class, the identities that are peers by themselves. Those that stand for addresses outside are not:
@@ -313,7 +274,7 @@ impl<'c> Teller<'c> {
                 names.sort_unstable();
                 names.dedup();
             }
-            told.outside.push(Outside { blocks, names: self.names(&names) });
+            told.outside.push(Outside { blocks, names: self.naming.names(&names) });
         }
         let is_nobody = told == Peers::default();
         let nodes = || 0..self.cluster.nodes.len();
@@ -344,97 +305,6 @@ impl<'c> Teller<'c> {
         };
         v6.filter(is_outside).for_each(|(first, last)| blocks_v6(first, last, &mut blocks));
         blocks
-    }
-
-    fn names(&self, numbers: &[u32]) -> Names {
-        let of = |number: &u32| self.combinations.get((*number as usize).checked_sub(1)?);
-        if numbers.first() != Some(&0) {
-            return Names::Of(self.terms(&numbers.iter().filter_map(of).collect()));
-        }
-        let among: FxHashSet<&u32> = numbers.iter().collect();
-        let others = (1u32..).zip(self.combinations).filter(|(number, _)| !among.contains(number));
-        let others: FxHashSet<&Vec<u32>> = others.map(|(_, combination)| combination).collect();
-        if others.is_empty() { Names::Any } else { Names::NoneOf(self.terms(&others)) }
-    }
-
-    /// Terms that are about exactly these combinations: patterns whose names are all among them, then patterns less
-    /// others, and what is left one by one.
-    fn terms(&self, wanted: &FxHashSet<&Vec<u32>>) -> Vec<NameTerm> {
-        let mut of_pattern: Vec<Vec<&Vec<u32>>> = vec![Vec::new(); self.classified.peers.fqdns.len()];
-        for combination in self.combinations {
-            for &pattern in combination {
-                if let Some(combinations) = of_pattern.get_mut(pattern as usize) {
-                    combinations.push(combination);
-                }
-            }
-        }
-        let mut left: FxHashSet<&Vec<u32>> = wanted.clone();
-        let mut terms = Vec::new();
-        let mut by_reach: Vec<u32> = (0u32..).take(of_pattern.len()).collect();
-        by_reach.sort_by_key(|&pattern| std::cmp::Reverse(of_pattern[pattern as usize].len()));
-        let is_wanted = |pattern: u32| of_pattern[pattern as usize].iter().all(|one| wanted.contains(one));
-        for &pattern in by_reach.iter().filter(|&&pattern| is_wanted(pattern)) {
-            let before = left.len();
-            of_pattern[pattern as usize].iter().for_each(|one| _ = left.remove(one));
-            if left.len() < before {
-                terms.push(self.term(&[pattern], &[]));
-            }
-        }
-        for &pattern in &by_reach {
-            let all = &of_pattern[pattern as usize];
-            let mut bad: FxHashSet<&Vec<u32>> =
-                all.iter().filter(|one| !wanted.contains(*one)).copied().collect();
-            if left.is_empty() || !all.iter().any(|one| left.contains(one)) {
-                continue;
-            }
-            let mut without = Vec::new();
-            let takes_nothing_wanted = |other: u32| {
-                let both = of_pattern[other as usize].iter().filter(|one| one.contains(&pattern));
-                both.clone().next().is_some() && both.clone().all(|one| !wanted.contains(one))
-            };
-            for &other in by_reach.iter().filter(|&&other| other != pattern) {
-                if bad.is_empty() {
-                    break;
-                }
-                if takes_nothing_wanted(other) {
-                    let before = bad.len();
-                    bad.retain(|one| !one.contains(&other));
-                    if bad.len() < before {
-                        without.push(other);
-                    }
-                }
-            }
-            if bad.is_empty() {
-                left.retain(|one| !one.contains(&pattern));
-                terms.push(self.term(&[pattern], &without));
-            }
-        }
-        let mut left: Vec<&Vec<u32>> = left.into_iter().collect();
-        left.sort_unstable();
-        for combination in left {
-            let beside = |other: &u32| {
-                !combination.contains(other)
-                    && of_pattern[*other as usize]
-                        .iter()
-                        .any(|one| combination.iter().all(|pattern| one.contains(pattern)))
-            };
-            let without: Vec<u32> = (0u32..).take(of_pattern.len()).filter(beside).collect();
-            terms.push(self.term(combination, &without));
-        }
-        terms.sort_unstable();
-        terms
-    }
-
-    fn term(&self, all_of: &[u32], none_of: &[u32]) -> NameTerm {
-        let texts = |patterns: &[u32]| {
-            let fqdns =
-                patterns.iter().filter_map(|&pattern| self.classified.peers.fqdns.get(pattern as usize));
-            let mut texts: Vec<(String, bool)> =
-                fqdns.map(|&(text, is_pattern, _)| (text.to_owned(), is_pattern)).collect();
-            texts.sort_unstable();
-            texts
-        };
-        NameTerm { all_of: texts(all_of), none_of: texts(none_of) }
     }
 
     fn ports(&self, classes: &[u32]) -> Ports {
