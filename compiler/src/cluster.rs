@@ -48,6 +48,9 @@ pub struct Cluster {
     slices_of_service: FxHashMap<(String, String), Vec<usize>>,
 }
 
+/// The kind of CIDR groups.
+const GROUP: &str = "CiliumCIDRGroup";
+
 /// Sorts objects of one kind by name and reports those defined twice; the first stays.
 fn unique<T>(
     objects: &mut Vec<T>,
@@ -105,7 +108,7 @@ impl Cluster {
         unique(&mut cluster.nodes, "Node", |node| &node.meta, diagnostics);
         unique(&mut cluster.services, "Service", |service| &service.meta, diagnostics);
         unique(&mut cluster.slices, "EndpointSlice", |slice| &slice.meta, diagnostics);
-        unique(&mut cluster.groups, "CiliumCIDRGroup", |group| &group.meta, diagnostics);
+        unique(&mut cluster.groups, GROUP, |group| &group.meta, diagnostics);
         unique(&mut namespaces, "Namespace", |namespace| &namespace.meta, diagnostics);
         let name_of = |meta: tree::Meta| (meta.namespace.unwrap_or_default(), meta.name);
         cluster.secrets = secrets.into_iter().map(|secret| name_of(secret.meta)).collect();
@@ -115,6 +118,12 @@ impl Cluster {
             .collect();
         cluster.index(diagnostics);
         cluster
+    }
+
+    /// Puts other CIDR groups in place of the cluster's.
+    pub fn set_groups(&mut self, groups: Vec<tree::CidrGroup>, diagnostics: &mut Vec<Diagnostic>) {
+        self.groups = groups;
+        unique(&mut self.groups, GROUP, |group| &group.meta, diagnostics);
     }
 
     fn index(&mut self, diagnostics: &mut Vec<Diagnostic>) {

@@ -63,6 +63,30 @@ impl FqdnPattern {
         FqdnPattern(Form::Labels { deeper, labels, stars: is_pattern })
     }
 
+    /// Whether it selects every name.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.0 == Form::Everything
+    }
+
+    /// The pattern as it is read along a name, from the left.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        let Form::Labels { deeper, labels, stars } = &self.0 else { return vec![Token::Labels] };
+        let mut tokens = Vec::new();
+        if *deeper {
+            tokens.extend([Token::Labels, Token::Byte(b'.')]);
+        }
+        for (place, label) in labels.iter().enumerate() {
+            if place > 0 {
+                tokens.push(Token::Byte(b'.'));
+            }
+            tokens.extend(label.bytes().map(|byte| match byte {
+                b'*' if *stars => Token::Star,
+                byte => Token::Byte(byte),
+            }));
+        }
+        tokens
+    }
+
     /// Whether it selects a name.
     pub fn matches(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
@@ -88,6 +112,17 @@ impl FqdnPattern {
             }
         }
     }
+}
+
+/// What a pattern asks of a name from one place on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// This byte; a dot ends a label.
+    Byte(u8),
+    /// Any bytes of one label, none included.
+    Star,
+    /// Any bytes, dots included.
+    Labels,
 }
 
 /// The labels of a name, its one closing dot left out.

@@ -196,6 +196,8 @@ pub struct Rule {
     pub requests: Option<Requests>,
     /// The TLS contexts that the proxy would use.
     pub tls: Vec<TlsContext>,
+    /// The server names that the proxy would ask for.
+    pub server_names: Vec<String>,
 }
 
 /// All policies of a run.

@@ -5,6 +5,7 @@
 //! trees ─ Cluster::collect ─> Cluster ─┐
 //!   └──── translate ──────> PolicySet ─┼─ compile ──> image bytes ─ weir_abi ─> verdicts
 //!                                      └─ reference ─────────────────────────> verdicts
+//! two PolicySets ─ diff::join ─ diff::differences ─> what changes
 //! expectations ─ Judge (an image) ─> which hold, and who they fail for
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod check;
 pub mod classes;
 pub mod cluster;
 pub mod compile;
+pub mod diff;
 pub mod expectation;
 pub mod flow;
 pub mod fqdn;

@@ -20,6 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A workload that `policyc compile` is measured on, by its name in weir-benches.
 const COMPILED: &[&str] = &["million", "overlapping", "disjoint", "thousand-rules", "many-pods"];
 
+/// Workloads that `policyc diff` is measured on.
+const COMPARED: &[&str] = &["million", "many-pods"];
+
 /// CIDRs of the two workloads whose image is told per prefix.
 const CIDRS: f64 = 1_000_000.0;
 
@@ -61,6 +64,7 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         text(&folder.join("million/policies.yaml")),
     ]];
     commands.extend(COMPILED.iter().map(|name| compile(checkout, &folder, name)));
+    commands.extend(COMPARED.iter().map(|name| compare(checkout, &folder, name)));
     for name in COMPILED {
         forget(&folder.join(name).join("image.wimg"))?;
     }
@@ -98,6 +102,14 @@ fn compile(checkout: &Checkout, folder: &Path, name: &str) -> Vec<String> {
     command
 }
 
+fn compare(checkout: &Checkout, folder: &Path, name: &str) -> Vec<String> {
+    let of = |file: &str| text(&folder.join(name).join(file));
+    let mut command = vec![text(&checkout.release_binary("policyc")), "diff".into(), "--exit-zero".into()];
+    command.extend(["--from".into(), of("policies.yaml"), "--to".into(), of("changed.yaml")]);
+    command.extend(["-c".into(), of("cluster.yaml")]);
+    command
+}
+
 /// Runs all commands in turns.
 fn measure(checkout: &Checkout, runs: u32, commands: &[Vec<String>]) -> Result<Vec<Cost>, Failure> {
     let mut runner = checkout.command(checkout.release_binary("whole_process"));
@@ -124,7 +136,9 @@ fn cost(line: &str) -> Option<Cost> {
 
 /// The rows that have a goal.
 fn goals(costs: &[Cost], folder: &Path) -> Result<String, Failure> {
-    let [parse, million, _, _, _, many_pods] = costs else { return Err("a workload has no figure".into()) };
+    let [parse, million, _, _, _, many_pods, million_diff, many_pods_diff] = costs else {
+        return Err("a workload has no figure".into());
+    };
     let image = |name: &str| {
         let file = folder.join(name).join("image.wimg");
         fs::metadata(&file)
@@ -178,6 +192,20 @@ fn goals(costs: &[Cost], folder: &Path) -> Result<String, Failure> {
         "",
         format!("{:.0} ms, image {:.0} KiB", many_pods.cpu_ms, image("many-pods")? / 1024.0),
         "",
+    );
+    row(
+        "two lists of 1,000,000 CIDRs, 100 of them others",
+        "exact difference, CPU of the whole process",
+        "",
+        format!("**{:.0} ms**", million_diff.cpu_ms),
+        "≤ 2,000 ms",
+    );
+    row(
+        "two sets of 1,000 policies for 10,000 pods, 21 of them others",
+        "exact difference, CPU of the whole process",
+        "",
+        format!("**{:.0} ms**", many_pods_diff.cpu_ms),
+        "≤ 1,000 ms",
     );
     Ok(table)
 }

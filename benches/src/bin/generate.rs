@@ -1,4 +1,4 @@
-//! Writes workloads: `generate DIRECTORY [NAME]…` makes `DIRECTORY/NAME/{policies,cluster}.yaml`, all of them if none is named.
+//! Writes workloads: `generate DIRECTORY [NAME]…` makes `DIRECTORY/NAME/{policies,cluster}.yaml`, and `changed.yaml` where there is something to compare,, all of them if none is named.
 //!
 //! Prints the directory of each. The same version of this program writes the same bytes everywhere.
 

@@ -18,6 +18,7 @@ pub const WORKLOAD: Workload = Workload {
     what: "1,000,000 CIDRs that do not overlap",
     policies: yaml,
     cluster: tiny_cluster::yaml,
+    changed: None,
 };
 
 /// The prefixes, in random order.

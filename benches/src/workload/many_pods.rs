@@ -24,8 +24,13 @@ const PORTS: &[u32] = &[80, 443, 5432, 6379, 8080, 8443, 9090, 9100];
 const SEED: u64 = 0x5eed_0005;
 
 /// The workload.
-pub const WORKLOAD: Workload =
-    Workload { name: "many-pods", what: "10,000 pods, 1,000 policies", policies: yaml, cluster };
+pub const WORKLOAD: Workload = Workload {
+    name: "many-pods",
+    what: "10,000 pods, 1,000 policies",
+    policies: yaml,
+    cluster,
+    changed: Some(changed),
+};
 
 /// The node whose image is asked for: every node runs as many pods.
 pub const NODE: &str = "node-0";
@@ -69,6 +74,17 @@ pub fn yaml() -> String {
         }
     }
     yaml.finish()
+}
+
+/// `changed.yaml`: one policy in fifty is for UDP in place of TCP, and the last is left out.
+pub fn changed() -> String {
+    let yaml = yaml();
+    let policies = yaml.split("---\n").take(POLICIES as usize - 1).enumerate();
+    let changed = policies.map(|(place, policy)| match place % 50 {
+        0 => policy.replacen("protocol: TCP", "protocol: UDP", 1),
+        _ => policy.to_owned(),
+    });
+    changed.collect::<Vec<_>>().join("---\n")
 }
 
 fn namespace(number: u32) -> String {
@@ -138,7 +154,7 @@ fn clusterwide(yaml: &mut Yaml, number: u32, random: &mut Random) {
 
 #[cfg(test)]
 mod tests {
-    use super::{cluster, yaml};
+    use super::{changed, cluster, yaml};
     use std::collections::HashSet;
 
     #[test]
@@ -153,5 +169,8 @@ mod tests {
         assert_eq!(policies.matches("kind: CiliumNetworkPolicy\n").count(), 600);
         assert_eq!(policies.matches("kind: NetworkPolicy\n").count(), 300);
         assert_eq!(policies.matches("kind: CiliumClusterwideNetworkPolicy\n").count(), 100);
+        let changed = changed();
+        assert_eq!(changed.matches("\nkind: ").count(), 999);
+        assert_eq!(changed.matches("protocol: UDP").count(), 20);
     }
 }

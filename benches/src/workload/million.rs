@@ -19,6 +19,7 @@ pub const WORKLOAD: Workload = Workload {
     what: "one CNP with 1,000,000 CIDRs",
     policies: yaml,
     cluster: tiny_cluster::yaml,
+    changed: Some(changed),
 };
 
 /// The prefixes, in the order of the file.
@@ -26,9 +27,25 @@ pub fn prefixes() -> Vec<Prefix> {
     prefixes::mixed(SEED, CIDRS)
 }
 
+/// How many prefixes are others in `changed.yaml`.
+pub const CHANGED: usize = 100;
+
 /// `policies.yaml`.
 pub fn yaml() -> String {
-    let prefixes = prefixes();
+    of(&prefixes())
+}
+
+/// `changed.yaml`.
+pub fn changed() -> String {
+    let mut prefixes = prefixes();
+    let others = prefixes::mixed(SEED + 2, CHANGED);
+    for (place, other) in others.into_iter().enumerate() {
+        prefixes[place * (CIDRS / CHANGED)] = other;
+    }
+    of(&prefixes)
+}
+
+fn of(prefixes: &[Prefix]) -> String {
     let (plain, with_exceptions) = prefixes.split_at(CIDRS / 2);
     let mut random = Random::new(SEED + 1);
     let mut yaml = Yaml::with_capacity(CIDRS * 30);
@@ -58,7 +75,7 @@ pub(super) fn cidr_set_element(yaml: &mut Yaml, prefix: Prefix, random: &mut Ran
 
 #[cfg(test)]
 mod tests {
-    use super::{CIDRS, yaml};
+    use super::{CHANGED, CIDRS, changed, yaml};
 
     #[test]
     fn it_is_the_file_that_is_spoken_of() {
@@ -68,5 +85,8 @@ mod tests {
         let exceptions = text.lines().filter(|line| line.starts_with("      - ")).count();
         assert!((3_500..5_500).contains(&exceptions), "{exceptions}");
         assert_eq!(text.lines().filter(|line| line.starts_with("    - ")).count(), CIDRS);
+        let changed = changed();
+        let differ = text.lines().zip(changed.lines()).filter(|(one, other)| one != other).count();
+        assert!((CHANGED..=CHANGED * 2).contains(&differ), "{differ}");
     }
 }

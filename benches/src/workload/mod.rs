@@ -22,6 +22,8 @@ pub struct Workload {
     pub policies: fn() -> String,
     /// `cluster.yaml`.
     pub cluster: fn() -> String,
+    /// `changed.yaml`: the policies with some changes, where they are compared.
+    pub changed: Option<fn() -> String>,
 }
 
 impl Workload {
@@ -29,6 +31,9 @@ impl Workload {
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
         fs::write(directory.join("policies.yaml"), (self.policies)())?;
+        if let Some(changed) = self.changed {
+            fs::write(directory.join("changed.yaml"), changed())?;
+        }
         fs::write(directory.join("cluster.yaml"), (self.cluster)())
     }
 }

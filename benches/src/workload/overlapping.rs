@@ -20,6 +20,7 @@ pub const WORKLOAD: Workload = Workload {
     what: "the same CIDRs over 64 rules with a port each",
     policies: yaml,
     cluster: tiny_cluster::yaml,
+    changed: None,
 };
 
 /// The prefixes of each rule.

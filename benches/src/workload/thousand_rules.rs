@@ -16,6 +16,7 @@ pub const WORKLOAD: Workload = Workload {
     what: "1,000 egress CIDR+port rules",
     policies: yaml,
     cluster: tiny_cluster::yaml,
+    changed: None,
 };
 
 /// The CIDR and the port of rule `number`, counted from 1.

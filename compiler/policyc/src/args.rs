@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Tell for each flow whether it passes, and which rule decided
     Verdict(VerdictArgs),
+    /// Tell exactly what changes from one policy set to another: who may reach whom, and by which rule
+    Diff(DiffArgs),
     /// Tell why a connection passes or not, the rule with file and line; or what a finding's code means
     Explain(ExplainArgs),
     /// Hold what is expected of policies against them: who gets another verdict, and which rule decides
@@ -530,6 +532,48 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("a header is `Name: value`")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
+
+#[derive(Args, Debug)]
+#[command(after_long_help = DIFF_NOTES)]
+pub(crate) struct DiffArgs {
+    /// Policies before: a file, a folder, - for stdin, or git:REVISION:PATH, such as git:main:policies/; may be
+    /// repeated
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) from: Vec<PathBuf>,
+
+    /// Policies after; may be repeated
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) to: Vec<PathBuf>,
+
+    /// The cluster as plain manifests; may be repeated. Policies and CIDR groups in it count on both sides
+    #[arg(short = 'c', long = "cluster", value_name = "PATH", required = true)]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) locks: LockArgs,
+
+    /// Exit with 0 though there are differences
+    #[arg(long)]
+    pub(crate) exit_zero: bool,
+
+    /// How to tell what changes
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+const DIFF_NOTES: &str = "\
+Every verdict is compared: each pod and node, in each direction, towards every pod, node, entity
+and address, on every port and ICMP type, with and without the DNS names that rules select; for
+connections that are redirected, the request rules by content. Which rule decides is told, and
+makes no difference by itself. Each direction is compared by itself; where the policies of the
+other end deny all of it, that is told.
+
+Of --from and --to, policies and CIDR groups count; whatever else is there is left out. A revision
+is read by git, and the work tree is not touched; PATH is from the top of the repository, or
+begins with ./
+
+JSON: docs/schemas/diff.schema.json
+Exit codes: 0 no difference, 1 differences or findings, 2 the work could not be done.";
 
 #[derive(Args, Debug)]
 #[command(after_help = CONVERT_KEEPS)]

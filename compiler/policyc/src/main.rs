@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Compile(args) => commands::compile::run(args, &terminal),
         Command::Inspect(args) => commands::inspect::run(args, &terminal),
         Command::Verdict(args) => commands::verdict::run(args, &terminal),
+        Command::Diff(args) => commands::diff::run(args, &terminal),
         Command::Explain(args) => commands::explain::run(args, &terminal),
         Command::Test(args) => commands::test::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),

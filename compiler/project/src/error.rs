@@ -2,6 +2,7 @@
 //!
 //! Not here: what is wrong inside a file. That is a finding, with a place.
 
+use crate::revision::RevisionError;
 use std::io;
 use std::path::PathBuf;
 
@@ -27,6 +28,14 @@ pub enum ProjectError {
     NotThePolicyLanguage {
         /// The file.
         path: PathBuf,
+    },
+    /// A git revision that cannot be read.
+    #[error("cannot read {name}")]
+    Revision {
+        /// As given.
+        name: String,
+        /// Why.
+        source: RevisionError,
     },
     /// A file that cannot be written. The one that was there is as it was.
     #[error("cannot write {}", path.display())]

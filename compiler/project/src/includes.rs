@@ -6,7 +6,7 @@
 //!
 //! Bounded: so deep, and so many files beside those that were asked for.
 
-use crate::inputs::{ENDINGS, bytes, canonical, is_manifest, is_stdin, name};
+use crate::inputs::{self, ENDINGS, is_manifest, is_stdin};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -19,20 +19,60 @@ const DEPTH: usize = 32;
 /// Files that are read because another includes them.
 const FILES: usize = 10_000;
 
+/// Where files are: on disk, or in a revision.
+pub(crate) trait Shelf {
+    /// One path for one file.
+    fn canonical(&self, path: &Path) -> PathBuf;
+
+    /// How a file is named to people, and to the grammar.
+    fn name(&self, path: &Path) -> String;
+
+    /// The bytes of a file, up to one more than `most`.
+    fn bytes(&mut self, path: &Path, most: usize) -> io::Result<Vec<u8>>;
+
+    /// Whether a path leads to a file, and to no folder or pipe.
+    fn is_file(&mut self, path: &Path) -> io::Result<bool>;
+}
+
+/// Files on disk, and stdin.
+pub(crate) struct Disk;
+
+impl Shelf for Disk {
+    fn canonical(&self, path: &Path) -> PathBuf {
+        inputs::canonical(path)
+    }
+
+    fn name(&self, path: &Path) -> String {
+        inputs::name(path)
+    }
+
+    fn bytes(&mut self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
+        inputs::bytes(path, most)
+    }
+
+    fn is_file(&mut self, path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.is_file())
+    }
+}
+
 /// Reads files, and before each what it includes.
-#[derive(Default)]
-pub(crate) struct Reader {
-    /// What was read.
-    pub(crate) reading: Reading,
+pub(crate) struct Reader<'r, S> {
+    shelf: S,
+    reading: &'r mut Reading,
     /// By canonical path. `None`: being read.
     files: HashMap<PathBuf, Option<FileId>>,
     included: usize,
 }
 
-impl Reader {
+impl<'r, S: Shelf> Reader<'r, S> {
+    /// Reads from a shelf, beside what was read before.
+    pub(crate) fn of(shelf: S, reading: &'r mut Reading) -> Self {
+        Reader { shelf, reading, files: HashMap::new(), included: 0 }
+    }
+
     /// Reads a file that was asked for, if no other has included it before.
     pub(crate) fn read(&mut self, path: &Path) -> io::Result<()> {
-        let key = canonical(path);
+        let key = self.shelf.canonical(path);
         if !self.files.contains_key(&key) {
             self.file(path, key, 0)?;
         }
@@ -41,7 +81,7 @@ impl Reader {
 
     fn file(&mut self, path: &Path, key: PathBuf, depth: usize) -> io::Result<FileId> {
         let limits = Limits::default();
-        let (name, bytes) = (name(path), bytes(path, limits.file_bytes)?);
+        let (name, bytes) = (self.shelf.name(path), self.shelf.bytes(path, limits.file_bytes)?);
         self.files.insert(key.clone(), None);
         let mut included = Included::default();
         if !is_stdin(path) {
@@ -56,7 +96,7 @@ impl Reader {
             }
         }
         let file = self.reading.sources.next_id();
-        weir_grammar::read_including(&mut self.reading, &name, bytes, &limits, &included);
+        weir_grammar::read_including(self.reading, &name, bytes, &limits, &included);
         self.files.insert(key, Some(file));
         Ok(file)
     }
@@ -67,10 +107,10 @@ impl Reader {
         if !is_manifest(path) {
             return Err(format!("its name ends in none of {}", ENDINGS.join(", ")));
         }
-        if !fs::metadata(path).map_err(cannot)?.is_file() {
+        if !self.shelf.is_file(path).map_err(cannot)? {
             return Err("it is no file".to_owned());
         }
-        let key = canonical(path);
+        let key = self.shelf.canonical(path);
         if let Some(&known) = self.files.get(&key) {
             return Ok(known);
         }
@@ -91,12 +131,13 @@ mod tests {
     use crate::shop::Shop;
 
     fn read(shop: &Shop, names: &[&str]) -> (usize, Vec<String>) {
-        let mut reader = Reader::default();
+        let mut reading = Reading::default();
+        let mut reader = Reader::of(Disk, &mut reading);
         for name in names {
             reader.read(&shop.path(name)).unwrap();
         }
-        let found = reader.reading.diagnostics.iter().map(|finding| finding.message.clone());
-        (reader.reading.objects.len(), found.collect())
+        let found = reading.diagnostics.iter().map(|finding| finding.message.clone());
+        (reading.objects.len(), found.collect())
     }
 
     const USER: &str = "include \"sets/office.policy\"\ngroup staff { office }\n";

@@ -6,7 +6,7 @@
 //! Not here: what the text means.
 
 use crate::error::{ProjectError, UnreadableFile};
-use crate::includes::Reader;
+use crate::includes::{Disk, Reader};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -43,18 +43,21 @@ impl Manifests {
 
     /// Reads them.
     pub(crate) fn read(self) -> Result<Reading, ProjectError> {
-        let mut reader = Reader::default();
+        let mut reading = Reading::default();
+        self.read_into(&mut reading)?;
+        Ok(reading)
+    }
+
+    /// Reads them beside what was read before.
+    pub(crate) fn read_into(self, reading: &mut Reading) -> Result<(), ProjectError> {
+        let mut reader = Reader::of(Disk, reading);
         let mut failures = Vec::new();
         for file in self.files {
             if let Err(source) = reader.read(&file) {
                 failures.push(UnreadableFile { name: name(&file), source });
             }
         }
-        if failures.is_empty() {
-            Ok(reader.reading)
-        } else {
-            Err(ProjectError::Unreadable { files: failures })
-        }
+        if failures.is_empty() { Ok(()) } else { Err(ProjectError::Unreadable { files: failures }) }
     }
 }
 

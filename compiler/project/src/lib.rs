@@ -5,6 +5,7 @@
 //!              locks ────────┤  └─ findings, one line each
 //!              flows ────────┼─ answer (with an Engine) ─> JSON lines
 //!          recording ────────┴─ Recording::replay (with an Engine) ─> what would change
+//! paths and git revisions ─ Comparison::read ─> Comparison ─ differences ─> what changes from set to set
 //! ```
 //!
 //! Invariants: what is wrong inside a file is a finding, what cannot be read or written is a
@@ -13,6 +14,7 @@
 //! Not here: command lines, terminals, colours, clocks and threads; what policies mean
 //! (weir-compiler) and how they are written (weir-grammar).
 
+mod comparison;
 mod error;
 pub mod finding;
 mod flows;
@@ -25,11 +27,13 @@ mod project;
 mod refusal;
 mod replace;
 mod replay;
+mod revision;
 pub mod visible;
 
 #[cfg(test)]
 mod shop;
 
+pub use comparison::Comparison;
 pub use error::{ProjectError, UnreadableFile};
 pub use flows::answer;
 pub use inputs::{is_manifest, is_stdin, name, policy_files, read_bytes, read_objects, refuse_stdin_twice};
@@ -38,3 +42,4 @@ pub use on_node::OnNode;
 pub use project::{Project, Step, addresses_of};
 pub use replace::replace;
 pub use replay::{Change, Changes, Recording};
+pub use revision::RevisionError;

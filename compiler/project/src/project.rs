@@ -119,6 +119,20 @@ impl Project {
         Ok(project)
     }
 
+    /// Of policies and a cluster that were read already.
+    pub(crate) fn of(sources: Sources, cluster: Cluster, set: PolicySet, findings: Vec<Diagnostic>) -> Self {
+        let mut project = Project {
+            sources,
+            cluster,
+            set,
+            expectations: Vec::new(),
+            findings: Vec::new(),
+            has_cluster: true,
+        };
+        project.add(findings);
+        project
+    }
+
     /// Adds what is legal and probably not meant to the findings.
     pub fn find_surprises(&mut self) {
         let (has_cluster, has_errors) = (self.has_cluster, self.has_errors());

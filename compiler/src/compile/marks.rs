@@ -39,10 +39,10 @@ struct Meaning {
     outside: Option<usize>,
 }
 
-pub(super) struct PeerMarks<'a> {
+pub(super) struct PeerMarks<'a, 'i> {
     set: &'a PolicySet,
     cluster: &'a Cluster,
-    index: &'a LabelIndex<'a>,
+    index: &'i LabelIndex<'i>,
     meanings: Vec<Meaning>,
     by_peers: FxHashMap<(usize, Option<(PortName, u16)>), Who>,
     by_content: FxHashMap<Vec<u8>, Mark>,
@@ -95,12 +95,12 @@ pub(crate) fn named_ports(entry: &crate::identity::Entry<'_>) -> impl Iterator<I
         .filter_map(|port| Some(((port.name.clone()?, protocol_number(port.protocol)), port.port)))
 }
 
-impl<'a> PeerMarks<'a> {
+impl<'a, 'i> PeerMarks<'a, 'i> {
     pub(super) fn new(
         set: &'a PolicySet,
         cluster: &'a Cluster,
         identities: &Identities<'_>,
-        index: &'a LabelIndex<'a>,
+        index: &'i LabelIndex<'i>,
     ) -> Self {
         let mut ports: BTreeMap<PortName, BTreeMap<u16, RoaringBitmap>> = BTreeMap::new();
         for (place, entry) in (0..).zip(&identities.entries) {

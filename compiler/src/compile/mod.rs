@@ -7,37 +7,29 @@
 //! An image for one node has the policy of that node's endpoints only; without a node it has
 //! everyone's. Each step goes by place in sorted vectors, so the same inputs give the same bytes.
 
+pub(crate) mod classified;
 pub mod cost;
 mod marks;
 mod rules;
 mod user_part;
 
+pub use classified::selected_keys;
 pub use user_part::{NODE_FACT, SELECTED_KEYS_FACT};
 
-use crate::classes::ports::{PortClasses, PortMarks};
-use crate::classes::sweep::{MAX_MARKS, Sweep};
-use crate::classes::{Classes, MAX_MEMBERSHIPS, Mark};
+use crate::classes::Classes;
+use crate::classes::ports::PortClasses;
 use crate::cluster::Cluster;
-use crate::identity::{Entry, Identities, IdentityLock, Kind, LockError};
+use crate::identity::{Identities, IdentityLock, Kind, LockError};
 use crate::image::write::{ImageBytes, ImageWriter, Parts};
 use crate::image::{ports as port_image, prefix_v4, prefix_v6};
-use crate::ir::{Direction, PolicySet, PortMatch, Ports};
-use crate::resolve::LabelIndex;
-use crate::tables::{self, Conflict, Encoder, Outcomes, PeerMembers, TableError, TableRules};
-use marks::PeerMarks;
+use crate::ir::PolicySet;
+use crate::tables::{self, Conflict, Encoder, Outcomes, PeerMembers, TableError};
+use classified::{Classified, PeerClasses, Under, check_classes};
 pub(crate) use marks::named_ports;
-use roaring::RoaringBitmap;
-use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
 use weir_abi::Identity;
-use weir_abi::layout::{
-    EndpointRecord, MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES,
-};
+use weir_abi::layout::{EndpointRecord, MAX_IMAGE_BYTES, MAX_TABLE_ENTRIES};
 use weir_grammar::source::Sources;
-use weir_grammar::tree::ContainerPort;
-
-/// Prefixes of all rules, at most: their ranges would not fit an image.
-const MAX_PREFIXES: usize = 1 << 25;
 
 /// What the image is for, and its bounds.
 #[derive(Clone, Debug)]
@@ -176,22 +168,10 @@ pub fn compile(
     let (set, cluster) = (input.set, input.cluster);
     on_stage(Stage::Resolve);
     let identities = Identities::number(cluster, &selected_keys(set), lock, options.node)?;
-    let index = LabelIndex::new(&identities);
-    let endpoints = endpoints(set, cluster, &identities, &index, options.node);
-    let mut peers = PeerMarks::new(set, cluster, &identities, &index);
-    let mut ports = PortMarks::default();
-    let under = table_rules(set, &identities, &endpoints, &mut peers, &mut ports);
-
-    on_stage(Stage::Classify);
-    let ports = ports.classify();
-    let most = MAX_PORT_CLASSES as usize - 1;
-    check_overlaps("ports", &ports.classes)?;
-    check_classes("ports", ports.classes.len(), most)?;
-    check_classes("sets of peers", peers.len(), MAX_MARKS)?;
-    check_classes("prefixes", peers.prefix_count(input.addresses_of), MAX_PREFIXES)?;
-    let classes = classify(input, &identities, &peers);
-    check_overlaps("peers", &classes.classes)?;
-    check_classes("peers", classes.classes.len(), MAX_PEER_CLASSES as usize)?;
+    let ends = [u32::try_from(set.rules.len()).unwrap_or(u32::MAX)];
+    let mut on_classify = || on_stage(Stage::Classify);
+    let classified = classified::classified(input, &identities, options.node, ends, &mut on_classify)?;
+    let Classified { endpoints, under: [under], marks, ports, peers: classes } = classified;
 
     let entries = (under.rules.len() + 1) * (classes.classes.len() + ports.classes.len());
     let most = usize::try_from(MAX_TABLE_ENTRIES).unwrap_or(usize::MAX);
@@ -200,8 +180,7 @@ pub fn compile(
     on_stage(Stage::Compact);
     let mut outcomes = Outcomes::default();
     let most_bytes = options.max_image_bytes.min(MAX_IMAGE_BYTES);
-    let (encoded, numbers) =
-        compact(&under, &classes.classes, peers.len(), &ports, &mut outcomes, most_bytes)?;
+    let (encoded, numbers) = compact(&under, &classes.classes, marks, &ports, &mut outcomes, most_bytes)?;
 
     on_stage(Stage::Write);
     let mut parts = Parts { ports: port_image::lay_out(&ports), ..Parts::default() };
@@ -235,164 +214,6 @@ pub fn compile(
     Ok(Compiled { bytes, contents })
 }
 
-fn check_classes(what: &'static str, count: usize, most: usize) -> Result<(), CompileError> {
-    if count > most { Err(CompileError::TooManyClasses { what, count, most }) } else { Ok(()) }
-}
-
-fn check_overlaps(what: &'static str, classes: &Classes) -> Result<(), CompileError> {
-    if classes.is_full() {
-        Err(CompileError::TooManyOverlaps { what, most: MAX_MEMBERSHIPS })
-    } else {
-        Ok(())
-    }
-}
-
-/// The label keys that any selector names.
-pub fn selected_keys(set: &PolicySet) -> FxHashSet<String> {
-    let subjects = set.subjects.iter().map(|subject| match subject {
-        crate::ir::Subject::Pods(selector) | crate::ir::Subject::Nodes(selector) => selector,
-    });
-    let peers = set.peers.iter().flat_map(|peers| &peers.selectors);
-    subjects.chain(peers).flatten().map(|requirement| requirement.key.value.name.clone()).collect()
-}
-
-/// An endpoint whose policy the image has: its place among the identities, and its rules.
-pub(crate) struct EndpointRules {
-    pub(crate) place: u32,
-    pub(crate) ingress: Vec<u32>,
-    pub(crate) egress: Vec<u32>,
-}
-
-/// The endpoints of a node, or of all, and the rules that select them.
-pub(crate) fn endpoints(
-    set: &PolicySet,
-    cluster: &Cluster,
-    identities: &Identities<'_>,
-    index: &LabelIndex<'_>,
-    node: Option<usize>,
-) -> Vec<EndpointRules> {
-    let mut here = RoaringBitmap::new();
-    for (place, pod) in cluster.pods.iter().enumerate() {
-        let on_node = node.is_none() || cluster.node_of(pod) == node;
-        if on_node && let Some(place) = identities.place(crate::cluster::Party::Pod(place), None) {
-            here.insert(place);
-        }
-    }
-    for (place, entry) in (0..).zip(&identities.entries) {
-        match entry.kind {
-            Kind::OwnNode(at) if node.is_none_or(|node| node == at) => _ = here.insert(place),
-            _ => {}
-        }
-    }
-    let mut rules_of_subject = vec![(Vec::new(), Vec::new()); set.subjects.len()];
-    for (id, rule) in (0u32..).zip(&set.rules) {
-        let (ingress, egress) = &mut rules_of_subject[rule.subject];
-        match rule.direction {
-            Direction::Ingress => ingress.push(id),
-            Direction::Egress => egress.push(id),
-        }
-    }
-    let mut endpoints: Vec<EndpointRules> =
-        here.iter().map(|place| EndpointRules { place, ingress: Vec::new(), egress: Vec::new() }).collect();
-    for (subject, (ingress, egress)) in set.subjects.iter().zip(&rules_of_subject) {
-        for place in index.subject(subject) & &here {
-            let at = usize::try_from(here.rank(place) - 1).unwrap_or_default();
-            endpoints[at].ingress.extend(ingress);
-            endpoints[at].egress.extend(egress);
-        }
-    }
-    for endpoint in &mut endpoints {
-        endpoint.ingress.sort_unstable();
-        endpoint.egress.sort_unstable();
-    }
-    endpoints
-}
-
-/// Endpoints under the same rules differ only by being pods or nodes, and by their own named ports.
-type RulesKey<'a> = (Direction, bool, &'a [u32], Option<&'a [ContainerPort]>);
-
-/// The distinct sets of rules, and for each endpoint which two it is under. `None`: no policy.
-struct Under {
-    rules: Vec<TableRules>,
-    endpoints: Vec<[Option<usize>; 2]>,
-}
-
-fn table_rules(
-    set: &PolicySet,
-    identities: &Identities<'_>,
-    endpoints: &[EndpointRules],
-    peers: &mut PeerMarks<'_>,
-    ports: &mut PortMarks,
-) -> Under {
-    let named = |id: &u32| match &set.rules[*id as usize].ports {
-        Ports::Everything => false,
-        Ports::Any(matches) => matches.iter().any(|port| matches!(port, PortMatch::Named { .. })),
-    };
-    let mut under = Under { rules: Vec::new(), endpoints: Vec::with_capacity(endpoints.len()) };
-    let mut seen: FxHashMap<RulesKey<'_>, usize> = FxHashMap::default();
-    let mut numbers: FxHashMap<TableRules, usize> = FxHashMap::default();
-    for endpoint in endpoints {
-        let entry: &Entry<'_> = &identities.entries[endpoint.place as usize];
-        let mut both = [None; 2];
-        let directions = [(Direction::Ingress, &endpoint.ingress), (Direction::Egress, &endpoint.egress)];
-        for (slot, (direction, rules)) in both.iter_mut().zip(directions) {
-            if rules.is_empty() {
-                continue;
-            }
-            let own = direction == Direction::Ingress && rules.iter().any(named);
-            let key = (direction, entry.kind == Kind::Pods, &rules[..], own.then_some(&entry.ports[..]));
-            *slot = Some(*seen.entry(key).or_insert_with(|| {
-                let concrete = rules::concrete(set, rules, direction, entry, peers, ports);
-                *numbers.entry(concrete).or_insert_with_key(|concrete| {
-                    under.rules.push(concrete.clone());
-                    under.rules.len() - 1
-                })
-            }));
-        }
-        under.endpoints.push(both);
-    }
-    under
-}
-
-/// Peer classes, and everything that leads to one.
-struct PeerClasses<'a> {
-    classes: Classes,
-    by_place: Vec<u32>,
-    v4: Vec<crate::classes::sweep::Range<u32>>,
-    v6: Vec<crate::classes::sweep::Range<u128>>,
-    fqdns: Vec<(&'a str, bool, u32)>,
-}
-
-fn classify<'a>(input: &Input<'_>, identities: &Identities<'_>, peers: &PeerMarks<'a>) -> PeerClasses<'a> {
-    let mut classes = Classes::default();
-    let marks = peers.by_place(identities.entries.len());
-    let by_place = marks.iter().map(|marks| classes.number(marks)).collect();
-    let mut sweep = Sweep::default();
-    peers.prefixes(&mut sweep, input.addresses_of);
-    let world = identities.world();
-    for address in input.cluster.outside_apiservers() {
-        let (base, own) = match address {
-            IpAddr::V4(_) => (world.v4, world.apiserver_v4),
-            IpAddr::V6(_) => (world.v6, world.apiserver_v6),
-        };
-        let (base, own): (&[Mark], &[Mark]) = (&marks[base as usize], &marks[own as usize]);
-        for &mark in own.iter().filter(|mark| !base.contains(mark)) {
-            sweep.give(mark, address.into());
-        }
-        for &mark in base.iter().filter(|mark| !own.contains(mark)) {
-            sweep.take(mark, address.into());
-        }
-    }
-    let v4 = sweep.v4_ranges(peers.len(), &marks[world.v4 as usize], &mut classes);
-    let v6 = sweep.v6_ranges(peers.len(), &marks[world.v6 as usize], &mut classes);
-    let fqdns = peers
-        .by_fqdn()
-        .into_iter()
-        .map(|((text, is_pattern), marks)| (text, is_pattern, classes.number(&marks)))
-        .collect();
-    PeerClasses { classes, by_place, v4, v6, fqdns }
-}
-
 /// Builds and packs all tables; returns the number of each set of rules.
 fn compact(
     under: &Under,
@@ -423,15 +244,15 @@ fn compact(
 fn endpoint_records(
     identities: &Identities<'_>,
     by_place: &[u32],
-    endpoints: &[EndpointRules],
+    endpoints: &[u32],
     under: &Under,
     numbers: &[u32],
     node: Option<usize>,
 ) -> [Vec<EndpointRecord>; 2] {
     let mut records: Vec<EndpointRecord> =
         by_place.iter().map(|&class| EndpointRecord { class, ingress: 0, egress: 0, known: 1 }).collect();
-    for (endpoint, [ingress, egress]) in endpoints.iter().zip(&under.endpoints) {
-        let record = &mut records[endpoint.place as usize];
+    for (&place, [ingress, egress]) in endpoints.iter().zip(&under.endpoints) {
+        let record = &mut records[place as usize];
         let number = |under: &Option<usize>| under.map_or(0, |at| numbers[at]);
         (record.ingress, record.egress, record.known) = (number(ingress), number(egress), 2);
     }

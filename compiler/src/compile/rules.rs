@@ -13,7 +13,7 @@ pub(super) fn concrete(
     rules: &[u32],
     direction: Direction,
     endpoint: &Entry<'_>,
-    peers: &mut PeerMarks<'_>,
+    peers: &mut PeerMarks<'_, '_>,
     ports: &mut PortMarks,
 ) -> TableRules {
     let mut table = TableRules::default();
@@ -46,7 +46,7 @@ fn add_rule(
     id: u32,
     rule: &Rule,
     own_ports: &[(PortName, u16)],
-    peers: &mut PeerMarks<'_>,
+    peers: &mut PeerMarks<'_, '_>,
     ports: &mut PortMarks,
 ) {
     let strength = match (rule.effect, &rule.requests) {

@@ -109,20 +109,25 @@ pub struct RuleLine<'a> {
     pub line: u32,
 }
 
+impl<'a> RuleLine<'a> {
+    /// A rule by its id, as it decides a direction.
+    pub fn new(direction: Direction, rule: u32, origins: &'a dyn Origins) -> Option<Self> {
+        let Origin { kind, namespace, name, path, file, line } = origins.origin(rule)?;
+        Some(RuleLine {
+            direction: direction.as_str(),
+            kind,
+            policy: if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") },
+            rule: path,
+            file,
+            line,
+        })
+    }
+}
+
 impl<'a> VerdictLine<'a> {
     /// The answer to print for a flow.
     pub fn new(flow: &'a Flow, judgement: &Judgement, origins: &'a dyn Origins) -> Self {
-        let by = |(direction, side): &(Direction, Side)| {
-            let Origin { kind, namespace, name, path, file, line } = origins.origin(side.rule?)?;
-            Some(RuleLine {
-                direction: direction.as_str(),
-                kind,
-                policy: if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") },
-                rule: path,
-                file,
-                line,
-            })
-        };
+        let by = |(direction, side): &(Direction, Side)| RuleLine::new(*direction, side.rule?, origins);
         VerdictLine {
             id: &flow.id,
             verdict: judgement.verdict.as_str(),

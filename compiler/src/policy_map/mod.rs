@@ -18,7 +18,8 @@ mod identities;
 mod keys;
 
 use crate::cluster::{Cluster, Party};
-use crate::compile::{EndpointRules, endpoints, selected_keys};
+use crate::compile::classified::{EndpointRules, endpoints};
+use crate::compile::selected_keys;
 use crate::identity::{Entry, Identities, IdentityLock, Kind};
 use crate::ir::{Direction, Effect, PolicySet, Rule};
 use crate::resolve::LabelIndex;

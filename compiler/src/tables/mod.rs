@@ -285,4 +285,9 @@ impl<'c> PeerMembers<'c> {
         }
         PeerMembers { classes, classes_of }
     }
+
+    /// The classes that carry a mark.
+    pub(crate) fn of(&self, mark: u32) -> &[u32] {
+        self.classes_of.get(mark as usize).map_or(&[], Vec::as_slice)
+    }
 }

@@ -89,10 +89,11 @@ impl Translation<'_> {
                     }
                     for (list_place, list) in (0..).zip(lists) {
                         let span = list.span;
-                        let (ports, requests, tls) = port_list(list);
+                        let (ports, requests, tls, server_names) = port_list(list);
                         self.rule(&element, Part::Ports(list_place), span, ports, requests);
                         if let Some(rule) = self.set.rules.last_mut() {
                             rule.tls = tls;
+                            rule.server_names = server_names;
                         }
                     }
                 } else if has_icmps {
@@ -134,7 +135,7 @@ impl Translation<'_> {
     }
 }
 
-fn port_list(list: PortList) -> (Ports, Option<Requests>, Vec<TlsContext>) {
+fn port_list(list: PortList) -> (Ports, Option<Requests>, Vec<TlsContext>, Vec<String>) {
     let has_tls =
         list.terminating_tls.is_some() || list.originating_tls.is_some() || !list.server_names.is_empty();
     let requests = match list.requests {
@@ -143,7 +144,8 @@ fn port_list(list: PortList) -> (Ports, Option<Requests>, Vec<TlsContext>) {
         None => has_tls.then_some(Requests::Tls),
     };
     let tls = list.terminating_tls.into_iter().chain(list.originating_tls).collect();
-    (Ports::Any(list.ports.into_iter().flat_map(port_spec).collect()), requests, tls)
+    let server_names = list.server_names.into_iter().map(|name| name.value).collect();
+    (Ports::Any(list.ports.into_iter().flat_map(port_spec).collect()), requests, tls, server_names)
 }
 
 /// The IP protocols that a written protocol stands for.

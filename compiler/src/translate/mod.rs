@@ -146,6 +146,7 @@ impl Translation<'_> {
             ports,
             requests,
             tls: Vec::new(),
+            server_names: Vec::new(),
         });
     }
 }

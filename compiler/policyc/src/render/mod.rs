@@ -1,6 +1,7 @@
 //! Findings for people and machines: one file per format, all from the same list.
 
 pub(crate) mod cost;
+pub(crate) mod diff;
 pub(crate) mod expectations;
 pub(crate) mod explanation;
 pub(crate) mod github;

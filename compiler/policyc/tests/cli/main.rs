@@ -5,6 +5,7 @@
 mod check;
 mod compile;
 mod convert;
+mod diff;
 mod expectations;
 mod explain;
 mod findings;
@@ -14,5 +15,6 @@ mod graph;
 mod hostile;
 mod pages;
 mod replay;
+mod schema;
 mod session;
 mod verdict;
