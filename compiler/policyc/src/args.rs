@@ -272,6 +272,10 @@ gone is judged as a pod of its namespace with the same labels. Exit code 1 if an
 #[derive(Args, Debug)]
 #[command(after_long_help = TESTED)]
 pub(crate) struct TestArgs {
+    /// Exit with 0 where nothing is expected
+    #[arg(long)]
+    pub(crate) allow_none: bool,
+
     /// Policies and expectations: files and folders (all *.yaml, *.yml, *.json, *.policy below them), or - for stdin
     #[arg(value_name = "PATH", required = true)]
     pub(crate) paths: Vec<PathBuf>,
@@ -552,13 +556,37 @@ pub(crate) struct DiffArgs {
     #[command(flatten)]
     pub(crate) locks: LockArgs,
 
+    /// Which differences make the exit code 1
+    #[arg(long, value_enum, default_value_t = FailOnChange::Any)]
+    pub(crate) fail_on: FailOnChange,
+
     /// Exit with 0 though there are differences
-    #[arg(long)]
+    #[arg(long, conflicts_with = "fail_on")]
     pub(crate) exit_zero: bool,
 
     /// How to tell what changes
-    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(short = 'o', long, value_enum, default_value_t = DiffFormat::Text)]
+    pub(crate) format: DiffFormat,
+}
+
+/// Which differences fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOnChange {
+    /// All of them
+    Any,
+    /// What lets anything pass that did not
+    Opened,
+}
+
+/// How differences are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+    /// Annotations for a pull request, each at the rule that decides
+    Github,
 }
 
 const DIFF_NOTES: &str = "\

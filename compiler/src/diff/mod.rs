@@ -131,6 +131,15 @@ pub enum Trend {
 }
 
 impl Difference {
+    /// Whether anything passes that did not, as far as can be told.
+    pub fn opens(&self) -> bool {
+        match self.kind() {
+            Kind::Opened => true,
+            Kind::Closed => false,
+            Kind::Requests => self.trend() != Trend::Narrower,
+        }
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         match (self.before.action, self.after.action) {

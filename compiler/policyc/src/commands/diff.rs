@@ -1,11 +1,12 @@
 //! `policyc diff`: what changes from one policy set to another.
 
 use super::Outcome;
-use crate::args::{DiffArgs, Format};
+use crate::args::{DiffArgs, DiffFormat, FailOnChange};
 use crate::locks;
 use crate::output::{Out, Terminal};
 use crate::render::{count, diff, text};
 use crate::stages::Stages;
+use weir_compiler::diff::Difference;
 use weir_compiler::flow::WrittenRules;
 use weir_project::Comparison;
 
@@ -32,12 +33,18 @@ pub(crate) fn run(args: &DiffArgs, terminal: &Terminal) -> anyhow::Result<Outcom
     };
     let rules = WrittenRules::new(&comparison.project.set, &comparison.project.sources);
     Out::print(match args.format {
-        Format::Text => diff::text(&comparison, &differences, &rules, terminal),
-        Format::Json => diff::json::render(&comparison, &differences, &rules)?,
+        DiffFormat::Text => diff::text(&comparison, &differences, &rules, terminal),
+        DiffFormat::Json => diff::json::render(&comparison, &differences, &rules)?,
+        DiffFormat::Github => diff::github::render(&comparison, &differences, &rules, !args.exit_zero),
     })?;
     if comparison.left_out > 0 {
         let left_out = count(comparison.left_out, "object");
         terminal.tell(&format!("{left_out} of --from and --to left out: no policy and no CIDR group\n"));
     }
-    Ok(if differences.is_empty() || args.exit_zero { Outcome::Fine } else { Outcome::Findings })
+    let fails = match args.fail_on {
+        _ if args.exit_zero => false,
+        FailOnChange::Any => !differences.is_empty(),
+        FailOnChange::Opened => differences.iter().any(Difference::opens),
+    };
+    Ok(if fails { Outcome::Findings } else { Outcome::Fine })
 }

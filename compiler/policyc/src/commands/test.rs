@@ -30,6 +30,10 @@ pub(crate) fn run(args: &TestArgs, terminal: &Terminal) -> anyhow::Result<Outcom
     }
     if project.expectations.iter().all(|block| block.list.is_empty()) {
         stages.finish();
+        if args.allow_none {
+            terminal.tell("nothing is expected of these policies\n");
+            return Ok(Outcome::Fine);
+        }
         let finding = expected::nothing(&mut project.sources);
         project.findings = vec![finding];
         return refused(&project, args.format, terminal);

@@ -37,13 +37,13 @@ pub(crate) fn render(findings: &[Diagnostic], places: &Places<'_>) -> String {
 }
 
 /// The text of a command.
-fn data(text: &str) -> String {
+pub(super) fn data(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(|line| visible(line).replace('%', "%25")).collect();
     lines.join("%0A")
 }
 
 /// A property's value, which also ends at colons and commas.
-fn property(text: &str) -> String {
+pub(super) fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 

@@ -229,6 +229,7 @@ fn nothing_expected_is_a_finding() {
         assert!(ran.err.contains("error[E703]: nothing is expected of these policies"), "{}", ran.err);
         assert!(ran.err.contains("kind Expectations"), "{}", ran.err);
     }
+    assert_eq!(session.run("test policy.yaml -c cluster.yaml --allow-none").code, 0);
     assert_eq!(session.run("test nobody.yaml").code, 2);
     assert_eq!(session.run("test - -").code, 2);
 }

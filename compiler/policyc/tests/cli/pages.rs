@@ -27,7 +27,6 @@ fn block<'p>(page: &'p str, part: &str) -> Option<(&'p str, &'p str)> {
 }
 
 /// The codes that `check` finds in a block; with the shop's cluster if the block asks for it. Those of `test` if it is to be tested.
-
 fn found(session: &Session, (info, text): (&str, &str)) -> Vec<String> {
     let mut words = info.split(' ');
     let name = format!("example.{}", words.next().unwrap());

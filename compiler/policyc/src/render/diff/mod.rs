@@ -6,6 +6,7 @@
 //!
 //! Not here: what changes (`weir_compiler::diff`).
 
+pub(crate) mod github;
 pub(crate) mod json;
 mod outside;
 mod parties;
