@@ -54,7 +54,7 @@ fn answers(policies: &str, cluster: &str, questions: &[&str]) -> Result<Vec<Stri
     let mut reading = Reading::default();
     read(&mut reading, "shop.policy", policies.into(), &Limits::default());
     read(&mut reading, "cluster.yaml", cluster.into(), &Limits::default());
-    let Reading { sources, mut objects, mut diagnostics } = reading;
+    let Reading { sources, mut objects, mut diagnostics, .. } = reading;
     let cluster = Cluster::collect(&mut objects, &mut diagnostics);
     let policies = translate(objects, &cluster, &mut diagnostics);
     // Mistakes in the texts are findings, all of them at once, each with its place.
