@@ -1,4 +1,4 @@
-//! The policies that are shipped: sound, laid out, tested whole, and the same in both forms.
+//! The policies and examples that are shipped: sound, laid out, tested whole, and the same in both forms.
 
 use crate::session::Session;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,23 @@ fn every_policy_is_sound_and_does_what_it_says() {
             ran.out, written,
             "{manifest} is stale: policyc convert --to yaml -f policies/{name}.policy"
         );
+    }
+}
+
+/// What the examples expect holds.
+#[test]
+fn the_examples_hold() {
+    let session = Session::new();
+    for (policies, cluster) in [
+        ("shop/policies", "shop/cluster.yaml"),
+        ("block-list/blocked.policy", "block-list/cluster.yaml"),
+        ("ci/policies", "ci/cluster.yaml"),
+    ] {
+        let [policies, cluster] = [policies, cluster].map(|path| format!("{LIBRARY}/../examples/{path}"));
+        for words in [vec!["fmt", "--check", &policies], vec!["test", &policies, "-c", &cluster]] {
+            let ran = session.run_with(&words, "");
+            assert_eq!(ran.code, 0, "{words:?}\n{}{}", ran.out, ran.err);
+        }
     }
 }
 
