@@ -9,16 +9,16 @@ use std::sync::Arc;
 
 /// Reads one file, as its name says that it is written.
 pub(crate) fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits, included: &Included) {
-    read_as(language::is_for(name), reading, name, bytes, limits, included);
+    read_as(|text| language::is_used(name, text), reading, name, bytes, limits, included);
 }
 
 /// Reads one file in the policy language, whatever its name, and without what it includes.
 pub(crate) fn read_policy(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
-    read_as(true, reading, name, bytes, limits, &Included::default());
+    read_as(|_| true, reading, name, bytes, limits, &Included::default());
 }
 
 fn read_as(
-    is_policy: bool,
+    is_policy: impl FnOnce(&str) -> bool,
     reading: &mut Reading,
     name: &str,
     bytes: Vec<u8>,
@@ -47,7 +47,7 @@ fn read_as(
     }
     let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
-    let (objects, findings) = if is_policy {
+    let (objects, findings) = if is_policy(&text) {
         language::pass(file, &text, limits, included, &mut reading.sets)
     } else {
         manifest::documents(file, &text, limits)

@@ -80,8 +80,8 @@ impl Included {
     }
 }
 
-/// Reads one file into `reading`: in the policy language if its name ends in `.policy`, otherwise YAML
-/// (or JSON, which is YAML).
+/// Reads one file into `reading`: in the policy language if its name ends in `.policy`, or if it has no ending, as
+/// that of stdin, and begins with a word of it; otherwise YAML (or JSON, which is YAML).
 ///
 /// `name` is shown to people. `bytes` that are not UTF-8 are one finding.
 pub fn read(reading: &mut Reading, name: &str, bytes: Vec<u8>, limits: &Limits) {
@@ -108,7 +108,7 @@ pub fn read_including(
 /// Each path is to be read first, and told to [`read_including`].
 pub fn includes(name: &str, bytes: &[u8]) -> Vec<String> {
     match std::str::from_utf8(bytes) {
-        Ok(text) if language::is_for(name) => language::paths(text),
+        Ok(text) if language::is_used(name, text) => language::paths(text),
         _ => Vec::new(),
     }
 }

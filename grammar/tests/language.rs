@@ -294,6 +294,21 @@ fn byte_order_marks_and_line_ends_of_others_mean_nothing() {
     assert_eq!(objects("p.policy", ""), [""; 0]);
 }
 
+/// What comes from a pipe has no ending that says how it is written.
+#[test]
+fn a_text_without_a_name_says_by_itself_how_it_is_written() {
+    let text = "\u{feff}# why\n\npolicy p in q { for all pods; allow ingress from world }\n";
+    let given = objects("p.policy", text);
+    assert_eq!(given.len(), 1);
+    assert_eq!(objects("-", text), given);
+    assert_eq!(objects("/dev/fd/63", text), given);
+    let yaml = "apiVersion: v1\nkind: Namespace\nmetadata: {name: policy}\n";
+    assert_eq!(objects("-", yaml), objects("n.yaml", yaml));
+    for (name, text) in [("p.yaml", text), ("-", "policy: p\n"), ("-", "policy"), ("-", "")] {
+        assert!(reading(name, text).objects.is_empty(), "{name} {text}");
+    }
+}
+
 #[test]
 fn a_rule_has_the_place_of_its_statement() {
     let text = "policy p in q {\n    for all pods\n    allow ingress from world # everybody\n}\n";

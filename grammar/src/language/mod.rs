@@ -43,13 +43,15 @@ use pest_derive::Parser;
 #[grammar = "language/policy.pest"]
 struct Grammar;
 
-/// Whether a file of that name is written in the language.
-pub(crate) fn is_for(name: &str) -> bool {
-    let ending = name.len().checked_sub(ENDING.len()).and_then(|at| name.get(at..));
-    ending.is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING))
+/// Whether a file is written in the language: its name says so, or where that has no ending, as stdin's and a pipe's,
+/// the word that it begins with.
+pub(crate) fn is_used(name: &str, text: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    match file.rsplit_once('.') {
+        Some((_, ending)) => ending.eq_ignore_ascii_case("policy"),
+        None => statements::begin(text),
+    }
 }
-
-const ENDING: &str = ".policy";
 
 /// The words and strings among a part's pieces.
 fn texts(part: Pair<'_, Rule>) -> impl Iterator<Item = Pair<'_, Rule>> {

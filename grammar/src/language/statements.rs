@@ -176,6 +176,16 @@ impl<'t> Statements<'t> {
     }
 }
 
+/// Whether a text begins with an item of the language; what YAML begins with has a colon behind it.
+pub(super) fn begin(text: &str) -> bool {
+    let mut statements = Statements::new(text);
+    statements.peek().is_some() && {
+        let word = statements.word();
+        let rest = text.get(statements.at() + word.len()..).unwrap_or("");
+        ITEMS.contains(&word) && rest.starts_with([' ', '\t', '"', '{'])
+    }
+}
+
 /// An item is two words at least; `group` and `set` may also be names in a list.
 fn is_item(text: &str, at: usize) -> bool {
     let word = word_at(text, at);
