@@ -165,7 +165,7 @@ impl Difference {
     }
 }
 
-/// Everything that changes between the two sets that [`join`] made one, sorted: by kind, subjects, peers and ports.
+/// Everything that changes between the two sets that [`join()`] made one, sorted: by kind, subjects, peers and ports.
 /// `input` holds the joined set, and a cluster with the joined groups. Identity numbers matter to nothing here; the lock
 /// is kept to what a compilation would accept.
 ///

@@ -7,7 +7,7 @@
 //! The clauses of both tables are numbered together, the first table's first. What they say of a cell is told as in
 //! the reference evaluator; rows are also asked together with the DNS names that an address outside may have.
 //!
-//! Not here: which endpoints have these tables, and how changes are put together ([`super::merge`]).
+//! Not here: which endpoints have these tables, and how changes are put together ([`super::merge()`]).
 
 use super::axes::{Column, Columns, Rows};
 use super::bits::Bits;

@@ -6,7 +6,7 @@
 //! * a rule's entries are the identities of its peers times its ports; an entry that several rules ask for is one, denied or allowed;
 //! * a rule for anyone asks for one entry a port, and plain entries of single identities for that port are left out;
 //! * a range of ports is as many entries as it has masked prefixes; all ports of a protocol are one, all ports of all protocols too;
-//! * peers are identities as [`identities`] tells: nested blocks are what multiplies;
+//! * peers are identities as `identities` tells: nested blocks are what multiplies;
 //! * a direction without rules is one entry, so is the way of a pod's own node to it, and what `enableDefaultDeny: false` leaves open.
 //!
 //! Not counted: entries that a stronger deny makes needless, so where many denies cover allows there are fewer; addresses that
