@@ -6,7 +6,10 @@
 # FAIL_ON and ALLOW_OPENING. Inputs are arguments of policyc and git, never text of this script.
 set -uo pipefail
 
-read -r -a policies <<< "${POLICIES:-policies}"
+read -r -a given <<< "${POLICIES:-policies}"
+# As the pull request names its files: an annotation at ./policies/a.yaml would be shown nowhere.
+policies=()
+for path in "${given[@]}"; do policies+=("$(realpath --canonicalize-missing --relative-to=. "$path")"); done
 cluster=${CLUSTER:?the cluster\'s manifests are needed}
 worst=0
 
@@ -40,7 +43,12 @@ if [[ -n ${BASE:-} ]]; then
     fi
     arguments=()
     # Short, since it stands before every file of the old policies.
-    each --from "git:$(git rev-parse --short "$BASE"):"
+    short=$(git rev-parse --short "$BASE")
+    # What the base does not have yet is where everything is allowed.
+    for path in "${policies[@]}"; do
+        if git cat-file -e "$BASE:$path" 2> /dev/null; then arguments+=(--from "git:$short:$path"); fi
+    done
+    if ((${#arguments[@]} == 0)); then arguments=(--from "$(mktemp -d)"); fi
     each --to ""
     opened=(--fail-on opened)
     if [[ ${ALLOW_OPENING:-false} == true ]]; then opened=(--exit-zero); fi

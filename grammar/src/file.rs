@@ -47,8 +47,9 @@ fn read_as(
     }
     let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
+    reading.written = reading.written.saturating_add(text.len());
     let (objects, findings) = if is_policy(&text) {
-        language::pass(file, &text, limits, included, &mut reading.sets)
+        language::pass(file, &text, reading.written, limits, included, &mut reading.sets)
     } else {
         manifest::documents(file, &text, limits)
     };

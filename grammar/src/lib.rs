@@ -55,6 +55,8 @@ pub struct Reading {
     pub diagnostics: Vec<Diagnostic>,
     /// The sets that files of the policy language define, for those that include them.
     sets: BTreeMap<FileId, Vec<language::Exported>>,
+    /// Bytes of all files.
+    written: usize,
 }
 
 /// What became of the files that a file includes, by the paths that it names.

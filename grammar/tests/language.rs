@@ -367,6 +367,28 @@ fn sets_of_sets_cannot_grow_without_bound() {
     assert!(found(&reading)[0].contains("more than 100000 values"), "{:?}", found(&reading));
 }
 
+/// What names stand for is bounded by what is written, whatever a machine could hold; and a long list may still be named often.
+#[test]
+fn a_short_text_stands_for_little() {
+    let mut text = String::from("set s0 = { 10.0.0.0/8 }\n");
+    for level in 1..40 {
+        text.push_str(&format!("set s{level} = {{ s{0}, s{0} }}\n", level - 1));
+    }
+    text.push_str("policy p in q { for all pods; allow ingress from s39 }\n");
+    let told = found(&reading("sets.policy", &text));
+    assert!(told.len() == 1 && told[0].contains("entries"), "{told:?}");
+    let mut text = String::from("set long = {\n");
+    for number in 0..100_000u32 {
+        text.push_str(&format!("    {}/32\n", std::net::Ipv4Addr::from(number * 7)));
+    }
+    text.push_str("}\n");
+    for user in 0..20 {
+        text.push_str(&format!("group g{user} {{ long }}\n"));
+    }
+    let reading = reading("long.policy", &text);
+    assert_eq!((reading.objects.len(), found(&reading)), (20, vec![]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 

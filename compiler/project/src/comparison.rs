@@ -32,6 +32,8 @@ pub struct Comparison {
     pub rules: [usize; 2],
     /// Objects of either side that are no policy and no CIDR group.
     pub left_out: usize,
+    /// What stands before the names of files of revisions.
+    revisions: Vec<String>,
 }
 
 impl Comparison {
@@ -48,6 +50,7 @@ impl Comparison {
         inputs::refuse_stdin_twice(sides.into_iter().flatten().chain(cluster))?;
         let found = Manifests::find(&cluster.iter().collect::<Vec<_>>())?;
         let sides = [Side::find(sides[0])?, Side::find(sides[1])?];
+        let revisions = sides.iter().flat_map(|side| &side.revisions).map(Revision::prefix).collect();
         let bytes = sides.iter().map(|side| side.files.bytes()).sum::<u64>() + found.bytes();
         progress(Step::Read { bytes });
         let mut reading = Reading::default();
@@ -84,7 +87,12 @@ impl Comparison {
         let joined = join(from, to);
         snapshot.groups = joined.groups;
         let project = Project::of(reading.sources, snapshot, joined.set, findings);
-        Ok(Comparison { project, policies, rules, left_out })
+        Ok(Comparison { project, policies, rules, left_out, revisions })
+    }
+
+    /// The path of a file as it is in the work tree: that of a revision's file without the revision.
+    pub fn path_in_tree<'f>(&self, file: &'f str) -> &'f str {
+        self.revisions.iter().find_map(|prefix| file.strip_prefix(prefix.as_str())).unwrap_or(file)
     }
 
     /// Everything that changes from the first set to the second.

@@ -93,6 +93,11 @@ impl Revision {
         }))
     }
 
+    /// What stands before the names of its files.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}:", self.revision)
+    }
+
     /// Reads its manifests.
     pub(crate) fn read(&self, reading: &mut Reading) -> Result<(), ProjectError> {
         let failed = |source| ProjectError::Revision {

@@ -136,7 +136,11 @@ impl Difference {
         match self.kind() {
             Kind::Opened => true,
             Kind::Closed => false,
-            Kind::Requests => self.trend() != Trend::Narrower,
+            // Where everything passed before, nothing more can. What TLS rules let through is not known.
+            Kind::Requests => self.before.requests.as_ref().is_some_and(|asked| {
+                let is_tls = |rule: &Request| matches!(rule, Request::Tls { .. });
+                (!asked.everything || asked.rules.iter().any(is_tls)) && self.trend() != Trend::Narrower
+            }),
         }
     }
 

@@ -153,7 +153,7 @@ impl<'t> Sets<'t> {
         if *is_broken {
             build.findings.repeat_error();
         }
-        Some(if build.charge(blocks.len(), at) { blocks.clone() } else { Vec::new() })
+        Some(if build.charge_copies(blocks.len(), at) { blocks.clone() } else { Vec::new() })
     }
 
     /// The blocks that an entry of a list stands for.
@@ -257,6 +257,10 @@ fn included(build: &mut Build<'_, '_>, at: Span, set: &Exported) -> Vec<Block> {
         build.findings.repeat_error();
         return Vec::new();
     };
+    let excepts: usize = set.groups.iter().map(|group| group.except.len()).sum::<usize>() + set.excepts.len();
+    if !build.charge_copies(set.blocks.len() + set.groups.len() + excepts, at) {
+        return Vec::new();
+    }
     let mut blocks = Vec::new();
     for block in &set.blocks {
         if build.is_full() {

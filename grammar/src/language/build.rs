@@ -2,7 +2,7 @@
 //! stand for them.
 //!
 //! One tree holds all values of a file; what a set names is shared, as an alias is in YAML, and charged
-//! for every use, so that sets of sets cannot grow without bound.
+//! for every use, so that sets of sets cannot grow without bound: what names stand for is bounded by what is written.
 
 use super::Rule;
 use crate::Limits;
@@ -28,12 +28,48 @@ pub(super) struct Build<'t, 'f> {
     pub(super) base: u32,
     values: usize,
     most: usize,
+    /// Entries that names of sets stood for.
+    copies: usize,
+    most_copies: usize,
 }
 
+/// Entries that names may stand for in a file however short it is.
+const COPIES: usize = 1 << 20;
+/// The same, for every byte that is written.
+const COPIES_A_BYTE: usize = 4;
+
 impl<'t, 'f> Build<'t, 'f> {
-    pub(super) fn new(text: &'t str, file: FileId, limits: &Limits, findings: &'f mut Findings) -> Self {
+    /// `written`: bytes of this file and of all that it may include.
+    pub(super) fn new(
+        text: &'t str,
+        file: FileId,
+        written: usize,
+        limits: &Limits,
+        findings: &'f mut Findings,
+    ) -> Self {
         let (tree, most) = (Tree::new(file), limits.values);
-        Build { text, file, tree, findings, base: 0, values: 0, most }
+        let most_copies = COPIES.saturating_add(written.saturating_mul(COPIES_A_BYTE)).min(most);
+        Build { text, file, tree, findings, base: 0, values: 0, most, copies: 0, most_copies }
+    }
+
+    /// Counts what the name of a set stands for against its bound; false once it is passed, told once.
+    pub(super) fn charge_copies(&mut self, entries: usize, at: Span) -> bool {
+        let before = self.copies <= self.most_copies;
+        self.copies = self.copies.saturating_add(entries);
+        let after = self.copies <= self.most_copies;
+        if before && !after {
+            let message = format!("names of sets stand for more than {} entries", self.most_copies);
+            self.findings.push(
+                Diagnostic::new(Code::TooLarge, at, message)
+                    .labelled("stands for nothing from here on")
+                    .help("name a set once; a list that many policies need is a `group`"),
+            );
+        }
+        // What follows would lack it.
+        if !after {
+            self.findings.repeat_error();
+        }
+        after && self.charge(entries, at)
     }
 
     /// Counts values against the file's bound; false once it is passed, told once.

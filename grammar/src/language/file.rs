@@ -29,12 +29,13 @@ use std::ops::Range;
 pub(crate) fn pass(
     file: FileId,
     text: &str,
+    written: usize,
     limits: &Limits,
     included: &Included,
     exported: &mut BTreeMap<FileId, Vec<Exported>>,
 ) -> (Vec<Object>, Findings) {
     let mut findings = Findings::without_repeats(limits.diagnostics);
-    let build = Build::new(text, file, limits, &mut findings);
+    let build = Build::new(text, file, written, limits, &mut findings);
     let mut reader = Reader {
         text,
         statements: Statements::new(text),

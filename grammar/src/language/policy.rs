@@ -269,6 +269,7 @@ impl Spec {
                 _ => {}
             }
         }
+        let is_alone = who.is_empty();
         let mut fields = if !is_network {
             peers::cilium(build, sets, ingress, who.into_iter())
         } else if who.is_empty() {
@@ -280,7 +281,7 @@ impl Spec {
         };
         fields.extend(ports.fields(build, if is_network { "ports" } else { "toPorts" }));
         fields.extend(authentication);
-        let is_bare = fields.is_empty() && !is_empty;
+        let is_bare = is_alone && fields.is_empty() && !is_empty;
         let said = match nobody {
             Some(nobody) if is_network => {
                 let help = "a rule of it that names no peers is for everybody; to isolate, write `types`";
@@ -303,7 +304,8 @@ impl Spec {
                 );
                 false
             }
-            _ => true,
+            // Peers that stand for nothing are told where they are written.
+            _ => !fields.is_empty() || is_alone || is_network,
         };
         if !said {
             self.is_broken = true;

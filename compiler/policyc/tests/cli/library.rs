@@ -20,22 +20,25 @@ fn every_policy_is_sound_and_does_what_it_says() {
     for policy in policies() {
         let name = policy.file_stem().unwrap().to_str().unwrap();
         let policy = policy.to_str().unwrap();
-        let manifest = format!("{LIBRARY}/yaml/{name}.yaml");
+        let [manifest, expected] =
+            ["yaml", "expectations.yaml"].map(|ending| format!("{LIBRARY}/yaml/{name}.{ending}"));
         for words in [
             vec!["fmt", "--check", policy],
             vec!["check", "--fail-on", "warning", "-f", policy, "-c", &cluster],
             vec!["test", "--fail-uncovered", policy, "-c", &cluster],
-            vec!["test", "--fail-uncovered", &manifest, "-c", &cluster],
+            vec!["test", "--fail-uncovered", &manifest, &expected, "-c", &cluster],
         ] {
             let ran = session.run_with(&words, "");
             assert_eq!(ran.code, 0, "{words:?}\n{}{}", ran.out, ran.err);
         }
         let ran = session.run_with(&["convert", "--to", "yaml", "-f", policy], "");
-        let written = std::fs::read_to_string(&manifest).unwrap();
-        assert_eq!(
-            ran.out, written,
-            "{manifest} is stale: policyc convert --to yaml -f policies/{name}.policy"
-        );
+        // A cluster takes the policies; what is expected of them it does not know.
+        let is_expected = |document: &&str| document.contains("kind: Expectations\n");
+        let (expectations, policies): (Vec<&str>, Vec<&str>) = ran.out.split("---\n").partition(is_expected);
+        for (file, documents) in [(&manifest, policies), (&expected, expectations)] {
+            let written = std::fs::read_to_string(file).unwrap();
+            assert_eq!(documents.join("---\n"), written, "{file} is stale");
+        }
     }
 }
 
@@ -65,5 +68,5 @@ fn every_policy_is_in_the_list() {
     for name in &known {
         assert!(listed.contains(&format!("| [`{name}`]({name}) |")), "{name}");
     }
-    assert_eq!(std::fs::read_dir(format!("{LIBRARY}/yaml")).unwrap().count(), known.len());
+    assert_eq!(std::fs::read_dir(format!("{LIBRARY}/yaml")).unwrap().count(), 2 * known.len());
 }

@@ -104,6 +104,31 @@ fn an_expectation_that_breaks_and_a_mistake_are_marked() {
     assert_eq!(review(&session, &base, &[("CLUSTER", "none.yaml")]).code, 2);
 }
 
+/// Paths are written in many ways, and a folder may be new.
+#[test]
+fn paths_are_those_of_the_pull_request_and_may_be_new() {
+    let (session, base) = repository();
+    git(&session, &["apply", "opens-a-port.patch"]);
+    for policies in ["./policies/", "policies/../policies", "examples/../policies//"] {
+        let ran = review(&session, &base, &[("POLICIES", policies)]);
+        let [mark] = marks(&ran)[..] else { panic!("{policies} {ran:?}") };
+        assert!(mark.starts_with("::error file=policies/orders.policy,line=3,"), "{mark}");
+    }
+    // What is new closes; the rest is compared.
+    session.file(
+        "more/a:b.policy",
+        "policy p in shop { for app=frontend; allow ingress from world on tcp/443 }\n",
+    );
+    let ran = review(&session, &base, &[("POLICIES", "policies more")]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        marks(&ran).iter().any(|mark| mark.starts_with("::notice file=more/a%3Ab.policy,line=1,")),
+        "{ran:?}"
+    );
+    let ran = review(&session, &base, &[("POLICIES", "more")]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
 /// What the action and the guide say is what there is.
 #[test]
 fn the_workflow_of_the_guide_is_that_of_the_example() {

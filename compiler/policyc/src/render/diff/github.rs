@@ -27,7 +27,9 @@ pub(crate) fn render(
         };
         let rule = |said: &Said| said.rules.iter().find_map(|&rule| origins.origin(rule));
         let place = match rule(&difference.after).or_else(|| rule(&difference.before)) {
-            Some(Origin { file, line, .. }) => format!(" file={},line={line}", property(on_disk(file))),
+            Some(Origin { file, line, .. }) => {
+                format!(" file={},line={line}", property(comparison.path_in_tree(file)))
+            }
             None => String::new(),
         };
         let mut message = String::new();
@@ -43,9 +45,4 @@ pub(crate) fn render(
         );
     }
     lines
-}
-
-/// The path of a file in the work tree: what is named in a revision is `REVISION:PATH`.
-fn on_disk(file: &str) -> &str {
-    file.rsplit_once(':').map_or(file, |(_, path)| path)
 }

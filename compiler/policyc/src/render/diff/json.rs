@@ -99,6 +99,8 @@ enum Pattern<'a> {
 struct OnePorts {
     ranges: Vec<OneRange>,
     other_protocols: bool,
+    /// Of everything that `other_protocols` stands for.
+    except: Vec<OneRange>,
 }
 
 #[derive(Serialize)]
@@ -235,7 +237,12 @@ fn one_ports(ports: &Ports) -> OnePorts {
         first,
         last,
     };
-    OnePorts { ranges: ports.ranges.iter().map(range).collect(), other_protocols: ports.other_protocols }
+    let ranges = |ranges: &[PortRange]| ranges.iter().map(range).collect();
+    OnePorts {
+        ranges: ranges(&ports.ranges),
+        other_protocols: ports.other_protocols,
+        except: if ports.other_protocols { ranges(&ports.rest) } else { Vec::new() },
+    }
 }
 
 fn said<'a>(said: &'a Said, direction: Direction, origins: &'a dyn Origins) -> OneSaid<'a> {

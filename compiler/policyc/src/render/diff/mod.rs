@@ -17,7 +17,7 @@ use crate::output::Terminal;
 use parties::Roster;
 use std::fmt::Write;
 use weir_abi::{Action, Reason};
-use weir_compiler::diff::{Difference, Kind, PortRange, Ports, Said, Trend};
+use weir_compiler::diff::{Difference, Kind, PortRange, Ports, Request, Said, Trend};
 use weir_compiler::flow::{Origin, Origins, protocol_name};
 use weir_compiler::ir::{Direction, protocol};
 use weir_project::Comparison;
@@ -106,6 +106,10 @@ fn one(text: &mut String, difference: &Difference, roster: &Roster<'_>, origins:
             rules => writeln!(text, ": {rules}"),
         };
     }
+    if difference.kind() == Kind::Opened && difference.after.action == Action::Redirect {
+        let asked = difference.after.requests.as_ref().map_or(&[][..], |asked| &asked.rules);
+        both(text, &[], asked);
+    }
     let other = match difference.direction {
         Direction::Ingress => "egress",
         Direction::Egress => "ingress",
@@ -124,7 +128,11 @@ fn what(said: &Said) -> &'static str {
         (Action::Deny, Reason::DefaultDeny) => "denied by default, isolated by",
         (Action::Deny, _) => "denied",
         (Action::Redirect, _) if said.requests.as_ref().is_some_and(|asked| asked.everything) => {
-            "allowed through the proxy, every request"
+            if said.requests.as_ref().is_some_and(|asked| asked.rules.iter().any(is_tls)) {
+                "allowed through the proxy, by TLS rules"
+            } else {
+                "allowed through the proxy, every request"
+            }
         }
         (Action::Redirect, _) => "allowed for some requests",
         (Action::Allow, Reason::NoPolicy) => "allowed, no policy",
@@ -132,6 +140,10 @@ fn what(said: &Said) -> &'static str {
         (Action::Allow, Reason::OwnNode) => "allowed, its own node",
         (Action::Allow, _) => "allowed",
     }
+}
+
+fn is_tls(rule: &Request) -> bool {
+    matches!(rule, Request::Tls { .. })
 }
 
 /// Request rules that went and came.
@@ -147,7 +159,7 @@ fn requests(text: &mut String, difference: &Difference) {
     both(text, &before, &after);
 }
 
-fn both(text: &mut String, before: &[weir_compiler::diff::Request], after: &[weir_compiler::diff::Request]) {
+fn both(text: &mut String, before: &[Request], after: &[Request]) {
     for (sign, some, others) in [("-", before, after), ("+", after, before)] {
         for rule in some.iter().filter(|rule| !others.contains(rule)) {
             _ = writeln!(text, "      {sign} {}", requests::words(rule));
