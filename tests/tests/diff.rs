@@ -189,7 +189,12 @@ fn points(cluster: &Cluster) -> Vec<Point> {
     for &subject in &parties {
         for direction in Direction::BOTH {
             let named = if direction == Direction::Egress { NAMES } else { &[] };
-            for &peer in parties.iter().chain(&outside) {
+            // What a pod says to itself meets no policy.
+            for &peer in parties
+                .iter()
+                .chain(&outside)
+                .filter(|&&peer| peer != subject || matches!(peer, Party::Node(_)))
+            {
                 let names = named.iter().filter(|_| matches!(peer, Party::Outside(_)));
                 for name in std::iter::once(None).chain(names.copied().map(Some)) {
                     let at = |&(protocol, port)| Point { subject, direction, peer, protocol, port, name };

@@ -116,6 +116,9 @@ impl Revision {
             return Err(RevisionError::NoPath { revision: revision.clone(), path: path.clone() });
         };
         let files = match said(&["cat-file", "-t", &object])?.trim() {
+            "blob" if mode(&root, path)? == Some(Mode::Link) => {
+                return Err(RevisionError::NotFollowed { path: path.clone(), what: "link" });
+            }
             "blob" => vec![path.clone()],
             "tree" => self.files(&object)?,
             _ => return Err(RevisionError::NotFollowed { path: path.clone(), what: "module" }),
@@ -196,8 +199,13 @@ impl Shelf for Tree<'_> {
     }
 
     fn is_file(&mut self, path: &Path) -> io::Result<bool> {
-        let expression = self.expression(path)?;
-        Ok(object(&expression).map_err(io::Error::other)?.is_some())
+        let canonical = self.canonical(path);
+        let path = canonical.to_str().unwrap_or_default();
+        match mode(&self.root, path).map_err(io::Error::other)? {
+            Some(Mode::File) => Ok(true),
+            Some(_) => Ok(false),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "the revision has no such file")),
+        }
     }
 }
 
@@ -221,6 +229,31 @@ fn object(expression: &str) -> Result<Option<String>, RevisionError> {
     }
     let refused = refusal(&output.stderr);
     if refused.is_empty() { Ok(None) } else { Err(RevisionError::Refused { said: refused }) }
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    File,
+    Link,
+    /// A folder or a module.
+    Other,
+}
+
+/// What a path of a tree leads to, if to anything.
+fn mode(tree: &str, path: &str) -> Result<Option<Mode>, RevisionError> {
+    // As git reads `TREE:PATH`: from the top, or from here if it begins with a dot.
+    let is_from_here = path.starts_with('.');
+    let listing = if is_from_here {
+        said(&["--literal-pathspecs", "ls-tree", "-z", tree, "--", path])?
+    } else {
+        said(&["--literal-pathspecs", "ls-tree", "-z", "--full-tree", tree, "--", path])?
+    };
+    Ok(listing.split(' ').next().filter(|mode| !mode.is_empty()).map(|mode| match mode {
+        "120000" => Mode::Link,
+        "100644" | "100755" | "100664" => Mode::File,
+        _ => Mode::Other,
+    }))
 }
 
 /// What git prints.

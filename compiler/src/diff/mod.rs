@@ -144,6 +144,17 @@ impl Difference {
         }
     }
 
+    /// Whether it is about one pod and itself: what a pod says to itself meets no policy.
+    fn is_of_itself(&self) -> bool {
+        let Peers { everyone, pods, nodes, own_nodes, entities, outside } = &self.peers;
+        let is_alone = !everyone
+            && nodes.is_empty()
+            && own_nodes.is_empty()
+            && entities.is_empty()
+            && outside.is_empty();
+        is_alone && matches!((&self.subjects[..], &pods[..]), ([Party::Pod(pod)], [peer]) if pod == peer)
+    }
+
     /// What it is.
     pub fn kind(&self) -> Kind {
         match (self.before.action, self.after.action) {
@@ -212,6 +223,9 @@ pub fn differences(
     let mut differences = Vec::with_capacity(merged.len());
     for merged in &merged {
         let Some(mut difference) = teller.difference(merged, &ground) else { continue };
+        if difference.is_of_itself() {
+            continue;
+        }
         let denying = match difference.kind() {
             Kind::Opened => other_side.denying(merged, 1, &ground),
             Kind::Closed => other_side.denying(merged, 0, &ground),

@@ -370,4 +370,36 @@ fn links_of_a_revision_are_not_followed_in_silence() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("`link.yaml` is a link, which is not followed in a revision"), "{}", ran.err);
     assert_eq!(between(&session, "git:main~1:policies", "policies").code, 0);
+    let ran = between(&session, "git:main:policies/link.yaml", "policies");
+    assert!(ran.code == 2 && ran.err.contains("`policies/link.yaml` is a link"), "{}", ran.err);
+}
+
+/// Files of a revision include those of the same revision, not what lies in the work tree.
+#[test]
+fn includes_of_a_revision_are_read_from_it() {
+    let session = repository();
+    session.file("common/office.policy", "set office = { 192.0.2.0/24 }\n");
+    session.file(
+        "policies/web.policy",
+        "include \"../common/office.policy\"\npolicy web in shop { for app=web; allow ingress from office }\n",
+    );
+    git(&session, "add .");
+    git(&session, "commit -q -m include");
+    session.file("common/office.policy", "set office = { 192.0.2.0/25 }\n");
+    for source in ["git:main:policies", "git:main:./policies", "git:main:policies/"] {
+        let ran = between(&session, source, "policies");
+        assert!(
+            ran.code == 1 && ran.out.contains("\nclosed\n  192.0.2.128/25 -> shop/web"),
+            "{source} {ran:?}"
+        );
+    }
+    session.file("policies/web.policy", "include \"../none.policy\"\n");
+    git(&session, "add .");
+    git(&session, "commit -q -m none");
+    let ran = between(&session, "git:main:policies", "policies");
+    assert!(
+        ran.code == 1 && ran.err.contains("cannot be included: the revision has no such file"),
+        "{}",
+        ran.err
+    );
 }
