@@ -48,11 +48,16 @@ fn read_as(
     let text: Arc<str> = text.into();
     reading.sources.add(name, Arc::clone(&text));
     reading.written = reading.written.saturating_add(text.len());
-    let (objects, findings) = if is_policy(&text) {
+    let is_policy = is_policy(&text);
+    let (objects, findings) = if is_policy {
         language::pass(file, &text, reading.written, limits, included, &mut reading.sets)
     } else {
         manifest::documents(file, &text, limits)
     };
     reading.objects.extend(objects);
-    reading.diagnostics.extend(findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX)));
+    let mut findings = findings.finish(file, u32::try_from(size).unwrap_or(u32::MAX));
+    if is_policy {
+        language::put_into_words(&text, &mut findings);
+    }
+    reading.diagnostics.extend(findings);
 }

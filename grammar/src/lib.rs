@@ -95,6 +95,12 @@ pub fn nearest_word<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     manifest::hint::nearest(word, known)
 }
 
+/// Has findings about files in the policy language speak in its words, as those of [`read`] do: for those who find
+/// something in what was read.
+pub fn put_into_words(sources: &Sources, findings: &mut [Diagnostic]) {
+    language::put_files_into_words(sources, findings);
+}
+
 /// Reads one file whose includes were read before. See [`includes`].
 pub fn read_including(
     reading: &mut Reading,

@@ -122,14 +122,14 @@ policy p in q \"why\" { spec { for all pods; allow ingress from world } }
 network policy f in g { for all pods; deny ingress; allow ingress from world on tcp/80 http { } }
 ",
         &[
-            "E301 1:16 the policy has no `endpointSelector`",
-            "E302 1:16 the policy has no rules at all",
-            "E107 4:9 `endpointSelector` is given twice",
-            "E307 5:31 one rule cannot have both `fromEndpoints` and `fromEntities`",
+            "E301 1:1 the policy has no `for`",
+            "E302 1:1 the policy has no rules at all",
+            "E107 4:9 `for` is given twice",
+            "E307 5:31 one rule cannot have both `pods` and `entities`",
             "E211 7:21 a cluster-wide object is in no namespace, but this one names `e`",
             "E314 7:56 a port stands behind its protocol",
             "E113 8:15 a description has no place in a policy of `spec` blocks alone",
-            "E204 9:39 the `spec` of a NetworkPolicy has no field `ingressDeny`",
+            "E204 9:39 a network policy has no `deny ingress`",
             "E113 9:72 an entity has no place in a network policy",
             "E113 9:88 `http` has no place in a network policy",
         ],
@@ -193,7 +193,7 @@ policy u in q { for all pods; isolate ingress no }
             "E113 5:24 `nobody` has no place in a rule that says more",
             "E113 7:58 `nobody` has no place in a network policy",
             "W603 8:31 an empty rule in `ingress` matches nothing, and isolates ingress",
-            "E302 10:21 the policy has no rules at all",
+            "E302 10:1 the policy has no rules at all",
         ],
     ),
     (
@@ -269,6 +269,132 @@ group g { office }
 fn mistakes_are_told_one_by_one() {
     for (text, expected) in MISTAKES {
         assert_eq!(found(&reading("mistakes.policy", text)), *expected, "{text}");
+    }
+}
+
+/// What the decoders find speaks of fields elsewhere; here of what was written, with help that can be typed.
+const ANSWERS: &[(&str, &[&str])] = &[
+    (
+        "policy a in b {
+    allow ingress from world
+    spec { for x=y }
+    spec { for x=z; for x=y; allow ingress from world }
+}
+cluster policy c { for all pods; for nodes a=b; deny egress to all }
+policy d in b { for nodes a=b; deny egress to all }
+cluster policy e { deny egress to all }
+",
+        &[
+            "E301 1:1 the policy has no `for`: add `for all pods` to select every pod of the namespace",
+            "E302 3:5 the policy has no rules at all: add an `allow` or a `deny`; to isolate write `isolate ingress`",
+            "E107 4:25 `for` is given twice: keep one of the two",
+            "E301 6:38 `for` and `for nodes` exclude each other: write two policies, or two `spec` blocks",
+            "E301 7:21 a policy of a namespace cannot select nodes: write a `cluster policy`",
+            "E301 8:1 the policy has no `for`: add `for all pods` to select every pod, or `for all nodes` to select every node",
+        ],
+    ),
+    (
+        "policy a in b {
+    for all pods
+    allow ingress from service db
+    allow ingress from fqdn a.example
+    deny egress to fqdn a.example
+    deny ingress from app=x auth required
+    types ingress
+    allow egress to fqdn a.example or app=x on tcp/80 on icmp/8
+}
+network policy c in b {
+    for all pods
+    deny egress to app=x
+    isolate ingress
+    log x
+}
+",
+        &[
+            "E204 3:24 an ingress rule has no `services`: services are matched on egress alone",
+            "E204 4:24 an ingress rule has no `fqdn`: names are matched on egress alone",
+            "E204 5:20 an egress deny rule has no `fqdn`: names cannot be denied, as a name's addresses may serve other names too; allow the wanted ones in `egress`",
+            "E204 6:29 an ingress deny rule has no `auth`: only allow rules ask for authentication",
+            "E204 7:5 a policy has no `types`: Cilium's policies isolate a direction by having a rule for it, or by `isolate`",
+            "E307 8:39 one rule cannot have both `fqdn` and `pods`: write two rules; their peers are added up",
+            "E325 8:55 one rule cannot have both ICMP types and ports: write two rules",
+            "E204 12:5 a network policy has no `deny egress`: a network policy cannot deny; write a `policy`",
+            "E204 13:5 a network policy has no `isolate`: the types of a network policy isolate: types ingress, egress",
+            "E204 14:5 a network policy has no `log`: it has `for`, `ingress`, `egress` and `types`",
+        ],
+    ),
+    (
+        "policy a in b {
+    for all pods
+    isolate ingress
+    allow ingress []
+    deny egress to nobody
+    allow egress to pods []
+}
+policy b in b { for all pods; allow ingress from nobody }
+",
+        &[
+            "W619 3:5 without a rule for ingress this isolates nothing: add a rule that matches nothing, `allow ingress from nobody`; it carries the isolation",
+            "W603 5:5 an empty rule in `deny egress` matches nothing, and isolates egress: to deny all egress name a peer, `to all`; to isolate say so, `isolate egress`",
+            "W604 6:21 the empty `pods` allows nobody: leave `pods` out and name peers; everybody is `all`",
+            "W603 8:31 an empty rule in `ingress` matches nothing, and isolates ingress: to allow all ingress name a peer, `from all`; to isolate say so, `isolate ingress`",
+        ],
+    ),
+    (
+        "// what it is for -> nothing
+policy a in b {
+    /* why */
+    for all pods
+    allow ingress from pods
+    allow ingress from any // everybody
+    allow ingress from any
+}
+expect {
+    // world -> a/b deny
+    world -> a/b tcp/sql alow
+    world -> nodes tcp/sql dney
+}
+",
+        &[
+            "E111 1:1 an item of a file does not begin with `//`: comments begin with `#`, and end with their line",
+            "E111 3:5 a statement of a policy does not begin with `/*`: comments begin with `#`, and end with their line",
+            "E112 5:24 there is no set and no entity `pods`: write `all pods`, or whose by labels: app=web",
+            "E110 6:28 `//` does not belong here: comments begin with `#`, and end with their line",
+            "E112 7:24 there is no set and no entity `any`: everybody is `all`",
+            "E110 10:8 `world` does not belong here: comments begin with `#`, and end with their line",
+            "E110 11:26 `alow` does not belong here: did you mean `allow`?",
+            "E110 12:28 `dney` does not belong here: did you mean `deny`?",
+        ],
+    ),
+];
+
+#[test]
+fn the_language_is_answered_in_its_words() {
+    for (text, expected) in ANSWERS {
+        let reading = reading("answers.policy", text);
+        let helps = reading.diagnostics.iter().map(|finding| finding.help.as_deref().unwrap_or_default());
+        let answers = found(&reading).into_iter().zip(helps).map(|(found, help)| format!("{found}: {help}"));
+        assert_eq!(answers.collect::<Vec<_>>(), *expected, "{text}");
+    }
+}
+
+/// A field such as `toPorts` has a capital behind a small letter, and words of the language have not.
+#[test]
+fn no_finding_speaks_of_fields() {
+    for (text, _) in MISTAKES.iter().chain(ANSWERS) {
+        for finding in reading("mistakes.policy", text).diagnostics {
+            let labels = finding.labels.iter().map(|label| label.text.as_str());
+            let texts =
+                [finding.message.as_str(), &finding.label, finding.help.as_deref().unwrap_or_default()];
+            for said in texts.into_iter().chain(labels) {
+                let mut words = said.split(|c: char| !c.is_ascii_alphanumeric());
+                let is_field = |word: &str| {
+                    word.starts_with(|c: char| c.is_ascii_lowercase())
+                        && word.contains(|c: char| c.is_ascii_uppercase())
+                };
+                assert!(!words.any(is_field), "{said}");
+            }
+        }
     }
 }
 

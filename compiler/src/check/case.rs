@@ -84,7 +84,7 @@ pub(super) fn found_by(
     check: impl FnOnce(&PolicySet, &Cluster, &Sources) -> Vec<Diagnostic>,
 ) -> Vec<String> {
     let mut reading = Reading::default();
-    read(&mut reading, "policies.yaml", policies.as_bytes().to_vec(), &Limits::default());
+    read(&mut reading, "policies", policies.as_bytes().to_vec(), &Limits::default());
     read(&mut reading, "cluster.yaml", cluster.as_bytes().to_vec(), &Limits::default());
     let mut diagnostics = std::mem::take(&mut reading.diagnostics);
     let cluster = Cluster::collect(&mut reading.objects, &mut diagnostics);

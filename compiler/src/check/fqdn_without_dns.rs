@@ -74,6 +74,13 @@ mod tests {
     }
 
     #[test]
+    fn whoever_writes_the_language_is_answered_in_it() {
+        let text = "policy p in shop { for app=web; allow egress to fqdn \"bank.example.com\" }";
+        let help = "allow the DNS server on port 53 with `dns \"*\"`";
+        assert!(found(text, "")[0].ends_with(help), "{:?}", found(text, ""));
+    }
+
+    #[test]
     fn another_policy_asks() {
         for cluster in ["", CLUSTER] {
             let text = cnp("", "app: web", FQDN) + &cnp("-dns", "", DNS);

@@ -31,6 +31,7 @@ use crate::ir::PolicySet;
 use crate::policy_map::Forecast;
 use view::View;
 use weir_grammar::diagnostic::Diagnostic;
+use weir_grammar::put_into_words;
 use weir_grammar::source::Sources;
 
 /// Everything surprising about a policy set, in the order of the text. `cluster` is the one that the
@@ -52,6 +53,7 @@ pub fn surprises(set: &PolicySet, cluster: &Cluster, sources: &Sources) -> Vec<D
     unknown_secret::check(&view, &mut found);
     found.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
     found.dedup();
+    put_into_words(sources, &mut found);
     found
 }
 
@@ -67,6 +69,7 @@ pub fn overflows(
     let view = View::new(set, cluster, sources, &identities);
     let mut found = Vec::new();
     map_overflow::check(&view, &forecast.maps, &mut found);
+    put_into_words(sources, &mut found);
     found
 }
 

@@ -188,7 +188,7 @@ impl<'a> Judge<'a> {
             }
         }
         if asked == 0 {
-            return Err(self.no_connection(expectation, is_pair));
+            return Err(self.no_connection(expectation, is_pair, [&sources, &destinations]));
         }
         Ok(Outcome::Holds)
     }
@@ -253,11 +253,21 @@ impl<'a> Judge<'a> {
         groups.into_values()
     }
 
-    fn no_connection(&self, expectation: &Expectation, is_pair: bool) -> Nobody {
+    fn no_connection(&self, expectation: &Expectation, is_pair: bool, sides: [&[Group]; 2]) -> Nobody {
         let (span, message, help) = if is_pair {
             let named = ports::names(expectation);
             if named.is_empty() {
-                (expectation.span, "the expectation is about no port that there is".to_owned(), None)
+                // Every pair was passed over for its address families.
+                let mut parties = sides.into_iter().flatten().flat_map(|group| &group.parties);
+                if parties.all(|party| matches!(party, Party::Outside(_))) {
+                    let message = "both sides are outside of the cluster, where no policy is asked";
+                    let help = "name a workload, pods or nodes on one side at least";
+                    (expectation.span, message.to_owned(), Some(help.to_owned()))
+                } else {
+                    let message = "the addresses have no protocol of their family here";
+                    let help = "ICMP is of IPv4, and ICMPv6 of IPv6";
+                    (expectation.span, message.to_owned(), Some(help.to_owned()))
+                }
             } else {
                 let known = ports::known_names(self.cluster);
                 let help =

@@ -227,12 +227,14 @@ impl<'t> Sets<'t> {
         let mut known: Vec<&str> = sets.chain(others.iter().copied()).collect();
         known.sort_unstable();
         let what = if others.is_empty() { "there is no set" } else { "there is no set and no entity" };
-        let help = match hint::nearest(text, &known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if others.is_empty() => {
+        let meant = EVERYBODY.iter().find(|(words, _)| !others.is_empty() && words.contains(&text));
+        let help = match (meant, hint::nearest(text, &known)) {
+            (Some((_, help)), _) => (*help).to_owned(),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            _ if others.is_empty() => {
                 format!("define it above: set {} = {{ 192.0.2.0/24 }}", hint::short(text))
             }
-            None => format!(
+            _ => format!(
                 "entities are {}; a set is defined above its use; a label is `key=value`",
                 hint::list(others)
             ),
@@ -242,6 +244,15 @@ impl<'t> Sets<'t> {
         build.findings.push(finding.labelled("names nothing").help(help));
     }
 }
+
+/// Names that people write for many, and what they are written as.
+const EVERYBODY: &[(&[&str], &str)] = &[
+    (&["pods"], "write `all pods`, or whose by labels: app=web"),
+    (&["nodes"], "write `all nodes`, or which by labels: nodes role=worker"),
+    (&["services"], "write `all services`, or one by its name: service db"),
+    (&["any", "anyone", "anybody", "everyone", "everybody", "*"], "everybody is `all`"),
+    (&["internet", "outside", "external", "anywhere"], "what is outside of the cluster is `world`"),
+];
 
 fn twice(name: &str, at: Span, earlier: Span) -> Diagnostic {
     Diagnostic::new(Code::SetName, at, format!("the set `{name}` is defined twice"))

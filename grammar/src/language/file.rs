@@ -353,7 +353,8 @@ impl<'t> Reader<'t, '_> {
     fn unknown_word(&self, at: Span) -> Diagnostic {
         let rest = self.text.get(at.start as usize..).unwrap_or("");
         let line = rest.lines().next().unwrap_or("");
-        if line.get(..LINE).unwrap_or(line).contains(" -> ") {
+        let is_comment = mistake::is_foreign_comment(line);
+        if !is_comment && line.get(..LINE).unwrap_or(line).contains(" -> ") {
             Diagnostic::new(Code::Misplaced, at, "an expectation stands outside of `expect`")
                 .labelled("belongs between the `{` and the `}` of `expect`")
                 .help("write expect { … } around it")

@@ -75,6 +75,13 @@ const ADVICE: &[(&str, &str)] = &[
     ("\"", "escapes are \\\" \\\\ \\n \\r \\t \\u{…}; a backslash that is meant is written \\\\"),
 ];
 
+const COMMENT: &str = "comments begin with `#`, and end with their line";
+
+/// Whether a text begins as comments of other languages do.
+pub(super) fn is_foreign_comment(text: &str) -> bool {
+    text.starts_with("//") || text.starts_with("/*")
+}
+
 /// Help that goes by what was wanted, too.
 fn advice(found: &str, positives: &[Rule]) -> Option<&'static str> {
     let is_wanted = |part| positives.contains(&part);
@@ -88,6 +95,8 @@ fn advice(found: &str, positives: &[Rule]) -> Option<&'static str> {
             "" => Some("say what is to happen: allow or deny"),
             "allowed" | "accept" | "pass" | "permit" => Some("did you mean `allow`?"),
             "denied" | "drop" | "reject" | "block" | "blocked" => Some("did you mean `deny`?"),
+            _ if hint::nearest(found, &["allow"]).is_some() => Some("did you mean `allow`?"),
+            _ if hint::nearest(found, &["deny"]).is_some() => Some("did you mean `deny`?"),
             _ if found.bytes().all(|byte| byte.is_ascii_lowercase()) => {
                 Some("a method stands in capitals, GET; any other is written method \"get\"")
             }
@@ -141,6 +150,9 @@ pub(super) fn malformed(error: &Error<Rule>, statement: &str, at: Span) -> Diagn
     let finding = Diagnostic::new(Code::PolicySyntax, span, message).labelled(expected(positives));
     let keywords: Vec<String> = positives.iter().filter_map(|&rule| keyword(rule)).collect();
     let keywords: Vec<&str> = keywords.iter().map(String::as_str).collect();
+    if is_foreign_comment(statement) || is_foreign_comment(found) {
+        return finding.help(COMMENT);
+    }
     if let Some(help) = advice(found, positives) {
         return finding.help(help);
     }
@@ -156,6 +168,7 @@ pub(super) fn unknown_word(word: &str, at: Span, known: &[&str], place: &str) ->
     let finding = Diagnostic::new(Code::UnknownWord, at, format!("{place} does not begin with `{shown}`"))
         .labelled("no statement begins so");
     finding.help(match hint::nearest(word, known) {
+        _ if is_foreign_comment(word) => COMMENT.to_owned(),
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("statements here begin with {}", hint::list(known)),
     })

@@ -27,11 +27,13 @@ mod print_rule;
 mod print_selector;
 mod selector;
 mod statements;
+mod words;
 
 pub(crate) use file::pass;
 pub(crate) use format::{laid_out, pieces};
 pub(crate) use include::{Exported, paths};
 pub(crate) use print::item;
+pub(crate) use words::{put as put_into_words, put_in_files as put_files_into_words};
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::span::Span;

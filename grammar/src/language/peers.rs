@@ -12,7 +12,7 @@ use pest::iterators::Pair;
 
 /// A kind of peers: its word where none of it is named, and its field on ingress and on egress. Where the
 /// API has no such field the decoder says so.
-const KINDS: &[(Rule, &str, &str)] = &[
+pub(super) const KINDS: &[(Rule, &str, &str)] = &[
     (Rule::Pods, "fromEndpoints", "toEndpoints"),
     (Rule::Nodes, "fromNodes", "toNodes"),
     (Rule::Entities, "fromEntities", "toEntities"),

@@ -142,6 +142,8 @@ type Section = Option<(Span, Vec<NodeId>)>;
 
 /// The statements of one spec.
 pub(super) struct Spec {
+    /// The words before its body.
+    head: Span,
     /// Its body.
     pub(super) at: Span,
     fields: Vec<Field>,
@@ -157,10 +159,11 @@ pub(super) struct Spec {
 const SECTIONS: [&str; 4] = ["ingress", "ingressDeny", "egress", "egressDeny"];
 
 impl Spec {
-    /// A spec without statements.
-    pub(super) fn new(at: Span) -> Self {
+    /// A spec without statements, below its head.
+    pub(super) fn new(head: Span) -> Self {
         Spec {
-            at,
+            head,
+            at: head,
             fields: Vec::new(),
             sections: [const { None }; 4],
             isolation: Vec::new(),
@@ -344,15 +347,18 @@ impl Spec {
             let isolation = build.object(at, &self.isolation);
             self.fields.push(build.field(at, "enableDefaultDeny", isolation));
         }
-        if self.is_broken && !is_network {
+        // What is missing is missed at the head; where a statement could not be read it may be there.
+        if !is_network {
             let is_subject = |key: NodeId| matches!(build.name_of(key), "endpointSelector" | "nodeSelector");
             let missing = [
                 (!self.fields.iter().any(|&(key, _)| is_subject(key))).then_some("endpointSelector"),
                 (!any_rule).then_some("ingress"),
             ];
             for key in missing.into_iter().flatten() {
-                let value = build.broken(self.at);
-                self.fields.push(build.field(self.at, key, value));
+                let value =
+                    if self.is_broken { build.broken(self.head) } else { build.plain(self.head, "null") };
+                self.fields.insert(0, build.field(self.head, key, value));
+                self.at = self.head.to(self.at);
             }
         }
         build.object(self.at, &self.fields)

@@ -124,6 +124,20 @@ error[E702]: there is no pod and no workload shop/weg
 }
 
 #[test]
+fn what_no_policy_is_asked_about_is_told() {
+    let ran =
+        session("expect {\n    world -> world tcp/80 deny\n    192.0.2.7 -> shop/db icmpv6/128 deny\n}\n")
+            .run("test all -c cluster.yaml");
+    assert_eq!(ran.code, 1);
+    for message in [
+        "both sides are outside of the cluster, where no policy is asked",
+        "the addresses have no protocol of their family here",
+    ] {
+        assert!(ran.out.contains(message), "{}", ran.out);
+    }
+}
+
+#[test]
 fn json_has_each_expectation_with_its_counterexample() {
     let ran = session(BAD).run("test all -c cluster.yaml --format json --coverage");
     assert_eq!(ran.code, 1);
