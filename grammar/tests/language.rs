@@ -341,6 +341,38 @@ policy b in b { for all pods; allow ingress from nobody }
         ],
     ),
     (
+        "policy a in b {
+    for app in ()
+    allow ingress from cidr group x on tcp/80-70, udp/53 http { GET } dns \"*\"
+    allow egress to fqdn \"\" on tcp/443 server names \"a.b\" http { GET match X value y else foo }
+    isolate ingress
+    isolate ingress no
+}
+network policy c in b {
+    for all pods
+    allow ingress auth required
+    allow egress on any/53, tcp/80-70
+    types ingress, egress, ingress
+    spec { for a=b }
+}
+",
+        &[
+            "E306 2:16 `in` needs at least one value: add values, or write `has` or `!`",
+            "E206 3:35 `cidr` takes address blocks without exceptions alone: ",
+            "W616 3:47 `-70` has no effect: it is below the first port, so only that is meant: remove it, or give a number for `port` that is not above it",
+            "E317 3:71 `http` and `dns` exclude each other: write `on` twice",
+            "E323 4:26 the name is empty: to mean every name write `\"*\"`",
+            "E331 4:40 `server names` beside request rules needs `terminating tls`: add `terminating tls`, or move the request rules behind an `on` of their own",
+            "E321 4:91 `foo` is not what may happen on a mismatch: write log, add, delete or replace, or leave `else` out to refuse the request",
+            "E107 6:5 `isolate ingress` is given twice: keep one of the two",
+            "E204 10:19 an ingress rule of a network policy has no `auth`: write a `policy`; a network policy has none",
+            "E314 11:21 `ANY` is not a transport protocol: list the protocols one by one: on tcp/53, udp/53",
+            "E313 11:36 the range's end 70 is below its beginning 80: exchange the two",
+            "E327 12:28 `types` has more than two items: name `ingress` and `egress` at most once each",
+            "E204 13:11 a network policy has no `spec` blocks: a network policy is about one selector; write several policies",
+        ],
+    ),
+    (
         "// what it is for -> nothing
 policy a in b {
     /* why */

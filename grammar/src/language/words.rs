@@ -37,13 +37,37 @@ const PHRASES: &[(&str, &str)] = &[
     ("`ports: [{port: \"53\", protocol: ANY}]`", "`on any/53`"),
     ("`secret: {namespace: …, name: …}`", "`secret NAMESPACE/NAME`"),
     ("`protocol: TCP`", "`tcp/…`"),
-    ("`matchPattern: \"*\"`", "`fqdn \"*\"`"),
+    ("`matchPattern: \"*\"`", "`\"*\"`"),
     ("two items of `specs`", "two `spec` blocks"),
     ("an item of `toPorts`", "an `on`"),
+    ("two items of `toPorts`", "`on` twice"),
     ("items of `toPorts`", "`on`"),
+    ("use `endPort`", "use a range"),
+    ("to an item of their own", "behind an `on` of their own"),
+    ("add `values`, or use `Exists` or `DoesNotExist`", "add values, or write `has` or `!`"),
+    ("name `Ingress` and `Egress`", "name `ingress` and `egress`"),
+    ("one by one; left out it is TCP", "one by one: on tcp/53, udp/53"),
+    (
+        "LOG, ADD, DELETE or REPLACE, or leave the field out",
+        "log, add, delete or replace, or leave `else` out",
+    ),
+    ("leave the field out to admit every name", "leave `server names` out to admit every name"),
     ("items of `icmps`", "`on`"),
     ("`rules.http` or `rules.dns`", "`http` or `dns`"),
     ("out to mean every peer, or name some", "out and name peers; everybody is `all`"),
+    // What is wrong.
+    ("the selector has neither `matchName` nor `matchPattern`", "the name is empty"),
+    ("`ingress` is given twice", "`isolate ingress` is given twice"),
+    ("`egress` is given twice", "`isolate egress` is given twice"),
+    ("`In` needs", "`in` needs"),
+    ("`NotIn` needs", "`not in` needs"),
+    ("`endPort: ", "`-"),
+    ("it is below `port`, so only the one port", "it is below the first port, so only that"),
+    ("`endPort`", "the range's end"),
+    ("is below `port`", "is below its beginning"),
+    ("`fromCIDR` must be a string, not an object", "`cidr` takes address blocks without exceptions alone"),
+    ("`toCIDR` must be a string, not an object", "`cidr` takes address blocks without exceptions alone"),
+    ("expected a string", "expected an address block"),
     // What there is not.
     ("names are matched on egress alone: `toFQDNs`", "names are matched on egress alone"),
     ("services are matched on egress alone: `toServices`", "services are matched on egress alone"),
@@ -55,6 +79,8 @@ const PHRASES: &[(&str, &str)] = &[
         "the types of a network policy isolate: types ingress, egress",
     ),
     ("its fields are `podSelector`, ", "it has `for`, "),
+    ("has one `spec`; write several objects", "is about one selector; write several policies"),
+    ("it belongs into an allow rule, beside the peers", "write a `policy`; a network policy has none"),
     ("has no field", "has no"),
     ("no such field", "not possible here"),
     ("both `icmps` and `toPorts`", "both ICMP types and ports"),
@@ -75,6 +101,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("policyTypes", "types"),
     ("toPorts", "on"),
     ("icmps", "on icmp"),
+    ("`specs`", "`spec` blocks"),
     ("`authentication`", "`auth`"),
     ("cidrGroupRef", "group"),
     ("cidrGroupSelector", "groups"),
@@ -137,7 +164,9 @@ fn replaced<'s>(said: &'s str, phrase: &str, word: &str) -> Cow<'s, str> {
         let (before, after) = (said.get(..at).unwrap_or(""), said.get(at + phrase.len()..).unwrap_or(""));
         from = at + phrase.len();
         let is_letter = |c: char| c.is_ascii_alphanumeric();
-        if !before.ends_with(is_letter) && !after.starts_with(is_letter) {
+        let is_part = before.ends_with(is_letter) && phrase.starts_with(is_letter)
+            || after.starts_with(is_letter) && phrase.ends_with(is_letter);
+        if !is_part {
             better.push_str(said.get(copied..at).unwrap_or(""));
             better.push_str(word);
             copied = from;
