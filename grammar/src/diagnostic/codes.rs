@@ -83,6 +83,7 @@ codes! {
     LogValue = "E330", "not a log value";
     Tls = "E331", "not a TLS context";
     Authentication = "E332", "no such authentication mode";
+    ServiceField = "E333", "a field of a service has no such value";
 
     L7Conflict = "E401", "HTTP and DNS rules meet on one peer and port";
     UnknownGroup = "E402", "no such CIDR group";
@@ -93,6 +94,7 @@ codes! {
     ImageTooLarge = "E501", "the image would exceed its size limit";
     TooManyClasses = "E502", "the policies tell apart too many peers or ports";
     TooManyIdentities = "E503", "the cluster has more identities than the image can number";
+    TooManyBackends = "E504", "a service has more backends than a table can hold";
 
     SelectsNothing = "W601", "the policy selects no endpoint";
     NeverMatches = "W602", "the rule can never match";
@@ -111,6 +113,8 @@ codes! {
     UnknownSecret = "W615", "no such secret in the cluster";
     EndPortIgnored = "W616", "an endPort has no effect";
     MoreWarnings = "W617", "more warnings than are shown";
+    ServiceAnnotation = "W618", "an annotation of a service has no effect";
+    FrontendClash = "W619", "two services claim one address and port";
 }
 
 impl Code {

@@ -3,8 +3,7 @@
 use super::super::context::Context;
 use super::super::metadata::metadata;
 use super::super::network_policy::protocol;
-use super::{NAMESPACED, address, object};
-use crate::diagnostic::{Code, Diagnostic};
+use super::{NAMESPACED, address, object, port_number};
 use crate::tree::{ContainerPort, Pod, Protocol};
 use crate::yaml::Value;
 
@@ -79,13 +78,6 @@ fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<ContainerPort> {
         cx.missing(value.head(), "a port of a container", "containerPort", "give the number");
         return None;
     };
-    let written = cx.integer(number, "containerPort")?;
-    let Some(port @ 1..) = u16::try_from(written).ok() else {
-        cx.report(
-            Diagnostic::new(Code::Port, number.span(), format!("{written} is not a port"))
-                .labelled("ports go from 1 to 65535"),
-        );
-        return None;
-    };
+    let port = port_number(cx, number, "containerPort")?;
     Some(ContainerPort { name: name.map(|name| name.value.to_ascii_lowercase()), port, protocol })
 }
