@@ -5,6 +5,7 @@
 //! trees ─ Cluster::collect ─> Cluster ─┐
 //!   └──── translate ──────> PolicySet ─┼─ compile ──> image bytes ─ weir_abi ─> verdicts
 //!                                      └─ reference ─────────────────────────> verdicts
+//! Cluster ─ services::compile ──> service image bytes ─ weir_abi::services ──> backends
 //! ```
 //!
 //! Invariants: pure (no file, clock, environment, thread or kernel); the same inputs give the same
@@ -28,5 +29,6 @@ pub mod parties;
 pub mod reference;
 pub mod requests;
 pub mod resolve;
+pub mod services;
 pub mod tables;
 pub mod translate;

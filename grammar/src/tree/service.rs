@@ -130,6 +130,8 @@ pub struct Service {
     pub headless: bool,
     /// `spec.clusterIPs` (and `clusterIP`), without repeats.
     pub cluster_ips: Vec<IpAddr>,
+    /// Whether `spec.ipFamilies` names IPv4, and IPv6; if it is left out, the families of its cluster addresses.
+    pub families: [bool; 2],
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[].ip`, but for those with `ipMode: Proxy`: traffic to them is the load balancer's own.

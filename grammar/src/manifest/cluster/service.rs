@@ -34,6 +34,7 @@ pub(crate) fn service(cx: &mut Context<'_>, value: Value<'_>) -> Option<Service>
         kind: ServiceType::ClusterIp,
         headless: false,
         cluster_ips: Vec::new(),
+        families: [false; 2],
         external_ips: Vec::new(),
         balancer_ips: Vec::new(),
         ports: Vec::new(),
@@ -65,6 +66,7 @@ fn of_spec(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
     if service.kind != ServiceType::ExternalName {
         service.selector = selector(cx, spec);
         cluster_ips(cx, spec, service);
+        families(cx, spec, service);
     }
     if let Some(list) = spec.get("externalIPs") {
         addresses(cx, list, "externalIPs", &mut service.external_ips);
@@ -118,6 +120,18 @@ fn cluster_ips(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
     }
     if let Some(list) = spec.get("clusterIPs") {
         cx.items(list, "clusterIPs", |cx, item| read(cx, item, "clusterIPs"));
+    }
+}
+
+fn families(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
+    if let Some(list) = spec.get("ipFamilies") {
+        cx.items(list, "ipFamilies", |cx, item| match item.raw() {
+            Some("IPv4") => service.families[0] = true,
+            Some("IPv6") => service.families[1] = true,
+            _ => cx.wrong_type(item, "an item of `ipFamilies`", "IPv4 or IPv6"),
+        });
+    } else {
+        service.families = [true, false].map(|v4| service.cluster_ips.iter().any(|ip| ip.is_ipv4() == v4));
     }
 }
 

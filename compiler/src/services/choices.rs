@@ -1,0 +1,123 @@
+//! Which table a scope of a frontend has: that of its members, after what the image in force says.
+//!
+//! Tables and their pasts are made once for each question, however many frontends ask it. Not here: what is in a table (`tables`, `history`).
+
+use super::Previous;
+use super::history::{Past, past};
+use super::model::Frontend;
+use super::tables::{Members, Tables};
+use rustc_hash::FxHashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use weir_abi::services::{Backend, Choice, Scope};
+use weir_grammar::tree::Service;
+
+/// The backends of a port by number: address and port. Those that only the past knows are behind the candidates.
+pub(super) type Run = Vec<(IpAddr, u16)>;
+
+/// All tables, and what they came from.
+pub(super) struct Choices<'i> {
+    previous: Option<Previous<'i>>,
+    pub(super) tables: Tables,
+    /// What the tables of the image in force say, by their number.
+    pasts: FxHashMap<u32, Rc<Past>>,
+    /// Tables by what they were made from, and the former backends that had to be added to the run for it.
+    after: FxHashMap<AfterKey, (u32, Vec<u32>)>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct AfterKey {
+    members: Option<Members>,
+    table: u32,
+    /// Former number to place in the run.
+    places: Vec<Option<u32>>,
+    free: usize,
+}
+
+impl<'i> Choices<'i> {
+    pub(super) fn new(previous: Option<Previous<'i>>) -> Self {
+        Choices { previous, tables: Tables::default(), pasts: FxHashMap::default(), after: FxHashMap::default() }
+    }
+
+    /// The number of a scope's table; backends that only the past knows are added to the run.
+    pub(super) fn table(
+        &mut self,
+        service: &Service,
+        frontend: &Frontend,
+        scope: Scope,
+        members: Result<Members, Choice>,
+        run: &mut Run,
+    ) -> Result<u32, Choice> {
+        if let Some((former, past)) = self.past(service, frontend, scope)
+            && (members.is_ok() || matches!(members, Err(Choice::NoBackend | Choice::NoLocalBackend)))
+        {
+            return Ok(self.after(members.ok(), former, &past, run));
+        }
+        members.map(|members| self.tables.settled(&members))
+    }
+
+    /// What the image in force says of a frontend: its table by number with its backends, and what the table says.
+    fn past(
+        &mut self,
+        service: &Service,
+        frontend: &Frontend,
+        scope: Scope,
+    ) -> Option<((u32, Run), Rc<Past>)> {
+        let previous = self.previous?;
+        let found = previous.image.find(frontend.address, frontend.port, frontend.protocol)?;
+        // Flows were told apart otherwise, so slots say nothing.
+        if found.affinity().is_some() != service.affinity.is_some() {
+            return None;
+        }
+        let (table, slots) = found.table(scope)?;
+        let past = self
+            .pasts
+            .entry(table)
+            .or_insert_with(|| Rc::new(past(&slots, &|slot| (previous.keeps)(table, slot))));
+        let backends = found.backends().map(|Backend { address, port, .. }| (address, port)).collect();
+        Some(((table, backends), Rc::clone(past)))
+    }
+
+    fn after(
+        &mut self,
+        members: Option<Members>,
+        (table, former): (u32, Run),
+        past: &Past,
+        run: &mut Run,
+    ) -> u32 {
+        let known: FxHashMap<(IpAddr, u16), u32> = run.iter().copied().zip(0..).collect();
+        let places: Vec<Option<u32>> = former.iter().map(|backend| known.get(backend).copied()).collect();
+        let key = AfterKey { members, table, places, free: run.len() };
+        let backend = |number: &u32| former.get(*number as usize).copied();
+        if let Some((table, added)) = self.after.get(&key) {
+            run.extend(added.iter().filter_map(backend));
+            return *table;
+        }
+        let mut places = key.places.clone();
+        let mut added = Vec::new();
+        let mut place_of = |number: u32| -> u32 {
+            let Some(place) = places.get_mut(number as usize) else { return 0 };
+            *place.get_or_insert_with(|| {
+                added.push(number);
+                u32::try_from(key.free + added.len() - 1).unwrap_or(u32::MAX)
+            })
+        };
+        let mut told = |slots: &[u32]| slots.iter().map(|&number| place_of(number)).collect::<Vec<u32>>();
+        let number = match &key.members {
+            Some(members) => {
+                let present = self.tables.present(members);
+                let past =
+                    Past { settled: told(&past.settled), kept: past.kept.clone(), present: Vec::new() };
+                self.tables.after(&present, &past)
+            }
+            None => {
+                let past =
+                    Past { settled: told(&past.settled), kept: Vec::new(), present: told(&past.present) };
+                self.tables.ending(&past)
+            }
+        };
+        run.extend(added.iter().filter_map(backend));
+        self.after.insert(key, (number, added));
+        number
+    }
+}
