@@ -15,6 +15,15 @@ use weir_grammar::tree::Service;
 /// The backends of a port by number: address and port. Those that only the past knows are behind the candidates.
 pub(super) type Run = Vec<(IpAddr, u16)>;
 
+/// What a scope of a frontend leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served {
+    /// What comes of new flows.
+    pub(super) choice: Choice,
+    /// The number of its table. Where new flows are refused, it is for those that are there.
+    pub(super) table: Option<u32>,
+}
+
 /// All tables, and what they came from.
 pub(super) struct Choices<'i> {
     previous: Option<Previous<'i>>,
@@ -39,7 +48,7 @@ impl<'i> Choices<'i> {
         Choices { previous, tables: Tables::default(), pasts: FxHashMap::default(), after: FxHashMap::default() }
     }
 
-    /// The number of a scope's table; backends that only the past knows are added to the run.
+    /// What a scope leads to; backends that only the past knows are added to the run.
     pub(super) fn table(
         &mut self,
         service: &Service,
@@ -47,13 +56,20 @@ impl<'i> Choices<'i> {
         scope: Scope,
         members: Result<Members, Choice>,
         run: &mut Run,
-    ) -> Result<u32, Choice> {
-        if let Some((former, past)) = self.past(service, frontend, scope)
-            && (members.is_ok() || matches!(members, Err(Choice::NoBackend | Choice::NoLocalBackend)))
-        {
-            return Ok(self.after(members.ok(), former, &past, run));
+    ) -> Served {
+        let past = self.past(service, frontend, scope);
+        match (members, past) {
+            (Ok(members), None) => Served { choice: Choice::Backend, table: Some(self.tables.settled(&members)) },
+            (Ok(members), Some((former, past))) => Served {
+                choice: Choice::Backend,
+                table: Some(self.after(Some(members), former, &past, run)),
+            },
+            // Flows that are there may end.
+            (Err(choice @ (Choice::NoBackend | Choice::NoLocalBackend)), Some((former, past))) => {
+                Served { choice, table: Some(self.after(None, former, &past, run)) }
+            }
+            (Err(choice), _) => Served { choice, table: None },
         }
-        members.map(|members| self.tables.settled(&members))
     }
 
     /// What the image in force says of a frontend: its table by number with its backends, and what the table says.

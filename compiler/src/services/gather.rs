@@ -3,7 +3,7 @@
 //! Not here: who serves whom (`eligible`), and what a table holds (`choices`).
 
 use super::candidates::Candidate;
-use super::choices::{Choices, Run};
+use super::choices::{Choices, Run, Served};
 use super::eligible::{View, is_local, serve};
 use super::maglev::{self, Member};
 use super::model::{Balanced, Model, Pool};
@@ -20,15 +20,15 @@ use weir_abi::layout::Text;
 use weir_abi::services::layout::{
     BACKEND_LOCAL, BackendRecord, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT, FrontendPortRecord,
     FrontendRecord, INTERNAL_LOCAL, MAX_TABLE_BACKENDS, NONE, RANDOM, SOURCES_DENIED, ScopeRecord,
-    ServiceRecord, SourceRangeRecord, SourceSetRecord,
+    ServiceRecord, SourceRangeRecord, SourceSetRecord, choice_shift, width_shift,
 };
-use weir_abi::services::{BackendState, Choice, FrontendKind, Scope, address_bytes};
+use weir_abi::services::{BackendState, FrontendKind, Scope, address_bytes};
 use weir_grammar::source::{LineColumn, LineIndex, Sources};
 use weir_grammar::span::{FileId, Span};
 use weir_grammar::tree::{Algorithm, Forwarding, Service};
 
 /// Where an address as a whole leads.
-const WHOLE: ScopeRecord = ScopeRecord { table: Choice::UnknownPort as u32, slots: 0, count: 0 };
+const WHOLE: ScopeRecord = ScopeRecord { table: NONE, slots: 0, count: 0 };
 
 /// The records so far.
 pub(super) struct Gathered<'i> {
@@ -174,18 +174,18 @@ impl<'i> Gathered<'i> {
         for frontend in &pool.frontends {
             let mut flags = flags(service, frontend.kind);
             // Slots get their places once all tables are known.
-            let [external, internal] = [(Scope::External, 16), (Scope::Internal, 24)].map(|(scope, shift)| {
+            let [external, internal] = [Scope::External, Scope::Internal].map(|scope| {
                 let served = serve(service, pool, frontend, scope, self.view).map(|places| Members {
                     members: places.iter().filter_map(|&place| names.get(place).copied()).collect(),
                     places: places.into_iter().map(number).collect(),
                     random,
                 });
-                match self.choices.table(service, frontend, scope, served, &mut run) {
-                    Ok(table) => {
-                        flags |= self.choices.tables.width(table) << shift;
-                        ScopeRecord { table, slots: 0, count: 1 }
-                    }
-                    Err(choice) => ScopeRecord { table: choice as u32, slots: 0, count: 0 },
+                let Served { choice, table } = self.choices.table(service, frontend, scope, served, &mut run);
+                let width = table.map_or(0, |table| self.choices.tables.width(table));
+                flags |= width << width_shift(scope) | (choice as u32) << choice_shift(scope);
+                match table {
+                    Some(table) => ScopeRecord { table, slots: 0, count: 1 },
+                    None => ScopeRecord { table: NONE, slots: 0, count: 0 },
                 }
             });
             let address = address_bytes(frontend.address);

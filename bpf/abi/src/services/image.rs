@@ -1,9 +1,10 @@
 //! An opened service image: its parts, typed.
 
 use super::layout::{
-    BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT,
+    BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, Choice, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT,
     FrontendKind, FrontendPortRecord, FrontendRecord, HALF_SLOTS, INTERNAL_LOCAL, NONE, RANDOM, ScopeRecord,
     ServiceHeader, ServiceRecord, ServiceSection, SlotTableRecord, SourceRangeRecord, SourceSetRecord,
+    choice_shift,
 };
 use super::reduce;
 use crate::layout::{FactRecord, Text};
@@ -13,9 +14,9 @@ use core::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Outside the cluster.
-    External,
+    External = 0,
     /// A pod or node of it.
-    Internal,
+    Internal = 1,
 }
 
 /// An opened image: every section in place, every number checked.
@@ -138,6 +139,12 @@ impl<'a> Frontend<'a> {
         self.record.number
     }
 
+    /// What comes of new flows of a scope.
+    pub fn choice(&self, scope: Scope) -> Choice {
+        let number = (self.record.flags >> choice_shift(scope)) as u8 & 0xF;
+        Choice::from_number(number).unwrap_or(Choice::NoBackend)
+    }
+
     pub(super) const fn scope(&self, scope: Scope) -> &'a ScopeRecord {
         match scope {
             Scope::External => &self.record.external,
@@ -202,11 +209,6 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Whether it takes new flows at all.
-    pub fn takes_flows(&self) -> bool {
-        self.weight > 0 && matches!(self.state, BackendState::Active | BackendState::Terminating)
-    }
-
     fn from_record(record: &BackendRecord) -> Option<Self> {
         Some(Backend {
             address: Ipv6Addr::from(record.address).to_canonical(),

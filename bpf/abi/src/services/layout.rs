@@ -7,6 +7,7 @@
 //! Places are bytes from the start of the image. Addresses are 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; ports are numbers.
 
 use crate::layout::{Extent, Text};
+use super::Scope;
 use crate::shape::{Numbers, numbered, records};
 
 /// First bytes of every service image.
@@ -44,6 +45,21 @@ pub const EXTERNAL_LOCAL: u32 = 8;
 pub const INTERNAL_LOCAL: u32 = 16;
 /// All flags.
 pub const FRONTEND_FLAGS: u32 = FORWARD_DSR | FORWARD_SNAT | RANDOM | EXTERNAL_LOCAL | INTERNAL_LOCAL;
+
+/// Where a scope's [`Choice`] stands in [`FrontendRecord::flags`]: the external, then the internal.
+pub const CHOICE_SHIFTS: [u32; 2] = [8, 12];
+/// Where the width of a scope's slots stands.
+pub const WIDTH_SHIFTS: [u32; 2] = [16, 24];
+
+/// That of one scope.
+pub const fn choice_shift(scope: Scope) -> u32 {
+    CHOICE_SHIFTS[scope as usize]
+}
+
+/// That of one scope.
+pub const fn width_shift(scope: Scope) -> u32 {
+    WIDTH_SHIFTS[scope as usize]
+}
 
 /// [`BackendRecord::flags`]: on this image's node.
 pub const BACKEND_LOCAL: u8 = 1;
@@ -117,11 +133,11 @@ records! {
 
     /// Where a scope's flows go.
     ScopeRecord {
-        /// [`Choice`] if there are no slots, else the number of the table.
+        /// The number of the table; [`NONE`]: there are no slots.
         table: u32,
         /// Place of the first slot; the table has it too, and this saves reading that.
         slots: u32,
-        /// Slots; 0: no flow has a backend.
+        /// Slots; 0: no flow has a backend. Where new flows are refused, slots are for those that are there.
         count: u32,
     }
 
@@ -135,7 +151,8 @@ records! {
         protocol: u8,
         /// [`FrontendKind`]; 0: nobody is here.
         kind: u8,
-        /// Bits such as [`FORWARD_DSR`]; and the width of its slots from bit 16 for the external, bit 24 for the internal scope.
+        /// Bits such as [`FORWARD_DSR`]; four bits of [`Choice`] for each scope, from [`CHOICE_SHIFTS`]: what comes of new flows;
+        /// and eight for the width of each scope's slots, from [`WIDTH_SHIFTS`].
         flags: u32,
         /// Number of its port in [`ServiceSection::Ports`].
         number: u32,

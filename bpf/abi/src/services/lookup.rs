@@ -84,10 +84,9 @@ impl<'a> ServiceImage<'a> {
         if question.scope == Scope::External && frontend.refuses(client) {
             return refused(Choice::SourceRefused, Some(frontend));
         }
-        let scope = frontend.scope(question.scope);
+        let choice = frontend.choice(question.scope);
         let Some((_, table)) = frontend.table(question.scope) else {
-            let choice = u8::try_from(scope.table).ok().and_then(Choice::from_number);
-            return refused(choice.unwrap_or(Choice::NoBackend), Some(frontend));
+            return refused(choice, Some(frontend));
         };
         let client_port = if frontend.affinity().is_some() { 0 } else { question.client_port };
         let address = address_bytes(question.address);
@@ -98,21 +97,11 @@ impl<'a> ServiceImage<'a> {
             let previous = if unsettled { table.previous(hash).and_then(backend) } else { None };
             Some((backend(number)?, previous))
         });
-        match found {
-            // Nobody serves the service now, and flows that are there may end.
-            Some((backend, previous)) if previous.is_some() && !backend.takes_flows() => {
-                let is_local = frontend.is_local(question.scope);
-                let choice = if is_local { Choice::NoLocalBackend } else { Choice::NoBackend };
-                Answer { choice, frontend: Some(frontend), backend: None, previous }
-            }
-            Some((backend, previous)) => Answer {
-                choice: Choice::Backend,
-                frontend: Some(frontend),
-                backend: Some(backend),
-                previous,
-            },
+        let Some((present, previous)) = found else {
             // Never for a checked image.
-            None => refused(Choice::NoBackend, Some(frontend)),
-        }
+            return refused(Choice::NoBackend, Some(frontend));
+        };
+        let backend = (choice == Choice::Backend).then_some(present);
+        Answer { choice, frontend: Some(frontend), backend, previous }
     }
 }

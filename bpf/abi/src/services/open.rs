@@ -5,18 +5,11 @@ use super::layout::{
     BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, Choice, FRONTEND_FLAGS, FrontendKind,
     FrontendRecord, HALF_SLOTS, MAX_SERVICE_BYTES, MAX_SLOTS, NONE, SERVICE_KERNEL_SECTIONS, SERVICE_MAGIC,
     SOURCES_DENIED, ScopeRecord, ServiceHeader, ServiceSection, SlotTableRecord, SourceRangeRecord, WORD_SLOTS,
+    choice_shift, width_shift,
 };
 use super::{SERVICE_VERSION, displaced, key_hash, reduce};
 use crate::open::{ImageError, check_extents, check_prologue, holds, records_of};
 use zerocopy::FromBytes;
-
-/// Bit of [`FrontendRecord::flags`] from which on a scope's width stands.
-const fn width_shift(scope: Scope) -> u32 {
-    match scope {
-        Scope::External => 16,
-        Scope::Internal => 24,
-    }
-}
 
 /// Names the first record that fails.
 fn all<T>(section: ServiceSection, records: &[T], mut fits: impl FnMut(&T) -> bool) -> Result<(), ImageError> {
@@ -183,26 +176,26 @@ impl<'a> ServiceImage<'a> {
         if is_address {
             return [&frontend.external, &frontend.internal]
                 .into_iter()
-                .all(|scope| *scope == ScopeRecord { table: Choice::UnknownPort as u32, slots: 0, count: 0 })
+                .all(|scope| *scope == ScopeRecord { table: NONE, slots: 0, count: 0 })
                 && (frontend.number, frontend.sources) == (NONE, NONE)
                 && (frontend.flags, frontend.affinity, frontend.backends) == (0, 0, 0);
         }
         let Some(port) = self.ports.get(frontend.number as usize) else { return false };
         let scope = |scope: Scope, record: &ScopeRecord| {
             let width = (frontend.flags >> width_shift(scope)) & 0xFF;
+            let choice = (frontend.flags >> choice_shift(scope)) & 0xF;
+            let choice = u8::try_from(choice).ok().and_then(Choice::from_number);
             if record.count == 0 {
-                let choice = u8::try_from(record.table).ok().and_then(Choice::from_number);
-                return record.slots == 0
-                    && width == 0
+                return (record.slots, record.table, width) == (0, NONE, 0)
                     && choice.is_some_and(|choice| choice != Choice::Backend);
             }
-            self.tables.get(record.table as usize).is_some_and(|table| {
+            choice.is_some() && self.tables.get(record.table as usize).is_some_and(|table| {
                 (table.slots, table.count, table.width) == (record.slots, record.count, width)
                     && table.backends <= port.backend_count
             })
         };
         frontend.backends == port.backends
-            && frontend.flags & 0xFFFF & !FRONTEND_FLAGS == 0
+            && frontend.flags & 0xFF & !FRONTEND_FLAGS == 0
             && (frontend.sources == NONE || (frontend.sources as usize) < self.source_sets.len())
             && scope(Scope::External, &frontend.external)
             && scope(Scope::Internal, &frontend.internal)
