@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Tell which recorded Hubble flows would break or open under these policies
     Replay(ReplayArgs),
+    /// Tell what each frontend of each service does on each node
+    Services(ServicesArgs),
     /// Write policies in the other way: as YAML manifests, or in the policy language
     Convert(ConvertArgs),
     /// Lay out files of the policy language as all of them are, in place
@@ -155,6 +157,10 @@ pub(crate) struct CompileArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
+    /// Also write the service image of the same node here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) services: Option<PathBuf>,
+
     /// How to tell what the image holds
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -251,6 +257,26 @@ const RECORDED: &str = "\
 A flow that was forwarded and would be denied breaks; one that policy dropped and would pass opens.
 Replies, drops for other reasons and what is no flow are counted and left out. A recorded pod that is
 gone is judged as a pod of its namespace with the same labels. Exit code 1 if anything changes.";
+
+#[derive(Args, Debug)]
+#[command(after_help = SERVED)]
+pub(crate) struct ServicesArgs {
+    /// The cluster as plain manifests; a file, a folder, or - for stdin; may be repeated
+    #[arg(short = 'c', long = "cluster", value_name = "PATH", required = true)]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    /// Only what this node does
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+
+    /// How to tell it
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+const SERVED: &str = "\
+Of each address and port: from where it is reached, on which nodes, and which backends serve it there, or why nobody
+does. Nodes on which it does the same are together.";
 
 /// How changes are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Verdict(args) => commands::verdict::run(args, &terminal),
         Command::Explain(args) => commands::explain::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),
+        Command::Services(args) => commands::services::run(args, &terminal),
         Command::Convert(args) => commands::convert::run(args, &terminal),
         Command::Fmt(args) => commands::fmt::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use weir_abi::layout::Text;
 use weir_abi::services::layout::{
     BACKEND_LOCAL, BackendRecord, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT, FrontendPortRecord,
-    FrontendRecord, INTERNAL_LOCAL, MAX_TABLE_BACKENDS, NONE, RANDOM, SOURCES_DENIED, ScopeRecord,
+    FrontendRecord, INTERNAL_LOCAL, MAX_TABLE_BACKENDS, NO_RECORD, CHOOSE_AT_RANDOM, SOURCES_DENIED, ScopeRecord,
     ServiceRecord, SourceRangeRecord, SourceSetRecord, choice_shift, width_shift,
 };
 use weir_abi::services::{BackendState, FrontendKind, Scope, address_bytes};
@@ -28,7 +28,7 @@ use weir_grammar::span::{FileId, Span};
 use weir_grammar::tree::{Algorithm, Forwarding, Service};
 
 /// Where an address as a whole leads.
-const WHOLE: ScopeRecord = ScopeRecord { table: NONE, slots: 0, count: 0 };
+const WHOLE: ScopeRecord = ScopeRecord { table: NO_RECORD, slots: 0, count: 0 };
 
 /// The records so far.
 pub(super) struct Gathered<'i> {
@@ -147,7 +147,7 @@ impl<'i> Gathered<'i> {
     /// The set of a service's source ranges, each set once.
     fn source_set(&mut self, service: &Service) -> u32 {
         if service.source_ranges.is_empty() {
-            return NONE;
+            return NO_RECORD;
         }
         let own = ranges(&service.source_ranges);
         let deny = service.annotations.source_ranges_deny;
@@ -185,7 +185,7 @@ impl<'i> Gathered<'i> {
                 flags |= width << width_shift(scope) | (choice as u32) << choice_shift(scope);
                 match table {
                     Some(table) => ScopeRecord { table, slots: 0, count: 1 },
-                    None => ScopeRecord { table: NONE, slots: 0, count: 0 },
+                    None => ScopeRecord { table: NO_RECORD, slots: 0, count: 0 },
                 }
             });
             let address = address_bytes(frontend.address);
@@ -198,7 +198,7 @@ impl<'i> Gathered<'i> {
                 number: own,
                 affinity: service.affinity.unwrap_or(0),
                 backends: at,
-                sources: if frontend.kind == FrontendKind::LoadBalancer { sources } else { NONE },
+                sources: if frontend.kind == FrontendKind::LoadBalancer { sources } else { NO_RECORD },
                 external,
                 internal,
             };
@@ -218,7 +218,7 @@ impl<'i> Gathered<'i> {
                 flags: if known.is_some_and(|one| self.view.is_local(one)) { BACKEND_LOCAL } else { 0 },
                 weight: known.map_or(0, |one| one.weight),
                 number: 0,
-                node: node.copied().unwrap_or(NONE),
+                node: node.copied().unwrap_or(NO_RECORD),
             }
         });
         self.backends.extend(records);
@@ -253,8 +253,8 @@ impl<'i> Gathered<'i> {
             let record = FrontendRecord {
                 address,
                 kind: kind as u8,
-                number: NONE,
-                sources: NONE,
+                number: NO_RECORD,
+                sources: NO_RECORD,
                 external: WHOLE,
                 internal: WHOLE,
                 ..FrontendRecord::default()
@@ -305,7 +305,7 @@ fn flags(service: &Service, kind: FrontendKind) -> u32 {
         None => 0,
     };
     if service.annotations.algorithm == Some(Algorithm::Random) {
-        flags |= RANDOM;
+        flags |= CHOOSE_AT_RANDOM;
     }
     for (scope, flag) in [(Scope::External, EXTERNAL_LOCAL), (Scope::Internal, INTERNAL_LOCAL)] {
         if is_local(service, kind, scope) {

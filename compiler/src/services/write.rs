@@ -11,7 +11,7 @@ use crate::image::write::{ImageBytes, lay_out};
 use weir_abi::layout::FactRecord;
 use weir_abi::services::SERVICE_VERSION;
 use weir_abi::services::layout::{
-    FrontendRecord, NONE, SERVICE_KERNEL_SECTIONS, SERVICE_MAGIC, SERVICE_SECTIONS, ServiceHeader,
+    FrontendRecord, NO_RECORD, SERVICE_KERNEL_SECTIONS, SERVICE_MAGIC, SERVICE_SECTIONS, ServiceHeader,
     ServiceSection, SlotTableRecord,
 };
 use zerocopy::{FromZeros, IntoBytes};
@@ -73,7 +73,7 @@ pub(super) fn write(mut gathered: Gathered<'_>, most: usize) -> Result<(ImageByt
     let start = |section: ServiceSection| header.sections[section as usize].offset;
     for table in &mut tables {
         table.slots += start(ServiceSection::Slots);
-        if table.previous != NONE {
+        if table.previous != NO_RECORD {
             table.previous += start(ServiceSection::Slots);
         }
     }
@@ -148,7 +148,7 @@ fn append(slots: &mut Vec<u8>, table: &Encoded) -> SlotTableRecord {
     let at = add(&table.slots);
     let (previous, previous_count) = match &table.previous {
         Some((count, bytes)) => (add(bytes), *count),
-        None => (NONE, 0),
+        None => (NO_RECORD, 0),
     };
     SlotTableRecord {
         slots: at,

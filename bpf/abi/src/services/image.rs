@@ -2,7 +2,7 @@
 
 use super::layout::{
     BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, Choice, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT,
-    FrontendKind, FrontendPortRecord, FrontendRecord, HALF_SLOTS, INTERNAL_LOCAL, NONE, RANDOM, ScopeRecord,
+    FrontendKind, FrontendPortRecord, FrontendRecord, HALF_SLOTS, INTERNAL_LOCAL, NO_RECORD, CHOOSE_AT_RANDOM, ScopeRecord,
     ServiceHeader, ServiceRecord, ServiceSection, SlotTableRecord, SourceRangeRecord, SourceSetRecord,
     choice_shift,
 };
@@ -14,9 +14,9 @@ use core::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Outside the cluster.
-    External = 0,
+    External,
     /// A pod or node of it.
-    Internal = 1,
+    Internal,
 }
 
 /// An opened image: every section in place, every number checked.
@@ -122,7 +122,7 @@ impl<'a> Frontend<'a> {
 
     /// Whether its backends are chosen at random.
     pub const fn is_random(&self) -> bool {
-        self.record.flags & RANDOM != 0
+        self.record.flags & CHOOSE_AT_RANDOM != 0
     }
 
     /// Whether only backends of this node serve a scope.
@@ -167,7 +167,7 @@ impl<'a> Frontend<'a> {
 
     /// Whether it tells clients from outside apart by their address.
     pub const fn has_sources(&self) -> bool {
-        self.record.sources != NONE
+        self.record.sources != NO_RECORD
     }
 
     pub(super) fn refuses(&self, client: [u8; 16]) -> bool {
@@ -217,7 +217,7 @@ impl Backend {
             is_local: record.flags & BACKEND_LOCAL != 0,
             weight: record.weight,
             number: record.number,
-            node: (record.node != NONE).then_some(record.node),
+            node: (record.node != NO_RECORD).then_some(record.node),
         })
     }
 }
@@ -250,7 +250,7 @@ impl SlotTable<'_> {
 
     /// Slots of what was settled before; 0 if all slots are settled.
     pub const fn previous_len(&self) -> u32 {
-        if self.record.previous == NONE { 0 } else { self.record.previous_count }
+        if self.record.previous == NO_RECORD { 0 } else { self.record.previous_count }
     }
 
     /// The slot of a flow, by its hash.

@@ -31,34 +31,44 @@ pub const MAX_TABLE_BACKENDS: u32 = 104_857;
 /// Slots of the largest table.
 pub const MAX_SLOTS: u32 = 1_048_573;
 /// [`ScopeRecord::table`], [`FrontendRecord::sources`] and [`SlotTableRecord::previous`] of none.
-pub const NONE: u32 = u32::MAX;
+pub const NO_RECORD: u32 = u32::MAX;
 
 /// [`FrontendRecord::flags`]: the service asks for Direct Server Return.
 pub const FORWARD_DSR: u32 = 1;
 /// [`FrontendRecord::flags`]: the service asks for source NAT. Neither: as the node is set.
 pub const FORWARD_SNAT: u32 = 2;
 /// [`FrontendRecord::flags`]: the service's backends are chosen at random, with no regard to the next image.
-pub const RANDOM: u32 = 4;
+pub const CHOOSE_AT_RANDOM: u32 = 4;
 /// [`FrontendRecord::flags`]: from outside only backends of this node; the client's address stays.
 pub const EXTERNAL_LOCAL: u32 = 8;
 /// [`FrontendRecord::flags`]: from inside only backends of this node.
 pub const INTERNAL_LOCAL: u32 = 16;
 /// All flags.
-pub const FRONTEND_FLAGS: u32 = FORWARD_DSR | FORWARD_SNAT | RANDOM | EXTERNAL_LOCAL | INTERNAL_LOCAL;
+pub const FRONTEND_FLAGS: u32 = FORWARD_DSR | FORWARD_SNAT | CHOOSE_AT_RANDOM | EXTERNAL_LOCAL | INTERNAL_LOCAL;
 
-/// Where a scope's [`Choice`] stands in [`FrontendRecord::flags`]: the external, then the internal.
-pub const CHOICE_SHIFTS: [u32; 2] = [8, 12];
-/// Where the width of a scope's slots stands.
-pub const WIDTH_SHIFTS: [u32; 2] = [16, 24];
+/// Where the [`Choice`] for new flows from outside stands in [`FrontendRecord::flags`], four bits.
+pub const EXTERNAL_CHOICE_SHIFT: u32 = 8;
+/// That for new flows from inside.
+pub const INTERNAL_CHOICE_SHIFT: u32 = 12;
+/// Where the width of the external scope's slots stands, eight bits.
+pub const EXTERNAL_WIDTH_SHIFT: u32 = 16;
+/// That of the internal scope's.
+pub const INTERNAL_WIDTH_SHIFT: u32 = 24;
 
-/// That of one scope.
+/// Where a scope's choice stands.
 pub const fn choice_shift(scope: Scope) -> u32 {
-    CHOICE_SHIFTS[scope as usize]
+    match scope {
+        Scope::External => EXTERNAL_CHOICE_SHIFT,
+        Scope::Internal => INTERNAL_CHOICE_SHIFT,
+    }
 }
 
-/// That of one scope.
+/// Where the width of a scope's slots stands.
 pub const fn width_shift(scope: Scope) -> u32 {
-    WIDTH_SHIFTS[scope as usize]
+    match scope {
+        Scope::External => EXTERNAL_WIDTH_SHIFT,
+        Scope::Internal => INTERNAL_WIDTH_SHIFT,
+    }
 }
 
 /// [`BackendRecord::flags`]: on this image's node.
@@ -133,7 +143,7 @@ records! {
 
     /// Where a scope's flows go.
     ScopeRecord {
-        /// The number of the table; [`NONE`]: there are no slots.
+        /// The number of the table; [`NO_RECORD`]: there are no slots.
         table: u32,
         /// Place of the first slot; the table has it too, and this saves reading that.
         slots: u32,
@@ -151,8 +161,8 @@ records! {
         protocol: u8,
         /// [`FrontendKind`]; 0: nobody is here.
         kind: u8,
-        /// Bits such as [`FORWARD_DSR`]; four bits of [`Choice`] for each scope, from [`CHOICE_SHIFTS`]: what comes of new flows;
-        /// and eight for the width of each scope's slots, from [`WIDTH_SHIFTS`].
+        /// Bits such as [`FORWARD_DSR`]; for each scope what comes of new flows ([`EXTERNAL_CHOICE_SHIFT`]), and the width of its slots
+        /// ([`EXTERNAL_WIDTH_SHIFT`]).
         flags: u32,
         /// Number of its port in [`ServiceSection::Ports`].
         number: u32,
@@ -160,7 +170,7 @@ records! {
         affinity: u32,
         /// Place of its first backend.
         backends: u32,
-        /// Number of its set of sources; [`NONE`]: anyone.
+        /// Number of its set of sources; [`NO_RECORD`]: anyone.
         sources: u32,
         /// Flows from outside the cluster.
         external: ScopeRecord,
@@ -178,7 +188,7 @@ records! {
         width: u32,
         /// Backends that it numbers.
         backends: u32,
-        /// Place of the first slot of what was settled before, of the same width, without highest bits; [`NONE`]: all slots are settled.
+        /// Place of the first slot of what was settled before, of the same width, without highest bits; [`NO_RECORD`]: all slots are settled.
         previous: u32,
         /// Slots of that; another number where the table changed its size.
         previous_count: u32,
@@ -198,7 +208,7 @@ records! {
         weight: u32,
         /// The same for the same address, port and protocol throughout the image: what counters and health checks go by.
         number: u32,
-        /// Number of its node's name; [`NONE`] if it names none.
+        /// Number of its node's name; [`NO_RECORD`] if it names none.
         node: u32,
     }
 

@@ -3,7 +3,7 @@
 use super::image::{Scope, ServiceImage};
 use super::layout::{
     BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, Choice, FRONTEND_FLAGS, FrontendKind,
-    FrontendRecord, HALF_SLOTS, MAX_SERVICE_BYTES, MAX_SLOTS, NONE, SERVICE_KERNEL_SECTIONS, SERVICE_MAGIC,
+    FrontendRecord, HALF_SLOTS, MAX_SERVICE_BYTES, MAX_SLOTS, NO_RECORD, SERVICE_KERNEL_SECTIONS, SERVICE_MAGIC,
     SOURCES_DENIED, ScopeRecord, ServiceHeader, ServiceSection, SlotTableRecord, SourceRangeRecord, WORD_SLOTS,
     choice_shift, width_shift,
 };
@@ -68,7 +68,7 @@ impl<'a> ServiceImage<'a> {
             BackendState::from_number(backend.state).is_some()
                 && backend.flags & !BACKEND_LOCAL == 0
                 && backend.port > 0
-                && (backend.node == NONE || (backend.node as usize) < self.nodes.len())
+                && (backend.node == NO_RECORD || (backend.node as usize) < self.nodes.len())
         })?;
         all(ServiceSection::SourceSets, self.source_sets, |set| {
             set.deny <= SOURCES_DENIED
@@ -124,7 +124,7 @@ impl<'a> ServiceImage<'a> {
         }
         let most = 1u64 << (8 * table.width - 1);
         let has_room = table.backends > 0 && u64::from(table.backends) <= most;
-        let previous = table.previous == NONE || lies(table.previous, table.previous_count)?;
+        let previous = table.previous == NO_RECORD || lies(table.previous, table.previous_count)?;
         Some(has_room && previous && lies(table.slots, table.count)?)
     }
 
@@ -141,7 +141,7 @@ impl<'a> ServiceImage<'a> {
             let number = u32::try_from(index).map_err(|_| error)?;
             let table = self.table(number).ok_or(error)?;
             let is_apart = claim(record.slots, record.count, record.width)
-                && (record.previous == NONE || claim(record.previous, record.previous_count, record.width));
+                && (record.previous == NO_RECORD || claim(record.previous, record.previous_count, record.width));
             let mut is_unsettled = false;
             let slots = (0..record.count).all(|slot| {
                 table.slot(slot).is_some_and(|(backend, unsettled)| {
@@ -151,7 +151,7 @@ impl<'a> ServiceImage<'a> {
             });
             let previous = (0..table.previous_len())
                 .all(|slot| table.previous_slot(slot).is_some_and(|backend| backend < record.backends));
-            if !is_apart || !slots || !previous || is_unsettled != (record.previous != NONE) {
+            if !is_apart || !slots || !previous || is_unsettled != (record.previous != NO_RECORD) {
                 return Err(error);
             }
         }
@@ -176,8 +176,8 @@ impl<'a> ServiceImage<'a> {
         if is_address {
             return [&frontend.external, &frontend.internal]
                 .into_iter()
-                .all(|scope| *scope == ScopeRecord { table: NONE, slots: 0, count: 0 })
-                && (frontend.number, frontend.sources) == (NONE, NONE)
+                .all(|scope| *scope == ScopeRecord { table: NO_RECORD, slots: 0, count: 0 })
+                && (frontend.number, frontend.sources) == (NO_RECORD, NO_RECORD)
                 && (frontend.flags, frontend.affinity, frontend.backends) == (0, 0, 0);
         }
         let Some(port) = self.ports.get(frontend.number as usize) else { return false };
@@ -186,7 +186,7 @@ impl<'a> ServiceImage<'a> {
             let choice = (frontend.flags >> choice_shift(scope)) & 0xF;
             let choice = u8::try_from(choice).ok().and_then(Choice::from_number);
             if record.count == 0 {
-                return (record.slots, record.table, width) == (0, NONE, 0)
+                return (record.slots, record.table, width) == (0, NO_RECORD, 0)
                     && choice.is_some_and(|choice| choice != Choice::Backend);
             }
             choice.is_some() && self.tables.get(record.table as usize).is_some_and(|table| {
@@ -196,7 +196,7 @@ impl<'a> ServiceImage<'a> {
         };
         frontend.backends == port.backends
             && frontend.flags & 0xFF & !FRONTEND_FLAGS == 0
-            && (frontend.sources == NONE || (frontend.sources as usize) < self.source_sets.len())
+            && (frontend.sources == NO_RECORD || (frontend.sources as usize) < self.source_sets.len())
             && scope(Scope::External, &frontend.external)
             && scope(Scope::Internal, &frontend.internal)
     }

@@ -1,6 +1,6 @@
 //! `policyc inspect`: whether an image is sound, and what is in it.
 
-use super::Outcome;
+use super::{Outcome, inspect_services};
 use crate::args::{Format, InspectArgs};
 use crate::images;
 use crate::output::{Out, Terminal};
@@ -10,15 +10,30 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use weir_abi::layout::{Section, TableRecord};
-use weir_abi::{Image, PolicyEntry};
+use weir_abi::{Image, MappedImage, PolicyEntry};
 use weir_compiler::compile::NODE_FACT;
 use weir_project::visible::visible;
 
 /// The command.
 pub(crate) fn run(args: &InspectArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let mapped = images::map(&args.image)?;
+    if mapped.is_of_services() {
+        return of_services(args, &mapped, terminal);
+    }
     let Some(image) = images::open(&mapped, &args.image, terminal) else { return Ok(Outcome::Findings) };
     let found = Found::new(args.image.display().to_string(), &image);
+    match args.format {
+        Format::Text => Out::print(found.text(&image))?,
+        Format::Json => Out::print(json::text(&found)?)?,
+    }
+    Ok(Outcome::Fine)
+}
+
+fn of_services(args: &InspectArgs, mapped: &MappedImage, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let Some(image) = images::open_services(mapped, &args.image, terminal) else {
+        return Ok(Outcome::Findings);
+    };
+    let found = inspect_services::Found::new(args.image.display().to_string(), &image);
     match args.format {
         Format::Text => Out::print(found.text(&image))?,
         Format::Json => Out::print(json::text(&found)?)?,
@@ -152,7 +167,7 @@ impl<'i> Found<'i> {
         }
         let (all, kernel) = (self.bytes.image.into(), self.bytes.kernel.into());
         row("bytes", format!("{}, of which the kernel reads {}", grouped(all), grouped(kernel)));
-        let _ = writeln!(text, "\nparts, the largest first:\n{}", sections::rows(image));
+        let _ = writeln!(text, "\nparts, the largest first:\n{}", sections::rows(sections::sizes(image), self.bytes.image));
         let _ = writeln!(text, "{}:", crate::render::policies(self.policies.len()));
         for policy in &self.policies {
             let name =

@@ -7,8 +7,10 @@ pub(crate) mod convert;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod inspect;
+mod inspect_services;
 pub(crate) mod man;
 pub(crate) mod replay;
+pub(crate) mod services;
 pub(crate) mod verdict;
 
 /// How a command that could do its work went.

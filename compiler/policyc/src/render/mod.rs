@@ -6,6 +6,7 @@ pub(crate) mod json;
 pub(crate) mod junit;
 pub(crate) mod rewrite;
 pub(crate) mod sarif;
+pub(crate) mod services;
 pub(crate) mod text;
 mod window;
 

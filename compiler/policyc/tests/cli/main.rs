@@ -11,5 +11,6 @@ mod fmt;
 mod formats;
 mod hostile;
 mod replay;
+mod services;
 mod session;
 mod verdict;
