@@ -13,11 +13,11 @@ use crate::layout::{
     TableRecord, Text, V4_BYTE_CLASSES, V4_GROUP, V4_HALF_CLASSES, V4_LANES, V4_NARROW_SHIFT, V4_WIDE,
     V4Range, V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES,
 };
-use crate::services::layout::ServiceSection;
 use crate::prefix::{
     LANE_TOPS, NARROW_END, NarrowBlock, NarrowChunk, NarrowDirectory, V4Ranges, V4Table, V6Table, V6Values,
     word_of_half,
 };
+use crate::services::layout::ServiceSection;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use twox_hash::XxHash3_64;
@@ -137,7 +137,8 @@ impl<'a> Image<'a> {
     /// [`ImageError`] names the first thing that is wrong; nothing of a bad image is usable.
     pub fn open(bytes: &'a [u8]) -> Result<Image<'a>, ImageError> {
         check_prologue(bytes, MAGIC, ABI_VERSION, size_of::<Header>(), MAX_IMAGE_BYTES)?;
-        let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| ImageError::Header { field: "header_bytes" })?;
+        let (header, _) =
+            Header::ref_from_prefix(bytes).map_err(|_| ImageError::Header { field: "header_bytes" })?;
         check_extents(
             &header.sections,
             KERNEL_SECTIONS,

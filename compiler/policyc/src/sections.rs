@@ -88,7 +88,8 @@ pub(crate) fn bytes(image: &Image<'_>, section: Section) -> u32 {
 /// The sections of a service image, in order.
 pub(crate) fn of_services(image: &ServiceImage<'_>) -> Vec<SectionSize> {
     let bytes = image.header().sections.iter().map(|extent| extent.len);
-    let size = |(place, (&name, bytes))| SectionSize { name, bytes, in_kernel: place < SERVICE_KERNEL_SECTIONS };
+    let size =
+        |(place, (&name, bytes))| SectionSize { name, bytes, in_kernel: place < SERVICE_KERNEL_SECTIONS };
     SERVICE_NAMES.iter().zip(bytes).enumerate().map(size).collect()
 }
 

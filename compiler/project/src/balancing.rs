@@ -29,9 +29,12 @@ impl Project {
             ServicesError::TooManyBackends { place, .. } => {
                 (Code::TooManyBackends, *place, "this service", "divide it into several services")
             }
-            ServicesError::TooLarge { place, .. } => {
-                (Code::ImageTooLarge, *place, "the largest service", "divide the cluster, or its largest services")
-            }
+            ServicesError::TooLarge { place, .. } => (
+                Code::ImageTooLarge,
+                *place,
+                "the largest service",
+                "divide the cluster, or its largest services",
+            ),
             _ => return Err(error),
         };
         let Some(service) = self.cluster.services.get(place) else { return Err(error) };

@@ -119,8 +119,7 @@ impl ImageWriter {
         let sections = sections(parts, &self.strings);
         let mut header = Header::new_zeroed();
         let lens = sections.map(<[u8]>::len);
-        let [kernel, total] =
-            lay_out(size_of::<Header>(), &lens, &mut header.sections, KERNEL_SECTIONS);
+        let [kernel, total] = lay_out(size_of::<Header>(), &lens, &mut header.sections, KERNEL_SECTIONS);
         header.kernel_bytes = place(kernel);
         if total > most {
             return Err(total);

@@ -45,7 +45,12 @@ struct AfterKey {
 
 impl<'i> Choices<'i> {
     pub(super) fn new(previous: Option<Previous<'i>>) -> Self {
-        Choices { previous, tables: Tables::default(), pasts: FxHashMap::default(), after: FxHashMap::default() }
+        Choices {
+            previous,
+            tables: Tables::default(),
+            pasts: FxHashMap::default(),
+            after: FxHashMap::default(),
+        }
     }
 
     /// What a scope leads to; backends that only the past knows are added to the run.
@@ -59,11 +64,12 @@ impl<'i> Choices<'i> {
     ) -> Served {
         let past = self.past(service, frontend, scope);
         match (members, past) {
-            (Ok(members), None) => Served { choice: Choice::Backend, table: Some(self.tables.settled(&members)) },
-            (Ok(members), Some((former, past))) => Served {
-                choice: Choice::Backend,
-                table: Some(self.after(Some(members), former, &past, run)),
-            },
+            (Ok(members), None) => {
+                Served { choice: Choice::Backend, table: Some(self.tables.settled(&members)) }
+            }
+            (Ok(members), Some((former, past))) => {
+                Served { choice: Choice::Backend, table: Some(self.after(Some(members), former, &past, run)) }
+            }
             // Flows that are there may end.
             (Err(choice @ (Choice::NoBackend | Choice::NoLocalBackend)), Some((former, past))) => {
                 Served { choice, table: Some(self.after(None, former, &past, run)) }

@@ -44,9 +44,7 @@ pub(super) fn settle(cluster: &Cluster, model: &mut Model<'_>) {
         let mut lost: Vec<Diagnostic> = Vec::new();
         let mut lose = |frontend: &Frontend, whose: &str| {
             let message = format!("{} of {} is {whose}", told(frontend), names[place]);
-            lost.push(
-                Diagnostic::new(Code::FrontendClash, meta.span, message).labelled("not reached there"),
-            );
+            lost.push(Diagnostic::new(Code::FrontendClash, meta.span, message).labelled("not reached there"));
         };
         for pool in &mut balanced.pools {
             pool.frontends.retain(|frontend| {

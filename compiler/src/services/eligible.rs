@@ -98,5 +98,7 @@ fn hinted(candidates: &[Candidate<'_>], all: Vec<usize>, view: View<'_>) -> Vec<
     let of = |names: &[String], here: Option<&str>| {
         (!names.is_empty()).then(|| here.is_some_and(|here| names.iter().any(|name| name == here)))
     };
-    among(&|one| of(one.for_nodes, view.node)).or_else(|| among(&|one| of(one.for_zones, view.zone))).unwrap_or(all)
+    among(&|one| of(one.for_nodes, view.node))
+        .or_else(|| among(&|one| of(one.for_zones, view.zone)))
+        .unwrap_or(all)
 }

@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use weir_abi::layout::Text;
 use weir_abi::services::layout::{
-    BACKEND_LOCAL, BackendRecord, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT, FrontendPortRecord,
-    FrontendRecord, INTERNAL_LOCAL, MAX_TABLE_BACKENDS, NO_RECORD, CHOOSE_AT_RANDOM, SOURCES_DENIED, ScopeRecord,
-    ServiceRecord, SourceRangeRecord, SourceSetRecord, choice_shift, width_shift,
+    BACKEND_LOCAL, BackendRecord, CHOOSE_AT_RANDOM, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT,
+    FrontendPortRecord, FrontendRecord, INTERNAL_LOCAL, MAX_TABLE_BACKENDS, NO_RECORD, SOURCES_DENIED,
+    ScopeRecord, ServiceRecord, SourceRangeRecord, SourceSetRecord, choice_shift, width_shift,
 };
 use weir_abi::services::{BackendState, FrontendKind, Scope, address_bytes};
 use weir_grammar::source::{LineColumn, LineIndex, Sources};

@@ -9,8 +9,7 @@ use weir_abi::services::layout::MAX_SLOTS;
 use weir_abi::services::mix;
 
 /// Sizes of tables, all prime, so that every step through one meets every slot.
-const SIZES: &[u32] =
-    &[251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071, MAX_SLOTS];
+const SIZES: &[u32] = &[251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071, MAX_SLOTS];
 /// Slots for each backend in the sizes that cost little, at least. The hundred of the published rule of thumb let one or two in a hundred of the others'
 /// slots move when a backend comes: measured 2.4 for ten backends, and 1.3 with these.
 const SLOTS_EACH: usize = 400;
@@ -155,7 +154,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn members(weights: &[u32]) -> Vec<Member> {
-        let named = |(place, &weight): (usize, &u32)| Member { name: name([7; 16], place as u16 + 1), weight };
+        let named =
+            |(place, &weight): (usize, &u32)| Member { name: name([7; 16], place as u16 + 1), weight };
         weights.iter().enumerate().map(named).collect()
     }
 

@@ -86,7 +86,7 @@ pub struct Compiled {
 pub struct Contents {
     /// Services with frontends.
     pub services: usize,
-    /// Frontends, whole addresses included.
+    /// Frontends; addresses as a whole are not counted.
     pub frontends: usize,
     /// Addresses and ports of backends.
     pub backends: usize,
@@ -115,7 +115,9 @@ pub enum ServicesError {
         most: usize,
     },
     /// More than the image may weigh.
-    #[error("the service image would take {bytes} bytes, at most {most} are allowed; the most are of {service}")]
+    #[error(
+        "the service image would take {bytes} bytes, at most {most} are allowed; the most are of {service}"
+    )]
     TooLarge {
         /// Bytes, as far as counted.
         bytes: usize,

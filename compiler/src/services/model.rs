@@ -168,8 +168,7 @@ fn frontends(
         && has_node_port
         && has_family
     {
-        let any: IpAddr =
-            if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if is_v4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         add(FrontendKind::NodePort, any, node_port);
     }
     found

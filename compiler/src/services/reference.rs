@@ -8,7 +8,9 @@ use crate::ir::protocol;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use weir_abi::services::{Choice, Question, Scope};
-use weir_grammar::tree::{EndpointSlice, Protocol, Service, ServicePort, ServiceType, SliceEndpoint, TrafficPolicy};
+use weir_grammar::tree::{
+    EndpointSlice, Protocol, Service, ServicePort, ServiceType, SliceEndpoint, TrafficPolicy,
+};
 
 /// How a packet meets a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +59,8 @@ impl<'c> Reference<'c> {
             (_, false) => TrafficPolicy::Cluster,
         };
         let usable = |of: &dyn Fn(&Known<'_>) -> bool| -> Vec<&Known<'_>> {
-            let ready: Vec<_> = endpoints.iter().filter(|one| one.ready && one.weight > 0 && of(one)).collect();
+            let ready: Vec<_> =
+                endpoints.iter().filter(|one| one.ready && one.weight > 0 && of(one)).collect();
             if !ready.is_empty() {
                 return ready;
             }
@@ -74,7 +77,8 @@ impl<'c> Reference<'c> {
             usable(&|one| node.is_some() && one.endpoint.node.as_deref() == node)
         } else {
             let label = |(key, _): &&(String, String)| key == "topology.kubernetes.io/zone";
-            let zone = here.and_then(|node| node.meta.labels.iter().find(label)).map(|(_, zone)| zone.as_str());
+            let zone =
+                here.and_then(|node| node.meta.labels.iter().find(label)).map(|(_, zone)| zone.as_str());
             keep_hinted(all, node, zone)
         };
         if chosen.is_empty() {
@@ -151,7 +155,13 @@ impl<'c> Reference<'c> {
             let is_v4 = address.is_ipv4();
             let has_family = match service.families {
                 [false, false] => !self.endpoints(service, port, is_v4).is_empty(),
-                [v4, v6] => if is_v4 { v4 } else { v6 },
+                [v4, v6] => {
+                    if is_v4 {
+                        v4
+                    } else {
+                        v6
+                    }
+                }
             };
             if has_family {
                 ways.push(Way::NodePort);
@@ -193,12 +203,16 @@ impl<'c> Reference<'c> {
     fn endpoints(&self, service: &Service, port: &ServicePort, is_v4: bool) -> Vec<Known<'c>> {
         let mut all: Vec<Known<'c>> = Vec::new();
         let of_service = |slice: &&'c EndpointSlice| {
-            slice.service.as_ref() == Some(&service.meta.name) && slice.meta.namespace == service.meta.namespace
+            slice.service.as_ref() == Some(&service.meta.name)
+                && slice.meta.namespace == service.meta.namespace
         };
         for slice in self.cluster.slices.iter().filter(of_service) {
-            for own in slice.ports.iter().filter(|own| own.name == port.name && own.protocol == port.protocol) {
+            for own in slice.ports.iter().filter(|own| own.name == port.name && own.protocol == port.protocol)
+            {
                 for endpoint in &slice.endpoints {
-                    let (Some(address), Some(number)) = (endpoint.addresses.first(), own.port) else { continue };
+                    let (Some(address), Some(number)) = (endpoint.addresses.first(), own.port) else {
+                        continue;
+                    };
                     let ready = endpoint.ready || service.publish_not_ready;
                     let known = Known {
                         target: (address.to_canonical(), number),
@@ -229,7 +243,11 @@ struct Known<'c> {
 }
 
 /// If every one has a hint for nodes and one is for this node: those; else the same of zones; else all.
-fn keep_hinted<'k, 'c>(all: Vec<&'k Known<'c>>, node: Option<&str>, zone: Option<&str>) -> Vec<&'k Known<'c>> {
+fn keep_hinted<'k, 'c>(
+    all: Vec<&'k Known<'c>>,
+    node: Option<&str>,
+    zone: Option<&str>,
+) -> Vec<&'k Known<'c>> {
     if !all.iter().all(|one| one.ready) {
         return all;
     }

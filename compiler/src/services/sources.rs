@@ -19,7 +19,9 @@ pub(super) fn ranges(prefixes: &[IpNet]) -> Vec<SourceRangeRecord> {
         let (first, last) = (number(net.network()), number(net.broadcast()));
         if matches!(net, IpNet::V6(_)) && first <= IPV4.0 && IPV4.1 <= last {
             // A prefix of IPv6 addresses means no IPv4 clients.
-            all.extend([(first, IPV4.0 - 1), (IPV4.1 + 1, last)].into_iter().filter(|(first, last)| first <= last));
+            all.extend(
+                [(first, IPV4.0 - 1), (IPV4.1 + 1, last)].into_iter().filter(|(first, last)| first <= last),
+            );
         } else {
             all.push((first, last));
         }
@@ -55,7 +57,8 @@ mod tests {
 
     #[test]
     fn what_touches_is_one() {
-        let nets = ["10.0.0.0/9", "10.128.0.0/9", "10.1.0.0/16", "192.0.2.1/32"].map(|net| net.parse().unwrap());
+        let nets =
+            ["10.0.0.0/9", "10.128.0.0/9", "10.1.0.0/16", "192.0.2.1/32"].map(|net| net.parse().unwrap());
         let ranges = ranges(&nets);
         assert_eq!(ranges.len(), 2);
         assert_eq!(ranges[0].last[12..], [10, 255, 255, 255]);

@@ -17,7 +17,10 @@ use weir_abi::services::layout::{
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Lays out an image of at most so many bytes.
-pub(super) fn write(mut gathered: Gathered<'_>, most: usize) -> Result<(ImageBytes, Contents), ServicesError> {
+pub(super) fn write(
+    mut gathered: Gathered<'_>,
+    most: usize,
+) -> Result<(ImageBytes, Contents), ServicesError> {
     let tables = gathered.choices.tables.all();
     let counted = tables.iter().map(|table| bytes_of(table)).sum::<usize>()
         + size_of_val(&gathered.backends[..])
@@ -123,7 +126,7 @@ fn contents(gathered: &Gathered<'_>, tables: &[SlotTableRecord]) -> Contents {
     let distinct = gathered.backends.iter().map(|backend| backend.number as usize + 1).max();
     Contents {
         services: gathered.services.len(),
-        frontends: gathered.frontends.len(),
+        frontends: gathered.frontends.iter().filter(|(_, frontend)| frontend.port > 0).count(),
         backends: distinct.unwrap_or(0),
         tables: tables.len(),
         slots: tables.iter().map(|table| table.count as usize).sum(),

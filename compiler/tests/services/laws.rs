@@ -84,7 +84,8 @@ proptest! {
 
 /// A service of so many backends.
 fn large(backends: std::ops::Range<u32>) -> String {
-    let endpoints: Vec<String> = backends.map(|number| format!("10.2.{}.{}", number / 200, 1 + number % 200)).collect();
+    let endpoints: Vec<String> =
+        backends.map(|number| format!("10.2.{}.{}", number / 200, 1 + number % 200)).collect();
     let lines = [
         "service web {clusterIP: 10.96.0.1, ports: [{port: 80}]}".to_owned(),
         format!("slice web [{{port: 8080}}] {}", endpoints.join(" ")),

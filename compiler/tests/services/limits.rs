@@ -63,10 +63,7 @@ fn more_backends_than_any_table_has_room_for() {
     let world = grown(MAX_TABLE_BACKENDS as usize + 1);
     let input = Input { cluster: &world.cluster, sources: &world.sources, node: None, previous: None };
     let error = compile(&input).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "a table holds at most 104857 backends, service shop/web has 104858"
-    );
+    assert_eq!(error.to_string(), "a table holds at most 104857 backends, service shop/web has 104858");
 }
 
 #[test]
@@ -75,7 +72,8 @@ fn who_loses_an_address_is_told() {
         "service api {clusterIP: 10.96.0.2, externalIPs: [198.51.100.7, 10.1.0.9], ports: [{port: 80}]}",
         "service web {type: NodePort, clusterIP: 10.96.0.1, externalIPs: [198.51.100.7, 10.96.0.2], ports: [{port: 80, nodePort: 30080}, {name: b, port: 80}]}",
     ]);
-    let told: Vec<String> = world.compiled(None, None).findings.iter().map(|found| found.message.clone()).collect();
+    let told: Vec<String> =
+        world.compiled(None, None).findings.iter().map(|found| found.message.clone()).collect();
     assert_eq!(
         told,
         [

@@ -33,11 +33,10 @@ fn slice() -> impl Strategy<Value = String> {
         "[{name: a}]",
     ]);
     let weight = select(vec!["1", "1", "0", "2", "5"]);
-    (select(vec!["s0", "s1", "s2"]), ports, any::<bool>().prop_flat_map(|v4| endpoints(v4, 7)), weight).prop_map(
-        |(service, ports, endpoints, weight)| {
+    (select(vec!["s0", "s1", "s2"]), ports, any::<bool>().prop_flat_map(|v4| endpoints(v4, 7)), weight)
+        .prop_map(|(service, ports, endpoints, weight)| {
             format!("slice {service} {ports} {} | weight \"{weight}\"", endpoints.join(" "))
-        },
-    )
+        })
 }
 
 fn service(number: usize) -> impl Strategy<Value = String> {
@@ -64,8 +63,12 @@ fn service(number: usize) -> impl Strategy<Value = String> {
         "externalIPs: [172.18.0.1, 10.1.0.9], ",
         "externalIPs: [10.96.0.1, \"2001:db8::7\"], ",
     ]);
-    let ingress =
-        select(vec!["[]", "[{ip: 198.51.100.1}]", "[{ip: 198.51.100.7}, {ip: \"2001:db8::1\"}]", "[{ip: 172.18.0.1}]"]);
+    let ingress = select(vec![
+        "[]",
+        "[{ip: 198.51.100.1}]",
+        "[{ip: 198.51.100.7}, {ip: \"2001:db8::1\"}]",
+        "[{ip: 172.18.0.1}]",
+    ]);
     let annotations = select(vec![
         "{}",
         "{}",
@@ -87,10 +90,12 @@ fn service(number: usize) -> impl Strategy<Value = String> {
 
 /// Objects of a cluster, one manifest each.
 pub(crate) fn objects() -> impl Strategy<Value = Vec<String>> {
-    (service(0), service(1), service(2), prop::collection::vec(slice(), 0..7)).prop_map(|(a, b, c, slices)| {
-        let lines = [a, b, c].into_iter().chain(slices);
-        lines.enumerate().map(|(number, line)| manifest(&line, number)).collect()
-    })
+    (service(0), service(1), service(2), prop::collection::vec(slice(), 0..7)).prop_map(
+        |(a, b, c, slices)| {
+            let lines = [a, b, c].into_iter().chain(slices);
+            lines.enumerate().map(|(number, line)| manifest(&line, number)).collect()
+        },
+    )
 }
 
 /// A question that may meet one of them.

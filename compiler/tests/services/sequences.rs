@@ -9,8 +9,8 @@ use crate::world::World;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use weir_abi::services::{Choice, Question, Scope, ServiceImage, address_bytes, flow_hash};
-use weir_compiler::services::{KEEP_ALL, Previous};
 use weir_compiler::services::reference::Target;
+use weir_compiler::services::{KEEP_ALL, Previous};
 
 /// What the cluster is in one generation.
 #[derive(Clone, Debug)]
@@ -24,9 +24,8 @@ struct Generation {
 }
 
 fn generations() -> impl Strategy<Value = Vec<Generation>> {
-    let generation = (endpoints(true, 14), any::<bool>(), 0u16..60, 2usize..6).prop_map(
-        |(endpoints, weights, begin, end)| Generation { endpoints, weights, begin, end },
-    );
+    let generation = (endpoints(true, 14), any::<bool>(), 0u16..60, 2usize..6)
+        .prop_map(|(endpoints, weights, begin, end)| Generation { endpoints, weights, begin, end });
     prop::collection::vec(generation, 2..9)
 }
 
@@ -84,7 +83,9 @@ impl Datapath {
             let slot = table.slot_of(flow_hash(client, port, address, flow.port, flow.protocol));
             let present = table.slot(slot).and_then(|(backend, _)| frontend.backends().nth(backend as usize));
             let present = present.map(|backend| (backend.address, backend.port));
-            if self.records.get(&flow.client_port).copied() != present && self.records.contains_key(&flow.client_port) {
+            if self.records.get(&flow.client_port).copied() != present
+                && self.records.contains_key(&flow.client_port)
+            {
                 kept.push((number, slot));
             }
         }
@@ -115,7 +116,9 @@ fn play(generations: &[Generation], policy: &str, settles: bool) -> Result<(), T
         for _ in 0..generation.begin {
             next_port += 1;
             let flow = Question {
-                address: if next_port.is_multiple_of(3) { "198.51.100.7" } else { "10.96.0.1" }.parse().unwrap(),
+                address: if next_port.is_multiple_of(3) { "198.51.100.7" } else { "10.96.0.1" }
+                    .parse()
+                    .unwrap(),
                 port: 80 + next_port % 2,
                 protocol: 6,
                 scope: if next_port.is_multiple_of(6) { Scope::External } else { Scope::Internal },
@@ -126,10 +129,16 @@ fn play(generations: &[Generation], policy: &str, settles: bool) -> Result<(), T
             match datapath.send(&image, &flow, true) {
                 // What begins goes where the cluster as it is allows, whatever was before.
                 Some(target) => {
-                    prop_assert!(eligible.as_ref().is_ok_and(|all| all.contains(&target)), "{target:?} of {eligible:?}");
+                    prop_assert!(
+                        eligible.as_ref().is_ok_and(|all| all.contains(&target)),
+                        "{target:?} of {eligible:?}"
+                    );
                     datapath.flows.push((flow, target));
                 }
-                None => prop_assert!(matches!(eligible, Err(Choice::NoBackend | Choice::NoLocalBackend)), "{eligible:?}"),
+                None => prop_assert!(
+                    matches!(eligible, Err(Choice::NoBackend | Choice::NoLocalBackend)),
+                    "{eligible:?}"
+                ),
             }
         }
         let mut ended = Vec::new();
@@ -185,7 +194,9 @@ fn what_does_not_change_is_not_looked_up() {
     assert_eq!(grown.contents.tables, 1);
     assert!((454..550).contains(&grown.contents.unsettled), "{:?}", grown.contents);
     let image = ServiceImage::open(grown.bytes.as_bytes()).unwrap();
-    let later = |keeps| world(&ready(1..=9), "").compiled(Some(0), Some(Previous { image, keeps })).contents.unsettled;
+    let later = |keeps| {
+        world(&ready(1..=9), "").compiled(Some(0), Some(Previous { image, keeps })).contents.unsettled
+    };
     assert_eq!(later(KEEP_ALL), grown.contents.unsettled);
     assert!((1..grown.contents.unsettled).contains(&later(&|_, slot| slot < 2000)));
     assert_eq!(later(&|_, _| false), 0);

@@ -56,7 +56,11 @@ impl World {
     }
 
     /// What the specification says.
-    pub(crate) fn eligible(&self, node: Option<usize>, question: &Question) -> Result<BTreeSet<Target>, Choice> {
+    pub(crate) fn eligible(
+        &self,
+        node: Option<usize>,
+        question: &Question,
+    ) -> Result<BTreeSet<Target>, Choice> {
         Reference::new(&self.cluster, node).eligible(question)
     }
 }

@@ -1,10 +1,10 @@
 //! An opened service image: its parts, typed.
 
 use super::layout::{
-    BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, Choice, EXTERNAL_LOCAL, FORWARD_DSR, FORWARD_SNAT,
-    FrontendKind, FrontendPortRecord, FrontendRecord, HALF_SLOTS, INTERNAL_LOCAL, NO_RECORD, CHOOSE_AT_RANDOM, ScopeRecord,
-    ServiceHeader, ServiceRecord, ServiceSection, SlotTableRecord, SourceRangeRecord, SourceSetRecord,
-    choice_shift,
+    BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, CHOOSE_AT_RANDOM, Choice, EXTERNAL_LOCAL,
+    FORWARD_DSR, FORWARD_SNAT, FrontendKind, FrontendPortRecord, FrontendRecord, HALF_SLOTS, INTERNAL_LOCAL,
+    NO_RECORD, ScopeRecord, ServiceHeader, ServiceRecord, ServiceSection, SlotTableRecord, SourceRangeRecord,
+    SourceSetRecord, choice_shift,
 };
 use super::reduce;
 use crate::layout::{FactRecord, Text};

@@ -6,8 +6,8 @@
 //!
 //! Places are bytes from the start of the image. Addresses are 16 bytes in network order, IPv4 as `::ffff:a.b.c.d`; ports are numbers.
 
-use crate::layout::{Extent, Text};
 use super::Scope;
+use crate::layout::{Extent, Text};
 use crate::shape::{Numbers, numbered, records};
 
 /// First bytes of every service image.
@@ -44,7 +44,8 @@ pub const EXTERNAL_LOCAL: u32 = 8;
 /// [`FrontendRecord::flags`]: from inside only backends of this node.
 pub const INTERNAL_LOCAL: u32 = 16;
 /// All flags.
-pub const FRONTEND_FLAGS: u32 = FORWARD_DSR | FORWARD_SNAT | CHOOSE_AT_RANDOM | EXTERNAL_LOCAL | INTERNAL_LOCAL;
+pub const FRONTEND_FLAGS: u32 =
+    FORWARD_DSR | FORWARD_SNAT | CHOOSE_AT_RANDOM | EXTERNAL_LOCAL | INTERNAL_LOCAL;
 
 /// Where the [`Choice`] for new flows from outside stands in [`FrontendRecord::flags`], four bits.
 pub const EXTERNAL_CHOICE_SHIFT: u32 = 8;

@@ -74,8 +74,11 @@ impl<'a> ServiceImage<'a> {
     pub fn ask(&self, question: &Question) -> Answer<'a> {
         let refused = |choice, frontend| Answer { choice, frontend, backend: None, previous: None };
         let canonical = |address: IpAddr| address.to_canonical();
-        let question =
-            &Question { address: canonical(question.address), client: canonical(question.client), ..*question };
+        let question = &Question {
+            address: canonical(question.address),
+            client: canonical(question.client),
+            ..*question
+        };
         let frontend = match self.meet(question) {
             Ok(frontend) => frontend,
             Err(choice) => return refused(choice, None),

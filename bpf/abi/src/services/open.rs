@@ -3,16 +3,20 @@
 use super::image::{Scope, ServiceImage};
 use super::layout::{
     BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, Choice, FRONTEND_FLAGS, FrontendKind,
-    FrontendRecord, HALF_SLOTS, MAX_SERVICE_BYTES, MAX_SLOTS, NO_RECORD, SERVICE_KERNEL_SECTIONS, SERVICE_MAGIC,
-    SOURCES_DENIED, ScopeRecord, ServiceHeader, ServiceSection, SlotTableRecord, SourceRangeRecord, WORD_SLOTS,
-    choice_shift, width_shift,
+    FrontendRecord, HALF_SLOTS, MAX_SERVICE_BYTES, MAX_SLOTS, NO_RECORD, SERVICE_KERNEL_SECTIONS,
+    SERVICE_MAGIC, SOURCES_DENIED, ScopeRecord, ServiceHeader, ServiceSection, SlotTableRecord,
+    SourceRangeRecord, WORD_SLOTS, choice_shift, width_shift,
 };
 use super::{SERVICE_VERSION, displaced, key_hash, reduce};
 use crate::open::{ImageError, check_extents, check_prologue, holds, records_of};
 use zerocopy::FromBytes;
 
 /// Names the first record that fails.
-fn all<T>(section: ServiceSection, records: &[T], mut fits: impl FnMut(&T) -> bool) -> Result<(), ImageError> {
+fn all<T>(
+    section: ServiceSection,
+    records: &[T],
+    mut fits: impl FnMut(&T) -> bool,
+) -> Result<(), ImageError> {
     match records.iter().position(|record| !fits(record)) {
         Some(index) => Err(ImageError::ServiceRecord { section, index }),
         None => Ok(()),
@@ -141,7 +145,8 @@ impl<'a> ServiceImage<'a> {
             let number = u32::try_from(index).map_err(|_| error)?;
             let table = self.table(number).ok_or(error)?;
             let is_apart = claim(record.slots, record.count, record.width)
-                && (record.previous == NO_RECORD || claim(record.previous, record.previous_count, record.width));
+                && (record.previous == NO_RECORD
+                    || claim(record.previous, record.previous_count, record.width));
             let mut is_unsettled = false;
             let slots = (0..record.count).all(|slot| {
                 table.slot(slot).is_some_and(|(backend, unsettled)| {
@@ -189,10 +194,11 @@ impl<'a> ServiceImage<'a> {
                 return (record.slots, record.table, width) == (0, NO_RECORD, 0)
                     && choice.is_some_and(|choice| choice != Choice::Backend);
             }
-            choice.is_some() && self.tables.get(record.table as usize).is_some_and(|table| {
-                (table.slots, table.count, table.width) == (record.slots, record.count, width)
-                    && table.backends <= port.backend_count
-            })
+            choice.is_some()
+                && self.tables.get(record.table as usize).is_some_and(|table| {
+                    (table.slots, table.count, table.width) == (record.slots, record.count, width)
+                        && table.backends <= port.backend_count
+                })
         };
         frontend.backends == port.backends
             && frontend.flags & 0xFF & !FRONTEND_FLAGS == 0

@@ -167,7 +167,11 @@ impl<'i> Found<'i> {
         }
         let (all, kernel) = (self.bytes.image.into(), self.bytes.kernel.into());
         row("bytes", format!("{}, of which the kernel reads {}", grouped(all), grouped(kernel)));
-        let _ = writeln!(text, "\nparts, the largest first:\n{}", sections::rows(sections::sizes(image), self.bytes.image));
+        let _ = writeln!(
+            text,
+            "\nparts, the largest first:\n{}",
+            sections::rows(sections::sizes(image), self.bytes.image)
+        );
         let _ = writeln!(text, "{}:", crate::render::policies(self.policies.len()));
         for policy in &self.policies {
             let name =

@@ -108,7 +108,10 @@ impl<'i> Found<'i> {
             bytes: Bytes {
                 image: header.image_bytes,
                 kernel: header.kernel_bytes,
-                sections: sections::of_services(image).into_iter().map(|size| (size.name, size.bytes)).collect(),
+                sections: sections::of_services(image)
+                    .into_iter()
+                    .map(|size| (size.name, size.bytes))
+                    .collect(),
             },
         }
     }
@@ -121,15 +124,22 @@ impl<'i> Found<'i> {
         row("services", format!("{} for {node}", visible(&self.file)));
         row("layout", format!("version {}; sound, checksum {}", self.version, self.checksum));
         let listed = |counts: &BTreeMap<&'static str, usize>| {
-            let told: Vec<String> = counts.iter().map(|(what, count)| format!("{} {what}", number(*count))).collect();
+            let told: Vec<String> =
+                counts.iter().map(|(what, count)| format!("{} {what}", number(*count))).collect();
             told.join(", ")
         };
         row("frontends", listed(&self.frontends));
         row("backends", format!("{}: {}", number(self.backends.distinct), listed(&self.backends.states)));
         let Tables { tables, slots, unsettled } = self.tables;
-        row("tables", format!("{} with {} slots, {} unsettled", number(tables), grouped(slots), number(unsettled)));
+        row(
+            "tables",
+            format!("{} with {} slots, {} unsettled", number(tables), grouped(slots), number(unsettled)),
+        );
         let bytes = |bytes: u32| grouped(u64::from(bytes));
-        row("bytes", format!("{}, of which the kernel reads {}", bytes(self.bytes.image), bytes(self.bytes.kernel)));
+        row(
+            "bytes",
+            format!("{}, of which the kernel reads {}", bytes(self.bytes.image), bytes(self.bytes.kernel)),
+        );
         let rows = sections::rows(sections::of_services(image), self.bytes.image);
         _ = writeln!(text, "\nparts, the largest first:\n{rows}");
         for service in &self.services {

@@ -135,7 +135,8 @@ impl<'c> Told<'c> {
             None => (0..cluster.nodes.len()).collect(),
         };
         let nodes = places.iter().filter_map(|&place| cluster.nodes.get(place));
-        let nodes = nodes.map(|node| ToldNode { name: &node.meta.name, addresses: &node.addresses }).collect();
+        let nodes =
+            nodes.map(|node| ToldNode { name: &node.meta.name, addresses: &node.addresses }).collect();
         let mut views: Vec<View<'c>> = places.iter().map(|&place| View::of(cluster, Some(place))).collect();
         if views.is_empty() {
             views.push(View::default());
@@ -190,7 +191,8 @@ fn service_of<'c>(
 }
 
 fn port_of<'c>(service: &'c Service, pool: Pool<'c>, views: &[View<'_>]) -> ToldPort<'c> {
-    let frontends = pool.frontends.iter().map(|frontend| frontend_of(service, &pool, frontend, views)).collect();
+    let frontends =
+        pool.frontends.iter().map(|frontend| frontend_of(service, &pool, frontend, views)).collect();
     let number = pool.frontends.first().map_or(0, |frontend| frontend.protocol);
     ToldPort {
         name: &pool.port.name,

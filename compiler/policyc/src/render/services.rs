@@ -118,7 +118,8 @@ fn of_port(told: &Told<'_>, port: &ToldPort<'_>) -> String {
         .backends
         .iter()
         .map(|backend| {
-            let weight = if backend.weight == 1 { String::new() } else { format!("weight {}", backend.weight) };
+            let weight =
+                if backend.weight == 1 { String::new() } else { format!("weight {}", backend.weight) };
             [
                 format!("-> {}", SocketAddr::new(backend.address, backend.port)),
                 backend.state.to_owned(),

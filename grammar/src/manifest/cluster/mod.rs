@@ -68,7 +68,8 @@ fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mu
         if !is_one {
             let message = format!("{address} is no address of `{field}`: nobody has it");
             cx.report(
-                Diagnostic::new(Code::ServiceField, value.head(), message).labelled("not the address of a host"),
+                Diagnostic::new(Code::ServiceField, value.head(), message)
+                    .labelled("not the address of a host"),
             );
         }
         is_one

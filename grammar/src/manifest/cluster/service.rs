@@ -86,9 +86,8 @@ fn of_spec(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
     }
     service.health_check_port = optional_port(cx, spec, "healthCheckNodePort");
     service.balancer_class = given(cx, spec, "loadBalancerClass");
-    let mut boolean = |field, otherwise| {
-        spec.get(field).and_then(|value| cx.boolean(value, field)).unwrap_or(otherwise)
-    };
+    let mut boolean =
+        |field, otherwise| spec.get(field).and_then(|value| cx.boolean(value, field)).unwrap_or(otherwise);
     service.publish_not_ready = boolean("publishNotReadyAddresses", false);
     service.allocates_node_ports = boolean("allocateLoadBalancerNodePorts", true);
 }
