@@ -7,7 +7,7 @@ use proptest::sample::select;
 use weir_abi::services::{Question, Scope, ServiceImage};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
 
     #[test]
     fn the_image_chooses_whom_the_specification_allows(
