@@ -46,11 +46,14 @@ pub(super) struct Gathered<'i> {
     /// By backend: its protocol, for numbering.
     protocols: Vec<u8>,
     nodes: BTreeMap<&'i str, u32>,
-    sets: FxHashMap<(Vec<[[u8; 16]; 2]>, bool), u32>,
+    sets: FxHashMap<SourceSet, u32>,
     /// Addresses that are services' as a whole.
     taken: BTreeSet<IpAddr>,
     lines: FxHashMap<FileId, LineIndex<'i>>,
 }
+
+/// First and last addresses of ranges, and whether they are kept out.
+type SourceSet = (Vec<[[u8; 16]; 2]>, bool);
 
 /// The service that takes most of the image.
 #[derive(Debug, Default)]

@@ -168,11 +168,18 @@ mod tests {
 
     #[test]
     fn sizes_are_prime_and_rise() {
-        let is_prime = |size: u32| (2..=size.isqrt()).all(|by| size % by != 0);
+        let is_prime = |size: u32| (2..=size.isqrt()).all(|by| !size.is_multiple_of(by));
         assert!(SIZES.iter().all(|&size| is_prime(size)) && SIZES.is_sorted());
-        for (members, expected) in
-            [(1, 1), (2, 4093), (10, 4093), (11, 16381), (81, 32749), (1000, 65_521), (13_107, 131_071), (13_108, MAX_SLOTS)]
-        {
+        for (members, expected) in [
+            (1, 1),
+            (2, 4093),
+            (10, 4093),
+            (11, 16381),
+            (81, 32749),
+            (1000, 65_521),
+            (13_107, 131_071),
+            (13_108, MAX_SLOTS),
+        ] {
             assert_eq!(size(members), expected, "{members}");
         }
     }
