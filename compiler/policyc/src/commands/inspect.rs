@@ -5,7 +5,7 @@ use crate::args::{Format, InspectArgs};
 use crate::images;
 use crate::output::{Out, Terminal};
 use crate::render::json;
-use crate::sections::{self, grouped};
+use crate::sections::{self, SectionSize, grouped};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -96,11 +96,19 @@ struct Fqdn<'i> {
     is_pattern: bool,
 }
 
+/// Bytes of any image.
 #[derive(Serialize)]
-struct Bytes {
-    image: u32,
-    kernel: u32,
+pub(super) struct Bytes {
+    pub(super) image: u32,
+    pub(super) kernel: u32,
     sections: BTreeMap<&'static str, u32>,
+}
+
+impl Bytes {
+    pub(super) fn new(image: u32, kernel: u32, sections: Vec<SectionSize>) -> Self {
+        let sections = sections.into_iter().map(|size| (size.name, size.bytes)).collect();
+        Bytes { image, kernel, sections }
+    }
 }
 
 impl<'i> Found<'i> {
@@ -137,11 +145,7 @@ impl<'i> Found<'i> {
                 .fqdns()
                 .map(|entry| Fqdn { text: entry.text, is_pattern: entry.is_pattern })
                 .collect(),
-            bytes: Bytes {
-                image: header.image_bytes,
-                kernel: header.kernel_bytes,
-                sections: sections::sizes(image).into_iter().map(|size| (size.name, size.bytes)).collect(),
-            },
+            bytes: Bytes::new(header.image_bytes, header.kernel_bytes, sections::sizes(image)),
         }
     }
 

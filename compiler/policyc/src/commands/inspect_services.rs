@@ -1,5 +1,6 @@
 //! `policyc inspect` of a service image.
 
+use super::inspect::Bytes;
 use crate::sections::{self, grouped};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,13 +51,6 @@ struct Tables {
     unsettled: usize,
 }
 
-#[derive(Serialize)]
-struct Bytes {
-    image: u32,
-    kernel: u32,
-    sections: BTreeMap<&'static str, u32>,
-}
-
 impl<'i> Found<'i> {
     pub(super) fn new(file: String, image: &ServiceImage<'i>) -> Self {
         let header = image.header();
@@ -105,14 +99,7 @@ impl<'i> Found<'i> {
                 states: states.into_iter().map(|(state, numbers)| (state, numbers.len())).collect(),
             },
             tables,
-            bytes: Bytes {
-                image: header.image_bytes,
-                kernel: header.kernel_bytes,
-                sections: sections::of_services(image)
-                    .into_iter()
-                    .map(|size| (size.name, size.bytes))
-                    .collect(),
-            },
+            bytes: Bytes::new(header.image_bytes, header.kernel_bytes, sections::of_services(image)),
         }
     }
 

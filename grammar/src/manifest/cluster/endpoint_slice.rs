@@ -2,9 +2,8 @@
 
 use super::super::context::Context;
 use super::super::metadata::metadata;
-use super::super::network_policy::protocol;
-use super::{NAMESPACED, address, annotations, given, object, port_number, reachable};
-use crate::tree::{EndpointSlice, Protocol, SliceEndpoint, SlicePort};
+use super::{NAMESPACED, address, annotations, given, object, port_kind, port_number, reachable};
+use crate::tree::{EndpointSlice, SliceEndpoint, SlicePort};
 use crate::yaml::Value;
 
 /// The label that names a slice's service.
@@ -62,18 +61,10 @@ fn endpoint(cx: &mut Context<'_>, value: Value<'_>) -> Option<SliceEndpoint> {
 }
 
 fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<SlicePort> {
-    if value.pairs().is_none() {
-        cx.wrong_type(value, "an item of `ports`", "an object");
-        return None;
-    }
-    let name = given(cx, value, "name").unwrap_or_default();
-    let protocol = match value.get("protocol") {
-        Some(value) => protocol(cx, value)?,
-        None => Protocol::Tcp,
-    };
+    let (name, protocol) = port_kind(cx, value)?;
     let port = match value.get("port") {
         Some(value) => Some(port_number(cx, value, "port")?),
         None => None,
     };
-    Some(SlicePort { name, protocol, port })
+    Some(SlicePort { name: name.unwrap_or_default(), protocol, port })
 }

@@ -17,8 +17,9 @@ pub(crate) use service::service;
 use super::context::Context;
 use super::hint;
 use super::metadata::{Rules, metadata};
+use super::network_policy::protocol;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::tree::{Namespace, Secret};
+use crate::tree::{Namespace, Protocol, Secret};
 use crate::yaml::Value;
 use std::net::IpAddr;
 
@@ -74,6 +75,20 @@ fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mu
         }
         is_one
     });
+}
+
+/// The name and protocol of an item of `ports`; an empty name is none.
+fn port_kind(cx: &mut Context<'_>, value: Value<'_>) -> Option<(Option<String>, Protocol)> {
+    if value.pairs().is_none() {
+        cx.wrong_type(value, "an item of `ports`", "an object");
+        return None;
+    }
+    let name = given(cx, value, "name");
+    let protocol = match value.get("protocol") {
+        Some(value) => protocol(cx, value)?,
+        None => Protocol::Tcp,
+    };
+    Some((name, protocol))
 }
 
 /// A port from 1.

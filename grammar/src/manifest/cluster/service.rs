@@ -3,10 +3,9 @@
 use super::super::cidr::{Bare, prefix};
 use super::super::context::Context;
 use super::super::metadata::{key_text, metadata};
-use super::super::network_policy::protocol;
-use super::{NAMESPACED, address, annotations, given, object, port_number, reachable, word};
+use super::{NAMESPACED, address, annotations, given, object, port_kind, port_number, reachable, word};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::tree::{Meta, Protocol, Service, ServicePort, ServiceType, TrafficPolicy};
+use crate::tree::{Meta, Service, ServicePort, ServiceType, TrafficPolicy};
 use crate::yaml::Value;
 use std::net::IpAddr;
 
@@ -157,22 +156,14 @@ fn balancer_ips(cx: &mut Context<'_>, service: Value<'_>, ips: &mut Vec<IpAddr>)
 }
 
 fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<ServicePort> {
-    if value.pairs().is_none() {
-        cx.wrong_type(value, "an item of `ports`", "an object");
-        return None;
-    }
-    let name = given(cx, value, "name").unwrap_or_default();
-    let protocol = match value.get("protocol") {
-        Some(value) => protocol(cx, value)?,
-        None => Protocol::Tcp,
-    };
+    let (name, protocol) = port_kind(cx, value)?;
     let Some(number) = value.get("port") else {
         cx.missing(value.head(), "a port of a service", "port", "give the number");
         return None;
     };
     let port = port_number(cx, number, "port")?;
     let node_port = optional_port(cx, value, "nodePort");
-    Some(ServicePort { span: number.span(), name, protocol, port, node_port })
+    Some(ServicePort { span: number.span(), name: name.unwrap_or_default(), protocol, port, node_port })
 }
 
 /// A port, where 0 is none.
