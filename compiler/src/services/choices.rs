@@ -6,6 +6,7 @@ use super::Previous;
 use super::history::{Past, past};
 use super::model::Frontend;
 use super::tables::{Members, Tables};
+use super::unchanged::Unchanged;
 use rustc_hash::FxHashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -28,6 +29,7 @@ pub(super) struct Served {
 pub(super) struct Choices<'i> {
     previous: Option<Previous<'i>>,
     pub(super) tables: Tables,
+    unchanged: Unchanged,
     /// What the tables of the image in force say, by their number.
     pasts: FxHashMap<u32, Rc<Past>>,
     /// Tables by what they were made from, and the former backends that had to be added to the run for it.
@@ -48,6 +50,7 @@ impl<'i> Choices<'i> {
         Choices {
             previous,
             tables: Tables::default(),
+            unchanged: Unchanged::default(),
             pasts: FxHashMap::default(),
             after: FxHashMap::default(),
         }
@@ -62,6 +65,12 @@ impl<'i> Choices<'i> {
         members: Result<Members, Choice>,
         run: &mut Run,
     ) -> Served {
+        if let Ok(members) = &members
+            && let Some(found) = self.previous.and_then(|previous| frontend.find(&previous.image))
+            && let Some(table) = self.unchanged.take(&mut self.tables, members, &found, scope)
+        {
+            return Served { choice: Choice::Backend, table: Some(table) };
+        }
         let past = self.past(service, frontend, scope);
         match (members, past) {
             (Ok(members), None) => {
@@ -86,7 +95,7 @@ impl<'i> Choices<'i> {
         scope: Scope,
     ) -> Option<((u32, Run), Rc<Past>)> {
         let previous = self.previous?;
-        let found = previous.image.find(frontend.address, frontend.port, frontend.protocol)?;
+        let found = frontend.find(&previous.image)?;
         // Flows were told apart otherwise, so slots say nothing.
         if found.affinity().is_some() != service.affinity.is_some() {
             return None;

@@ -2,14 +2,12 @@
 //!
 //! Not here: who serves whom (`eligible`), and what a table holds (`choices`).
 
-use super::candidates::Candidate;
 use super::choices::{Choices, Run, Served};
 use super::eligible::{View, is_local, serve};
-use super::maglev::{self, Member};
 use super::model::{Balanced, Model, Pool};
 use super::perfect_hash::Key;
 use super::sources::ranges;
-use super::tables::Members;
+use super::tables::{Members, named};
 use super::{Input, ServicesError};
 use crate::cluster::Party;
 use crate::image::write::ImageWriter;
@@ -172,7 +170,7 @@ impl<'i> Gathered<'i> {
         let mut run: Run = pool.candidates.iter().map(|one| (one.address, one.port)).collect();
         let at = place(&self.backends);
         let own = number(self.ports.len());
-        let names = names(&pool.candidates);
+        let names = named(pool.candidates.iter().map(|one| (one.address, one.port, one.weight)));
         let random = service.annotations.algorithm == Some(Algorithm::Random);
         for frontend in &pool.frontends {
             let mut flags = flags(service, frontend.kind);
@@ -283,22 +281,6 @@ impl<'i> Gathered<'i> {
 /// Line and column, with the line starts of each file found once.
 fn locate<'s>(lines: &mut FxHashMap<FileId, LineIndex<'s>>, sources: &'s Sources, span: Span) -> LineColumn {
     lines.entry(span.file).or_insert_with(|| LineIndex::new(sources.text(span.file))).locate(span.start)
-}
-
-/// What tables know candidates by: the address, and the port where another candidate has the same address.
-fn names(candidates: &[Candidate<'_>]) -> Vec<Member> {
-    let address = |place: usize| candidates.get(place).map(|one| one.address);
-    let is_alone = |place: usize, own: IpAddr| {
-        address(place + 1) != Some(own) && place.checked_sub(1).and_then(address) != Some(own)
-    };
-    let named = |(place, one): (usize, &Candidate<'_>)| Member {
-        name: maglev::name(
-            address_bytes(one.address),
-            if is_alone(place, one.address) { 0 } else { one.port },
-        ),
-        weight: one.weight,
-    };
-    candidates.iter().enumerate().map(named).collect()
 }
 
 fn flags(service: &Service, kind: FrontendKind) -> u32 {

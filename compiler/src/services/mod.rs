@@ -25,6 +25,7 @@ mod perfect_hash;
 pub mod reference;
 mod sources;
 mod tables;
+mod unchanged;
 mod write;
 
 pub use candidates::Candidate;

@@ -8,7 +8,7 @@ use super::claims;
 use crate::cluster::Cluster;
 use crate::ir::protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use weir_abi::services::FrontendKind;
+use weir_abi::services::{FrontendKind, ServiceImage};
 use weir_grammar::diagnostic::Diagnostic;
 use weir_grammar::tree;
 
@@ -36,6 +36,13 @@ pub struct Frontend {
     pub protocol: u8,
     /// What it is to people.
     pub kind: FrontendKind,
+}
+
+impl Frontend {
+    /// The same in an image.
+    pub(super) fn find<'a>(&self, image: &ServiceImage<'a>) -> Option<weir_abi::services::Frontend<'a>> {
+        image.find(self.address, self.port, self.protocol)
+    }
 }
 
 /// A port of a service in one family: who may serve it, and how it is reached.

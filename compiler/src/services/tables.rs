@@ -5,7 +5,9 @@
 use super::history::{Past, unsettled};
 use super::maglev::{self, Member};
 use rustc_hash::FxHashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
+use weir_abi::services::address_bytes;
 use weir_abi::services::layout::{BYTE_SLOTS, HALF_SLOTS, WORD_SLOTS};
 
 /// Who has slots: places in the run of backends, and what they are to the table.
@@ -97,17 +99,26 @@ impl Tables {
             }
         }
         let count = |slots: &[u32]| u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let table = Rc::new(Encoded {
+        self.put(Encoded {
             width,
             count: count(present),
             backends: highest + 1,
             slots,
             previous: past.map(|(_, settled)| (count(settled), bytes(settled, width))),
-        });
+        })
+    }
+
+    /// The number of a table as it is.
+    pub(super) fn put(&mut self, table: Encoded) -> u32 {
         if let Some(&known) = self.numbers.get(&table) {
             return known;
         }
-        self.unsettled += marked.iter().filter(|unsettled| **unsettled).count();
+        if table.previous.is_some() {
+            // The highest byte of a slot has the mark.
+            let highest = table.slots.iter().skip(table.width as usize - 1).step_by(table.width as usize);
+            self.unsettled += highest.filter(|byte| **byte & 0x80 != 0).count();
+        }
+        let table = Rc::new(table);
         let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         self.numbers.insert(Rc::clone(&table), number);
         self.all.push(table);
@@ -128,6 +139,21 @@ impl Tables {
     pub(super) const fn unsettled_slots(&self) -> usize {
         self.unsettled
     }
+}
+
+/// What tables know backends by, given by address, port and weight in the order of addresses: the address, and the port where another has the same
+/// address.
+pub(super) fn named(backends: impl Iterator<Item = (IpAddr, u16, u32)>) -> Vec<Member> {
+    let all: Vec<(IpAddr, u16, u32)> = backends.collect();
+    let address = |place: usize| all.get(place).map(|one| one.0);
+    let is_alone = |place: usize, own: IpAddr| {
+        address(place + 1) != Some(own) && place.checked_sub(1).and_then(address) != Some(own)
+    };
+    let member = |(place, &(address, port, weight)): (usize, &(IpAddr, u16, u32))| {
+        let port = if is_alone(place, address) { 0 } else { port };
+        Member { name: maglev::name(address_bytes(address), port), weight }
+    };
+    all.iter().enumerate().map(member).collect()
 }
 
 fn bytes(slots: &[u32], width: u32) -> Vec<u8> {

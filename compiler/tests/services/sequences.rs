@@ -210,3 +210,40 @@ fn one_backend_more_than_one_keeps_what_was_there() {
     // Half of 4,093.
     assert!((2046..=2047).contains(&grown.contents.unsettled), "{:?}", grown.contents);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_taken_over_is_what_would_be_made(
+        before in crate::random::objects(),
+        change in prop::sample::select(vec![("10.1.1.3\"", "10.1.1.99\""), ("\"5\"", "\"2\""), ("ready: true", "ready: false"), ("", "")]),
+    ) {
+        let after: Vec<String> = before.iter().map(|object| object.replacen(change.0, change.1, 1)).collect();
+        let (before, after) = (World::read(&text(&before)), World::read(&text(&after)));
+        let image = before.image(Some(0));
+        let image = ServiceImage::open(image.as_bytes()).unwrap();
+        let next = after.compiled(Some(0), Some(Previous { image, keeps: KEEP_ALL })).bytes;
+        // Once settled, nothing tells of what was before.
+        let next = ServiceImage::open(next.as_bytes()).unwrap();
+        let settled = after.compiled(Some(0), Some(Previous { image: next, keeps: &|_, _| false })).bytes;
+        let settled = ServiceImage::open(settled.as_bytes()).unwrap();
+        let again = after.compiled(Some(0), Some(Previous { image: settled, keeps: &|_, _| false })).bytes;
+        let fresh = after.image(Some(0));
+        let again = ServiceImage::open(again.as_bytes()).unwrap();
+        let fresh = ServiceImage::open(fresh.as_bytes()).unwrap();
+        for frontend in fresh.frontends() {
+            let same = again.find(frontend.address(), frontend.port(), frontend.protocol()).unwrap();
+            for scope in [Scope::External, Scope::Internal] {
+                prop_assert_eq!(frontend.choice(scope), same.choice(scope));
+                if frontend.choice(scope) == Choice::Backend {
+                    let slots = |frontend: &weir_abi::services::Frontend<'_>| {
+                        let (_, table) = frontend.table(scope).unwrap();
+                        (table.previous_len(), table.bytes().to_vec())
+                    };
+                    prop_assert_eq!(slots(&frontend), slots(&same));
+                }
+            }
+        }
+    }
+}

@@ -248,6 +248,13 @@ impl SlotTable<'_> {
         self.record.width
     }
 
+    /// The slots as they lie in the image.
+    pub fn bytes(&self) -> &[u8] {
+        let start = self.record.slots as usize;
+        let len = (self.record.count as usize).saturating_mul(self.record.width as usize);
+        self.bytes.get(start..start.saturating_add(len)).unwrap_or_default()
+    }
+
     /// Slots of what was settled before; 0 if all slots are settled.
     pub const fn previous_len(&self) -> u32 {
         if self.record.previous == NO_RECORD { 0 } else { self.record.previous_count }
