@@ -22,7 +22,7 @@ pub(super) struct Past {
 
 /// Reads what a table of the image in force says.
 pub(super) fn past(table: &SlotTable<'_>, keeps: &dyn Fn(u32) -> bool) -> Past {
-    let slots: Vec<(u32, bool)> = (0..table.len()).filter_map(|slot| table.slot(slot)).collect();
+    let slots: Vec<(u32, bool)> = table.slots().collect();
     let present: Vec<u32> = slots.iter().map(|&(backend, _)| backend).collect();
     let mut kept: Vec<bool> =
         (0..).zip(&slots).map(|(slot, &(_, unsettled))| unsettled && keeps(slot)).collect();

@@ -54,7 +54,7 @@ fn used(table: &SlotTable<'_>) -> Option<Rc<Vec<u32>>> {
         return None;
     }
     let mut has_slot = Vec::new();
-    for (backend, _) in (0..table.len()).filter_map(|slot| table.slot(slot)) {
+    for (backend, _) in table.slots() {
         let place = backend as usize;
         if has_slot.len() <= place {
             has_slot.resize(place + 1, false);

@@ -1,10 +1,10 @@
 //! An opened service image: its parts, typed.
 
 use super::layout::{
-    BACKEND_LOCAL, BYTE_SLOTS, BackendRecord, BackendState, CHOOSE_AT_RANDOM, Choice, EXTERNAL_LOCAL,
-    FORWARD_DSR, FORWARD_SNAT, FrontendKind, FrontendPortRecord, FrontendRecord, HALF_SLOTS, INTERNAL_LOCAL,
-    NO_RECORD, ScopeRecord, ServiceHeader, ServiceRecord, ServiceSection, SlotTableRecord, SourceRangeRecord,
-    SourceSetRecord, choice_shift,
+    BACKEND_LOCAL, BackendRecord, BackendState, CHOOSE_AT_RANDOM, Choice, EXTERNAL_LOCAL, FORWARD_DSR,
+    FORWARD_SNAT, FrontendKind, FrontendPortRecord, FrontendRecord, INTERNAL_LOCAL, NO_RECORD, ScopeRecord,
+    ServiceHeader, ServiceRecord, ServiceSection, SlotTableRecord, SourceRangeRecord, SourceSetRecord,
+    choice_shift,
 };
 use super::reduce;
 use crate::layout::{FactRecord, Text};
@@ -248,6 +248,16 @@ impl SlotTable<'_> {
         self.record.width
     }
 
+    /// All slots in order, as [`SlotTable::slot`] tells them.
+    pub fn slots(&self) -> impl Iterator<Item = (u32, bool)> {
+        let top = 1 << (8 * self.record.width - 1);
+        // The width is that of a checked table, so it is not 0.
+        self.bytes().chunks_exact(self.record.width as usize).map(move |bytes| {
+            let read = word(bytes).unwrap_or_default();
+            (read & !top, read & top != 0)
+        })
+    }
+
     /// The slots as they lie in the image.
     pub fn bytes(&self) -> &[u8] {
         let start = self.record.slots as usize;
@@ -289,12 +299,16 @@ impl SlotTable<'_> {
     fn read(&self, place: u32, slot: u32) -> Option<u32> {
         let width = self.record.width as usize;
         let start = (slot as usize).checked_mul(width)?.checked_add(place as usize)?;
-        let bytes = self.bytes.get(start..start.checked_add(width)?)?;
-        match (self.record.width, bytes) {
-            (BYTE_SLOTS, &[a]) => Some(u32::from(a)),
-            (HALF_SLOTS, &[a, b]) => Some(u32::from(u16::from_le_bytes([a, b]))),
-            (_, &[a, b, c, d]) => Some(u32::from_le_bytes([a, b, c, d])),
-            _ => None,
-        }
+        word(self.bytes.get(start..start.checked_add(width)?)?)
+    }
+}
+
+/// A slot of one, two or four bytes.
+fn word(bytes: &[u8]) -> Option<u32> {
+    match *bytes {
+        [a] => Some(u32::from(a)),
+        [a, b] => Some(u32::from(u16::from_le_bytes([a, b]))),
+        [a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d])),
+        _ => None,
     }
 }

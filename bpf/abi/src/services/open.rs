@@ -148,11 +148,9 @@ impl<'a> ServiceImage<'a> {
                 && (record.previous == NO_RECORD
                     || claim(record.previous, record.previous_count, record.width));
             let mut is_unsettled = false;
-            let slots = (0..record.count).all(|slot| {
-                table.slot(slot).is_some_and(|(backend, unsettled)| {
-                    is_unsettled |= unsettled;
-                    backend < record.backends
-                })
+            let slots = table.slots().all(|(backend, unsettled)| {
+                is_unsettled |= unsettled;
+                backend < record.backends
             });
             let previous = (0..table.previous_len())
                 .all(|slot| table.previous_slot(slot).is_some_and(|backend| backend < record.backends));
