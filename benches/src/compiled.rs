@@ -6,7 +6,9 @@ use weir_abi::{Endpoint, Identity, Image};
 use weir_compiler::cluster::Cluster;
 use weir_compiler::compile::{Compiled, Input, Options, compile};
 use weir_compiler::identity::IdentityLock;
+use weir_compiler::services;
 use weir_compiler::translate::translate;
+use weir_grammar::source::Sources;
 use weir_grammar::{Limits, Reading, read};
 
 /// Texts to trees.
@@ -28,6 +30,30 @@ pub fn image_of(reading: Reading, node: Option<&str>) -> (Compiled, impl Sized) 
     let options = Options { node, ..Options::default() };
     let compiled = compile(&input, &mut IdentityLock::default(), &options, &mut |_| ()).unwrap();
     (compiled, (sources, set, cluster))
+}
+
+/// A cluster whose services are compiled, seen from its first node.
+#[derive(Debug)]
+pub struct Balanced {
+    /// The cluster.
+    pub cluster: Cluster,
+    sources: Sources,
+}
+
+impl Balanced {
+    /// Reads manifests.
+    pub fn read(cluster: String) -> Self {
+        let Reading { sources, mut objects, mut diagnostics } = parsed(String::new(), cluster);
+        let cluster = Cluster::collect(&mut objects, &mut diagnostics);
+        Balanced { cluster, sources }
+    }
+
+    /// The image, after another if there is one.
+    pub fn compiled(&self, previous: Option<services::Previous<'_>>) -> services::Compiled {
+        let input =
+            services::Input { cluster: &self.cluster, sources: &self.sources, node: Some(0), previous };
+        services::compile(&input).unwrap()
+    }
 }
 
 /// The first endpoint that a policy selects for what it sends.

@@ -1,8 +1,8 @@
 //! The C form of `weir_abi`: every record, number and bound that both sides share, printed from the one definition.
 
 use std::fmt::Write;
-use weir_abi::shape::{Field, Shape};
-use weir_abi::{Identity, layout, state};
+use weir_abi::shape::{Field, Numbers, Shape};
+use weir_abi::{Identity, layout, services::layout as services, state};
 
 /// Bounds and bits, by the name that both sides use.
 macro_rules! constants {
@@ -30,6 +30,23 @@ const OF_CONNECTIONS: &[(&str, u64)] = constants! {
     state::{ TICK_SHIFT, OPENED_INWARD, ANSWERED, POD_FINISHED, PEER_FINISHED, CLOSED, POD_ASKS, ON_LINK }
 };
 
+const OF_SERVICES: &[(&str, u64)] = constants! {
+    services::{
+        SERVICE_SECTIONS, HASH_FACTOR, FLOW_SEED, BYTE_SLOTS, HALF_SLOTS, WORD_SLOTS, NO_RECORD, FORWARD_DSR, FORWARD_SNAT,
+        CHOOSE_AT_RANDOM, EXTERNAL_LOCAL, INTERNAL_LOCAL, EXTERNAL_CHOICE_SHIFT, INTERNAL_CHOICE_SHIFT, EXTERNAL_WIDTH_SHIFT,
+        INTERNAL_WIDTH_SHIFT, BACKEND_LOCAL, SOURCES_DENIED,
+    }
+};
+
+/// All records and all enums, of the images and of the state.
+fn records() -> impl Iterator<Item = &'static Shape> {
+    layout::SHAPES.iter().chain(services::SERVICE_SHAPES).chain(state::SHAPES)
+}
+
+fn enums() -> impl Iterator<Item = &'static Numbers> {
+    layout::NUMBERS.iter().chain(services::SERVICE_NUMBERS).chain(state::NUMBERS)
+}
+
 /// The node's own identity number, and the ranges of numbers.
 const IDENTITIES: &[(&str, u64)] = &[
     ("IDENTITY_HOST", Identity::HOST.0 as u64),
@@ -48,10 +65,11 @@ pub(crate) fn text() -> String {
     );
     let mut line = |told: String| _ = writeln!(text, "{told}");
     line(String::new());
-    for (name, value) in IDENTITIES.iter().chain(OF_IMAGE).chain(OF_STATE).chain(OF_CONNECTIONS) {
+    let constants = [IDENTITIES, OF_IMAGE, OF_SERVICES, OF_STATE, OF_CONNECTIONS];
+    for (name, value) in constants.into_iter().flatten() {
         line(format!("#define {name} {value}u"));
     }
-    for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
+    for numbers in enums() {
         line(format!("\nenum {} {{", snake(numbers.name)));
         for (variant, number) in numbers.variants {
             let name = format!("{}_{}", snake(numbers.name), snake(variant)).to_uppercase();
@@ -59,7 +77,7 @@ pub(crate) fn text() -> String {
         }
         line("};".to_owned());
     }
-    let shapes: Vec<&Shape> = layout::SHAPES.iter().chain(state::SHAPES).collect();
+    let shapes: Vec<&Shape> = records().collect();
     for shape in &shapes {
         line(format!("\nstruct {} {{", snake(shape.name)));
         for field in shape.fields {
@@ -77,23 +95,32 @@ pub(crate) fn layouts() -> String {
         "/* Made by bpf/build/c_header.rs: what the compiler makes of abi.h, for BTF. */\n#include \"abi.h\"\n",
     );
     let mut line = |told: String| _ = writeln!(text, "{told}");
-    for shape in layout::SHAPES.iter().chain(state::SHAPES) {
+    for shape in records() {
         line(format!("struct {0} the_{0};", snake(shape.name)));
     }
-    for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
+    for numbers in enums() {
         line(format!("enum {0} the_{0};", snake(numbers.name)));
     }
     for (name, constants) in [
         ("identities", IDENTITIES),
         ("of_image", OF_IMAGE),
+        ("of_services", OF_SERVICES),
         ("of_state", OF_STATE),
         ("of_connections", OF_CONNECTIONS),
     ] {
-        let told: Vec<String> =
-            constants.iter().map(|(constant, _)| format!("TOLD_{constant} = {constant}")).collect();
+        let told: Vec<String> = constants.iter().map(|&(constant, value)| told(constant, value)).collect();
         line(format!("enum {name} {{ {} }} the_{name};", told.join(", ")));
     }
     text
+}
+
+/// A constant as numbers of an enum, which older compilers cut to 32 bits.
+fn told(constant: &str, value: u64) -> String {
+    if value <= u64::from(u32::MAX) {
+        format!("TOLD_{constant} = {constant}")
+    } else {
+        format!("TOLD_{constant}_LOW = {constant} & 0xFFFFFFFFu, TOLD_{constant}_HIGH = {constant} >> 32")
+    }
 }
 
 fn declaration(field: &Field, shapes: &[&Shape]) -> String {

@@ -160,9 +160,14 @@ impl Cluster {
 
     /// The addresses in a service's EndpointSlices.
     pub fn service_addresses(&self, namespace: &str, service: &str) -> impl Iterator<Item = IpAddr> {
-        let places = self.slices_of_service.get(&(namespace.to_owned(), service.to_owned()));
-        let slices = places.into_iter().flatten().map(|&place| &self.slices[place]);
+        let slices = self.slices_of(namespace, service);
         slices.flat_map(|slice| &slice.endpoints).flat_map(|endpoint| endpoint.addresses.iter().copied())
+    }
+
+    /// A service's EndpointSlices, sorted by name.
+    pub fn slices_of(&self, namespace: &str, service: &str) -> impl Iterator<Item = &tree::EndpointSlice> {
+        let places = self.slices_of_service.get(&(namespace.to_owned(), service.to_owned()));
+        places.into_iter().flatten().filter_map(|&place| self.slices.get(place))
     }
 
     /// Everything that selectors can say about a pod.

@@ -7,6 +7,7 @@
 //!                                      └─ reference ─────────────────────────> verdicts
 //! two PolicySets ─ diff::join ─ diff::differences ─> what changes
 //! expectations ─ Judge (an image) ─> which hold, and who they fail for
+//! Cluster ─ services::compile ──> service image bytes ─ weir_abi::services ──> backends
 //! ```
 //!
 //! Invariants: pure (no file, clock, environment, thread or kernel); the same inputs give the same
@@ -34,6 +35,7 @@ pub mod policy_map;
 pub mod reference;
 pub mod requests;
 pub mod resolve;
+pub mod services;
 pub mod tables;
 pub mod translate;
 pub mod workload;

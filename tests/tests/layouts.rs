@@ -12,6 +12,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use weir_abi::layout;
+use weir_abi::services::SERVICE_VERSION;
+use weir_abi::services::layout::{FLOW_SEED, HASH_FACTOR, SERVICE_NUMBERS, SERVICE_SHAPES};
 use weir_abi::shape::{Numbers, Shape};
 use weir_abi::state::{self, CONNTRACK_VERSION, STATE_VERSION};
 use weir_abi::{ABI_VERSION, Identity};
@@ -34,7 +36,7 @@ fn snake(name: &str) -> String {
 }
 
 fn shapes() -> impl Iterator<Item = &'static Shape> {
-    layout::SHAPES.iter().chain(state::SHAPES)
+    layout::SHAPES.iter().chain(SERVICE_SHAPES).chain(state::SHAPES)
 }
 
 fn in_rust(shape: &Shape) -> Record {
@@ -73,7 +75,7 @@ fn every_number_is_the_same_in_c_as_in_rust() {
     let all = Btf::of_object(LAYOUTS).unwrap();
     let programs = Btf::of_object(POLICY).unwrap();
     let mut count = 0;
-    for numbers in layout::NUMBERS.iter().chain(state::NUMBERS) {
+    for numbers in layout::NUMBERS.iter().chain(SERVICE_NUMBERS).chain(state::NUMBERS) {
         let name = |variant: &str| format!("{}_{}", snake(numbers.name), snake(variant)).to_uppercase();
         let expected: Vec<(String, u64)> =
             numbers.variants.iter().map(|(variant, number)| (name(variant), *number)).collect();
@@ -93,6 +95,13 @@ fn every_number_is_the_same_in_c_as_in_rust() {
     };
     for name in ["TOLD_SLOTS", "TOLD_MARK_QUESTION", "TOLD_COUNTERS"] {
         assert!(of_state.contains(&(name.to_owned(), expected(name))), "{name}: {of_state:?}");
+    }
+    let of_services = all.numbers("of_services").unwrap();
+    for (name, value) in [("HASH_FACTOR", HASH_FACTOR), ("FLOW_SEED", FLOW_SEED)] {
+        for (half, value) in [("LOW", value & 0xFFFF_FFFF), ("HIGH", value >> 32)] {
+            let told = format!("TOLD_{name}_{half}");
+            assert!(of_services.contains(&(told, value)), "{name}: {of_services:?}");
+        }
     }
     let identities = all.numbers("identities").unwrap();
     assert!(identities.contains(&("TOLD_IDENTITY_END_POD".to_owned(), u64::from(Identity::END_POD))));
@@ -175,6 +184,13 @@ fn assert_on_record(name: &str, version: u32, constant: &str, now: &str) {
 fn no_layout_changes_without_its_version() {
     let image = described(layout::SHAPES, layout::NUMBERS, &["of_image", "identities"]);
     assert_on_record("image", ABI_VERSION, "`ABI_VERSION` of bpf/abi/src/lib.rs", &image);
+    let services = described(SERVICE_SHAPES, SERVICE_NUMBERS, &["of_services"]);
+    assert_on_record(
+        "services",
+        SERVICE_VERSION,
+        "`SERVICE_VERSION` of bpf/abi/src/services/mod.rs",
+        &services,
+    );
     let (connections, state): (Vec<&Shape>, Vec<&Shape>) =
         state::SHAPES.iter().partition(|shape| shape.name.starts_with("Conntrack"));
     let state = described(state, state::NUMBERS, &["of_state"]) + &maps();
@@ -193,6 +209,7 @@ fn no_layout_changes_without_its_version() {
         .collect();
     let present = [
         format!("image-v{ABI_VERSION}.txt"),
+        format!("services-v{SERVICE_VERSION}.txt"),
         format!("state-v{STATE_VERSION}.txt"),
         format!("conntrack-v{CONNTRACK_VERSION}.txt"),
     ];

@@ -260,6 +260,48 @@ const IN_PROCESS: &[Row] = &[
         |ms| format!("{ms:.0} ns"),
         "",
     ),
+    (
+        "maglev_of_thousand",
+        ["1,000 backends", "Maglev table of 65,521 slots", ""],
+        |ms| format!("**{ms:.1} ms**"),
+        "≤ 3 ms",
+    ),
+    (
+        "compile_ten_thousand_services",
+        ["10,000 services × 10 backends", "trees to the service image of one node", ""],
+        |ms| format!("{ms:.0} ms"),
+        "",
+    ),
+    (
+        "compile_services_after_a_change",
+        ["the same, after one endpoint of one slice went", "trees and the image in force to the next", ""],
+        |ms| format!("{ms:.0} ms"),
+        "",
+    ),
+    (
+        "check_of_ten_thousand_services",
+        ["the same", "the check of every byte of the image", ""],
+        |ms| format!("{ms:.0} ms"),
+        "",
+    ),
+    (
+        "compile_services_of_fifty",
+        ["2,000 services × 50 backends", "trees to the service image of one node", ""],
+        |ms| format!("{ms:.0} ms"),
+        "",
+    ),
+    (
+        "compile_services_of_many_ports",
+        ["100 services × 500 ports × 10 backends", "trees to the service image of one node", ""],
+        |ms| format!("{ms:.0} ms"),
+        "",
+    ),
+    (
+        "backends_of_million_packets",
+        ["one packet to one of 10,000 services", "its backend, user space", ""],
+        |ms| format!("{ms:.0} ns"),
+        "",
+    ),
 ];
 
 /// The rows measured inside a process, the fastest sample of each.

@@ -8,12 +8,12 @@ use crate::demo::SHOP;
 use crate::setup::Fuzzer;
 use crate::{Failure, setup};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "tests/fuzz";
 
-/// The target whose inputs are images.
-const READS_IMAGES: &str = "image_loader";
+/// The targets whose inputs are images, of policy and of services.
+const READS_IMAGES: &[&str] = &["image_loader", "service_image_loader"];
 
 /// The command.
 pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failure> {
@@ -50,8 +50,8 @@ pub(crate) fn targets(checkout: &Checkout) -> Result<Vec<String>, Failure> {
 pub(crate) fn one(checkout: &Checkout, fuzzer: &Fuzzer, target: &str, seconds: u32) -> Result<(), Failure> {
     let corpus = checkout.root().join(FOLDER).join("corpus").join(target);
     plant_seeds(&checkout.root().join(FOLDER).join("seeds").join(target), &corpus)?;
-    if target == READS_IMAGES {
-        plant_image(checkout, &corpus.join("shop.wimg"))?;
+    if READS_IMAGES.contains(&target) {
+        plant_images(checkout, &[corpus.join("shop.wimg"), corpus.join("shop.wsvc")])?;
     }
     let mut command = checkout.cargo(&[]);
     command.args(fuzzer.toolchain).args([
@@ -94,9 +94,14 @@ fn plant_seeds(seeds: &Path, corpus: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plant_image(checkout: &Checkout, image: &Path) -> Result<(), Failure> {
-    forget(image)?;
+fn plant_images(checkout: &Checkout, [policies, services]: &[PathBuf; 2]) -> Result<(), Failure> {
     let mut command = checkout.cargo(&["run", "--quiet", "--package", "policyc", "--", "compile"]);
-    run_command(command.args(SHOP).arg("--output").arg(checkout.shown(image)))?;
-    if image.is_file() { Ok(()) } else { Err(format!("policyc did not write {}", checkout.shown(image))) }
+    command.args(SHOP);
+    for (option, image) in [("--output", policies), ("--services", services)] {
+        forget(image)?;
+        command.arg(option).arg(checkout.shown(image));
+    }
+    run_command(&mut command)?;
+    let missing = [policies, services].into_iter().find(|image| !image.is_file());
+    missing.map_or(Ok(()), |image| Err(format!("policyc did not write {}", checkout.shown(image))))
 }

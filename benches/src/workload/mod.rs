@@ -5,6 +5,7 @@ pub mod disjoint;
 pub mod many_pods;
 pub mod million;
 pub mod overlapping;
+pub mod services;
 pub mod thousand_rules;
 
 use std::fs;

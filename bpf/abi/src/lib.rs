@@ -1,5 +1,5 @@
 //! The packed policy image: the one definition of its layout, its validation, and verdicts read
-//! from it in place.
+//! from it in place. Beside it the service image, in [`services`].
 //!
 //! An image is a byte string that the compiler writes, the kernel's programs read, and any Rust
 //! program can ask for verdicts: [`Image::open`] borrows the bytes (a file mapping, a `Vec`),
@@ -37,6 +37,7 @@ mod mapped;
 mod open;
 mod prefix;
 mod rule_path;
+pub mod services;
 pub mod shape;
 pub mod state;
 mod user;

@@ -4,6 +4,8 @@
 use crate::image::Image;
 use crate::layout::MAX_IMAGE_BYTES;
 use crate::open::ImageError;
+use crate::services::ServiceImage;
+use crate::services::layout::SERVICE_MAGIC;
 use memmap2::{Mmap, MmapMut};
 use std::fs::File;
 use std::io::{self, Read};
@@ -75,9 +77,26 @@ impl MappedImage {
     /// # Errors
     /// As [`Image::open`].
     pub fn image(&self) -> Result<Image<'_>, ImageError> {
-        Image::open(match &self.bytes {
+        Image::open(self.bytes())
+    }
+
+    /// Whether it begins as a service image does.
+    pub fn is_of_services(&self) -> bool {
+        self.bytes().starts_with(&SERVICE_MAGIC)
+    }
+
+    /// The image, if it is one of services. Checks every byte, too.
+    ///
+    /// # Errors
+    /// As [`ServiceImage::open`].
+    pub fn service_image(&self) -> Result<ServiceImage<'_>, ImageError> {
+        ServiceImage::open(self.bytes())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
             Bytes::File(bytes) => bytes,
             Bytes::Copy(bytes) => bytes,
-        })
+        }
     }
 }

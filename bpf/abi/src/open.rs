@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::layout::{
     Action, ColumnRecord, EXACT_PORT, EndpointRecord, Extent, Header, INDIRECT, KERNEL_SECTIONS, MAGIC,
     MAX_IMAGE_BYTES, MAX_PEER_CLASSES, MAX_PORT_CLASSES, MAX_TABLE_ENTRIES, NO_RULE, OutcomeRecord,
-    PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, SECTIONS, Section,
+    PEER_PAGE, PLAIN, PORT_DIRECTORY, PORT_PAGE, Reason, RequestKind, SECTION_ALIGNMENT, Section,
     TableRecord, Text, V4_BYTE_CLASSES, V4_GROUP, V4_HALF_CLASSES, V4_LANES, V4_NARROW_SHIFT, V4_WIDE,
     V4Range, V6_BLOCK, V6_HALF_VALUES, V6_WORD_VALUES,
 };
@@ -17,6 +17,7 @@ use crate::prefix::{
     LANE_TOPS, NARROW_END, NarrowBlock, NarrowChunk, NarrowDirectory, V4Ranges, V4Table, V6Table, V6Values,
     word_of_half,
 };
+use crate::services::layout::ServiceSection;
 use core::fmt;
 use core::mem::{offset_of, size_of};
 use twox_hash::XxHash3_64;
@@ -58,6 +59,13 @@ pub enum ImageError {
         /// Which record.
         index: usize,
     },
+    /// The same, of a service image.
+    ServiceRecord {
+        /// Of which section.
+        section: ServiceSection,
+        /// Which record.
+        index: usize,
+    },
     /// A number in the header does not fit the sections.
     Header {
         /// Which.
@@ -81,6 +89,9 @@ impl fmt::Display for ImageError {
             ImageError::Record { section, index } => {
                 write!(f, "record {index} of section {section:?} of the image points outside")
             }
+            ImageError::ServiceRecord { section, index } => {
+                write!(f, "record {index} of section {section:?} of the image points outside")
+            }
             ImageError::Header { field } => write!(f, "the header's `{field}` does not fit the image"),
         }
     }
@@ -101,14 +112,21 @@ fn section<'a, T: FromBytes + Immutable + KnownLayout>(
     header: &Header,
     section: Section,
 ) -> Result<&'a [T], ImageError> {
-    let index = section as usize;
-    let Extent { offset, len } = header.sections[index];
-    let (start, len) = (offset as usize, len as usize);
-    start
-        .checked_add(len)
-        .and_then(|end| bytes.get(start..end))
-        .and_then(|bytes| <[T]>::ref_from_bytes(bytes).ok())
-        .ok_or(ImageError::Extent { section: index })
+    records_of(bytes, &header.sections, section as usize)
+}
+
+/// The records of a section.
+pub(crate) fn records_of<'a, T: FromBytes + Immutable + KnownLayout>(
+    bytes: &'a [u8],
+    sections: &[Extent],
+    section: usize,
+) -> Result<&'a [T], ImageError> {
+    let found = sections.get(section).and_then(|extent| {
+        let start = extent.offset as usize;
+        let bytes = bytes.get(start..start.checked_add(extent.len as usize)?)?;
+        <[T]>::ref_from_bytes(bytes).ok()
+    });
+    found.ok_or(ImageError::Extent { section })
 }
 
 impl<'a> Image<'a> {
@@ -118,65 +136,106 @@ impl<'a> Image<'a> {
     /// # Errors
     /// [`ImageError`] names the first thing that is wrong; nothing of a bad image is usable.
     pub fn open(bytes: &'a [u8]) -> Result<Image<'a>, ImageError> {
-        let needed = size_of::<Header>();
-        if bytes.as_ptr().align_offset(8) != 0 {
-            return Err(ImageError::Misaligned);
-        }
-        if bytes.get(..MAGIC.len()).is_none_or(|magic| magic != MAGIC) {
-            return Err(ImageError::Magic);
-        }
-        // The version stands at the same place in every layout, so it is judged before the size.
-        let version = bytes.get(8..12).and_then(|field| u32::read_from_bytes(field).ok());
-        if let Some(found) = version
-            && found != ABI_VERSION
-        {
-            return Err(ImageError::Version { found, expected: ABI_VERSION });
-        }
-        let (header, _) = Header::ref_from_prefix(bytes)
-            .map_err(|_| ImageError::Truncated { bytes: bytes.len(), needed })?;
-        let image_bytes = header.image_bytes as usize;
-        if bytes.len() != image_bytes {
-            if bytes.len() < image_bytes {
-                return Err(ImageError::Truncated { bytes: bytes.len(), needed: image_bytes });
-            }
-            return Err(ImageError::Header { field: "image_bytes" });
-        }
-        if header.header_bytes as usize != needed {
-            return Err(ImageError::Header { field: "header_bytes" });
-        }
-        if image_bytes > MAX_IMAGE_BYTES {
-            return Err(ImageError::Header { field: "image_bytes" });
-        }
-        if checksum(bytes) != header.checksum {
-            return Err(ImageError::Checksum);
-        }
-        check_extents(header)?;
+        check_prologue(bytes, MAGIC, ABI_VERSION, size_of::<Header>(), MAX_IMAGE_BYTES)?;
+        let (header, _) =
+            Header::ref_from_prefix(bytes).map_err(|_| ImageError::Header { field: "header_bytes" })?;
+        check_extents(
+            &header.sections,
+            KERNEL_SECTIONS,
+            size_of::<Header>(),
+            [header.kernel_bytes, header.image_bytes],
+        )?;
         let image = borrow(bytes, header)?;
         image.check()?;
         Ok(image)
     }
 }
 
+/// What every image begins with.
+#[derive(FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Prologue {
+    magic: [u8; 8],
+    version: u32,
+    header_bytes: u32,
+    image_bytes: u32,
+    _kernel_bytes: u32,
+    checksum: u64,
+}
+
+/// Alignment, magic, version, sizes and checksum of an image with a header of `needed` bytes, of at most `most`.
+pub(crate) fn check_prologue(
+    bytes: &[u8],
+    magic: [u8; 8],
+    version: u32,
+    needed: usize,
+    most: usize,
+) -> Result<(), ImageError> {
+    if bytes.as_ptr().align_offset(8) != 0 {
+        return Err(ImageError::Misaligned);
+    }
+    if bytes.get(..magic.len()).is_none_or(|found| found != magic) {
+        return Err(ImageError::Magic);
+    }
+    // The version stands at the same place in every layout, so it is judged before the size.
+    let found = bytes.get(8..12).and_then(|field| u32::read_from_bytes(field).ok());
+    if let Some(found) = found
+        && found != version
+    {
+        return Err(ImageError::Version { found, expected: version });
+    }
+    let truncated = ImageError::Truncated { bytes: bytes.len(), needed };
+    if bytes.len() < needed {
+        return Err(truncated);
+    }
+    let (header, _) = Prologue::ref_from_prefix(bytes).map_err(|_| truncated)?;
+    let image_bytes = header.image_bytes as usize;
+    if bytes.len() < image_bytes {
+        return Err(ImageError::Truncated { bytes: bytes.len(), needed: image_bytes });
+    }
+    if bytes.len() > image_bytes || image_bytes > most {
+        return Err(ImageError::Header { field: "image_bytes" });
+    }
+    if header.header_bytes as usize != needed {
+        return Err(ImageError::Header { field: "header_bytes" });
+    }
+    if checksum(bytes) != header.checksum || header.magic != magic || header.version != version {
+        return Err(ImageError::Checksum);
+    }
+    Ok(())
+}
+
 /// Sections are aligned, in order, and do not overlap; the kernel part ends where the header says.
-fn check_extents(header: &Header) -> Result<(), ImageError> {
-    let mut free = size_of::<Header>();
-    for (index, extent) in header.sections.iter().enumerate() {
+pub(crate) fn check_extents(
+    sections: &[Extent],
+    kernel_sections: usize,
+    header_bytes: usize,
+    [kernel_bytes, image_bytes]: [u32; 2],
+) -> Result<(), ImageError> {
+    let mut free = header_bytes;
+    for (index, extent) in sections.iter().enumerate() {
         let (offset, len) = (extent.offset as usize, extent.len as usize);
         if offset < free || !offset.is_multiple_of(SECTION_ALIGNMENT) {
             return Err(ImageError::Extent { section: index });
         }
         free = offset.checked_add(len).ok_or(ImageError::Extent { section: index })?;
-        if index + 1 == KERNEL_SECTIONS && free > header.kernel_bytes as usize {
+        if index + 1 == kernel_sections && free > kernel_bytes as usize {
             return Err(ImageError::Header { field: "kernel_bytes" });
         }
-        if index == KERNEL_SECTIONS && offset < header.kernel_bytes as usize {
+        if index == kernel_sections && offset < kernel_bytes as usize {
             return Err(ImageError::Header { field: "kernel_bytes" });
         }
     }
-    if free > header.image_bytes as usize {
-        return Err(ImageError::Extent { section: SECTIONS - 1 });
+    if free > image_bytes as usize {
+        return Err(ImageError::Extent { section: sections.len().saturating_sub(1) });
     }
     Ok(())
+}
+
+/// Whether a text lies within the strings.
+pub(crate) fn holds(strings: &str, text: Text) -> bool {
+    let start = text.start as usize;
+    start.checked_add(text.len as usize).is_some_and(|end| strings.get(start..end).is_some())
 }
 
 fn borrow<'a>(bytes: &'a [u8], header: &'a Header) -> Result<Image<'a>, ImageError> {
@@ -571,10 +630,7 @@ impl Image<'_> {
     }
 
     fn check_user_part(&self) -> Result<(), ImageError> {
-        let text = |text: Text| {
-            let start = text.start as usize;
-            start.checked_add(text.len as usize).is_some_and(|end| self.strings.get(start..end).is_some())
-        };
+        let text = |text: Text| holds(self.strings, text);
         if self.places.len() != self.rules.len() {
             return Err(ImageError::Extent { section: Section::Places as usize });
         }

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Draw who may talk to whom, as these policies have it
     Graph(GraphArgs),
+    /// Tell what each frontend of each service does on each node
+    Services(ServicesArgs),
     /// Write policies in the other way: as YAML manifests, or in the policy language
     Convert(ConvertArgs),
     /// Lay out files of the policy language as all of them are, in place
@@ -171,6 +173,10 @@ pub(crate) struct CompileArgs {
     /// Where to write the image; it is replaced in one step
     #[arg(long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+
+    /// Also write the service image of the same node here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) services: Option<PathBuf>,
 
     /// How to tell what the image holds
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
@@ -330,6 +336,25 @@ pub(crate) enum TestFormat {
     /// GitHub workflow commands
     Github,
 }
+
+#[command(after_help = SERVED)]
+pub(crate) struct ServicesArgs {
+    /// The cluster as plain manifests; a file, a folder, or - for stdin; may be repeated
+    #[arg(short = 'c', long = "cluster", value_name = "PATH", required = true)]
+    pub(crate) cluster: Vec<PathBuf>,
+
+    /// Only what this node does
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+
+    /// How to tell it
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+const SERVED: &str = "\
+Of each address and port: from where it is reached, on which nodes, and which backends serve it there, or why nobody
+does. Nodes on which it does the same are together.";
 
 /// How changes are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -5,7 +5,8 @@
 use crate::output::Terminal;
 use anyhow::Context;
 use std::path::Path;
-use weir_abi::{Image, MappedImage};
+use weir_abi::services::ServiceImage;
+use weir_abi::{Image, ImageError, MappedImage};
 
 /// Maps an image file.
 pub(crate) fn map(path: &Path) -> anyhow::Result<MappedImage> {
@@ -14,11 +15,18 @@ pub(crate) fn map(path: &Path) -> anyhow::Result<MappedImage> {
 
 /// Checks a mapped image; a bad one is told, and `None`.
 pub(crate) fn open<'m>(mapped: &'m MappedImage, path: &Path, terminal: &Terminal) -> Option<Image<'m>> {
-    match mapped.image() {
-        Ok(image) => Some(image),
-        Err(error) => {
-            terminal.error(&format!("{}: {error}", path.display()));
-            None
-        }
-    }
+    told(mapped.image(), path, terminal)
+}
+
+/// The same, of a service image.
+pub(crate) fn open_services<'m>(
+    mapped: &'m MappedImage,
+    path: &Path,
+    terminal: &Terminal,
+) -> Option<ServiceImage<'m>> {
+    told(mapped.service_image(), path, terminal)
+}
+
+fn told<T>(opened: Result<T, ImageError>, path: &Path, terminal: &Terminal) -> Option<T> {
+    opened.map_err(|error| terminal.error(&format!("{}: {error}", path.display()))).ok()
 }

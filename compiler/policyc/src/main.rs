@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(args) => commands::test::run(args, &terminal),
         Command::Replay(args) => commands::replay::run(args, &terminal),
         Command::Graph(args) => commands::graph::run(args, &terminal),
+        Command::Services(args) => commands::services::run(args, &terminal),
         Command::Convert(args) => commands::convert::run(args, &terminal),
         Command::Fmt(args) => commands::fmt::run(args, &terminal),
         Command::Completions(args) => commands::completions::run(args),

@@ -2,6 +2,8 @@
 
 use weir_abi::Image;
 use weir_abi::layout::{KERNEL_SECTIONS, Section};
+use weir_abi::services::ServiceImage;
+use weir_abi::services::layout::SERVICE_KERNEL_SECTIONS;
 
 /// Every section's name, in order.
 pub(crate) const NAMES: &[(Section, &str)] = &[
@@ -38,6 +40,22 @@ pub(crate) const NAMES: &[(Section, &str)] = &[
     (Section::Strings, "strings"),
 ];
 
+/// The names of a service image's sections, in order.
+const SERVICE_NAMES: &[&str] = &[
+    "displacements",
+    "frontends",
+    "tables",
+    "slots",
+    "backends",
+    "source-sets",
+    "source-ranges",
+    "ports",
+    "services",
+    "nodes",
+    "facts",
+    "strings",
+];
+
 /// A part of at most so many thousandths of an image is a small one.
 const SMALL: u32 = 5;
 
@@ -67,11 +85,18 @@ pub(crate) fn bytes(image: &Image<'_>, section: Section) -> u32 {
     image.header().sections.get(section as usize).map_or(0, |extent| extent.len)
 }
 
+/// The sections of a service image, in order.
+pub(crate) fn of_services(image: &ServiceImage<'_>) -> Vec<SectionSize> {
+    let bytes = image.header().sections.iter().map(|extent| extent.len);
+    let size =
+        |(place, (&name, bytes))| SectionSize { name, bytes, in_kernel: place < SERVICE_KERNEL_SECTIONS };
+    SERVICE_NAMES.iter().zip(bytes).enumerate().map(size).collect()
+}
+
 /// The rows of a table of section sizes: the largest first, small ones together.
-pub(crate) fn rows(image: &Image<'_>) -> String {
-    let mut sizes = sizes(image);
+pub(crate) fn rows(mut sizes: Vec<SectionSize>, total: u32) -> String {
     sizes.sort_by_key(|size| std::cmp::Reverse(size.bytes));
-    let total = image.header().image_bytes.max(1);
+    let total = total.max(1);
     let is_large = |size: &SectionSize| size.bytes / SMALL > total / 1000;
     let row = |name: &str, bytes: u32, in_kernel: bool| {
         let percent = f64::from(bytes) * 100.0 / f64::from(total);
@@ -105,11 +130,20 @@ pub(crate) fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
     use weir_abi::layout::SECTIONS;
+    use weir_abi::services::layout::ServiceSection;
 
     #[test]
     fn every_section_has_its_name_in_its_place() {
         assert_eq!(NAMES.len(), SECTIONS);
         assert!(NAMES.iter().enumerate().all(|(place, (section, _))| *section as usize == place));
+    }
+
+    #[test]
+    fn every_section_of_services_has_its_name() {
+        let parts = ServiceSection::NUMBERS.variants;
+        assert_eq!(SERVICE_NAMES.len(), parts.len());
+        let plain = |name: &str| name.replace('-', "").to_lowercase();
+        assert!(parts.iter().zip(SERVICE_NAMES).all(|((part, _), name)| plain(part) == plain(name)));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! Not here: command lines, terminals, colours, clocks and threads; what policies mean
 //! (weir-compiler) and how they are written (weir-grammar).
 
+mod balancing;
 mod comparison;
 mod error;
 pub mod finding;

@@ -232,7 +232,7 @@ impl Project {
     }
 
     /// Adds findings where they belong by file and place.
-    pub(crate) fn add(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
+    pub fn add(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
         self.findings.extend(findings);
         self.findings.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
         self.findings.dedup();

@@ -5,6 +5,7 @@ use super::prefix_v4::V4Image;
 use super::prefix_v6::V6Image;
 use crate::tables::EncodedTables;
 use rustc_hash::FxHashMap;
+use std::mem::offset_of;
 use weir_abi::ABI_VERSION;
 use weir_abi::layout::{
     ColumnRecord, EndpointRecord, Extent, FactRecord, FqdnRecord, Header, HeaderRecord, IdentityRecord,
@@ -60,6 +61,26 @@ impl ImageBytes {
         }
         Ok(ImageBytes { words })
     }
+
+    /// So many bytes, with the sections where their extents say; there is no header yet.
+    pub(crate) fn filled(len: usize, extents: &[Extent], sections: &[&[u8]]) -> Self {
+        let mut words = vec![0u64; len.div_ceil(8)];
+        let bytes = words.as_mut_bytes();
+        for (extent, section) in extents.iter().zip(sections) {
+            let start = extent.offset as usize;
+            bytes[start..start + section.len()].copy_from_slice(section);
+        }
+        ImageBytes { words }
+    }
+
+    /// Puts the header in its place, and the checksum into it, whose place is the same in every kind of image.
+    pub(crate) fn seal(&mut self, header: &[u8]) {
+        let bytes = self.words.as_mut_bytes();
+        bytes[..header.len()].copy_from_slice(header);
+        let sum = weir_abi::checksum(bytes);
+        let place = offset_of!(Header, checksum);
+        bytes[place..place + size_of_val(&sum)].copy_from_slice(&sum.to_le_bytes());
+    }
 }
 
 /// Collects text and puts the image together.
@@ -97,17 +118,9 @@ impl ImageWriter {
     pub fn finish(self, parts: &Parts, most: usize) -> Result<ImageBytes, usize> {
         let sections = sections(parts, &self.strings);
         let mut header = Header::new_zeroed();
-        let mut end = size_of::<Header>();
-        for (index, (extent, bytes)) in header.sections.iter_mut().zip(&sections).enumerate() {
-            let start = end.next_multiple_of(SECTION_ALIGNMENT);
-            end = start + bytes.len();
-            // Sizes are checked against `most` below, which is far under 4 GiB.
-            *extent = Extent { offset: place(start), len: place(bytes.len()) };
-            if index + 1 == KERNEL_SECTIONS {
-                header.kernel_bytes = place(end.next_multiple_of(SECTION_ALIGNMENT));
-            }
-        }
-        let total = end.next_multiple_of(8);
+        let lens = sections.map(<[u8]>::len);
+        let [kernel, total] = lay_out(size_of::<Header>(), &lens, &mut header.sections, KERNEL_SECTIONS);
+        header.kernel_bytes = place(kernel);
         if total > most {
             return Err(total);
         }
@@ -123,18 +136,37 @@ impl ImageWriter {
         header.v6_format = parts.v6.values.format();
         header.v6_levels = parts.v6.levels;
         header.v6_longest = parts.v6.longest;
-        let mut words = vec![0u64; total / 8];
-        let bytes = words.as_mut_bytes();
-        for (extent, section) in header.sections.iter().zip(&sections) {
-            let start = extent.offset as usize;
-            bytes[start..start + section.len()].copy_from_slice(section);
-        }
-        relocate(bytes, &header);
-        bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-        header.checksum = weir_abi::checksum(bytes);
-        bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
-        Ok(ImageBytes { words })
+        let mut image = ImageBytes::filled(total, &header.sections, &sections);
+        relocate(image.words.as_mut_bytes(), &header);
+        image.seal(header.as_bytes());
+        Ok(image)
     }
+
+    /// The text alone.
+    pub(crate) fn into_strings(self) -> String {
+        self.strings
+    }
+}
+
+/// Gives sections of such lengths their extents: bytes up to the end of the kernel part, and in all.
+pub(crate) fn lay_out(
+    header_bytes: usize,
+    lens: &[usize],
+    extents: &mut [Extent],
+    kernel_sections: usize,
+) -> [usize; 2] {
+    let mut end = header_bytes;
+    let mut kernel = header_bytes;
+    for (index, (extent, &len)) in extents.iter_mut().zip(lens).enumerate() {
+        let start = end.next_multiple_of(SECTION_ALIGNMENT);
+        end = start + len;
+        // Sizes are checked by the caller, far under 4 GiB.
+        *extent = Extent { offset: place(start), len: place(len) };
+        if index + 1 == kernel_sections {
+            kernel = end.next_multiple_of(SECTION_ALIGNMENT);
+        }
+    }
+    [kernel, end.next_multiple_of(8)]
 }
 
 /// Makes places within sections places within the image.

@@ -93,6 +93,7 @@ codes! {
     Tls = "E331", "not a TLS context";
     Authentication = "E332", "no such authentication mode";
     Expectation = "E333", "not an expectation";
+    ServiceField = "E334", "a field of a service has no such value";
 
     L7Conflict = "E401", "HTTP and DNS rules meet on one peer and port";
     UnknownGroup = "E402", "no such CIDR group";
@@ -103,6 +104,7 @@ codes! {
     ImageTooLarge = "E501", "the image would exceed its size limit";
     TooManyClasses = "E502", "the policies tell apart too many peers or ports";
     TooManyIdentities = "E503", "the cluster has more identities than the image can number";
+    TooManyBackends = "E504", "a service has more backends than a table can hold";
 
     SelectsNothing = "W601", "the policy selects no endpoint";
     NeverMatches = "W602", "the rule can never match";
@@ -123,6 +125,8 @@ codes! {
     MoreWarnings = "W617", "more warnings than are shown";
     MapOverflow = "W618", "a policy map of Cilium would overflow";
     IsolatesNothing = "W619", "isolation without a rule";
+    ServiceAnnotation = "W620", "an annotation of a service has no effect";
+    FrontendClash = "W621", "two services claim one address and port";
 
     ExpectationFails = "E701", "an expectation does not hold";
     ExpectationOfNobody = "E702", "an expectation is about nobody";

@@ -1,7 +1,6 @@
 //! The objects of a cluster that policy looks at; of each only what matters here.
 
 use super::{Meta, Protocol};
-use crate::span::Span;
 use std::net::IpAddr;
 
 /// A Namespace.
@@ -52,37 +51,6 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// `spec.podCIDRs`.
     pub pod_cidrs: Vec<ipnet::IpNet>,
-}
-
-/// A Service.
-#[derive(Clone, Debug)]
-pub struct Service {
-    /// Name, namespace, labels.
-    pub meta: Meta,
-    /// `spec.selector`; `None` if absent or empty: its endpoints are EndpointSlices alone.
-    pub selector: Option<Vec<(String, String)>>,
-    /// Where the object stands.
-    pub span: Span,
-}
-
-/// One endpoint of a slice.
-#[derive(Clone, Debug)]
-pub struct SliceEndpoint {
-    /// Its addresses.
-    pub addresses: Vec<IpAddr>,
-    /// `conditions.ready`, true when left out.
-    pub ready: bool,
-}
-
-/// An EndpointSlice.
-#[derive(Clone, Debug)]
-pub struct EndpointSlice {
-    /// Name, namespace, labels.
-    pub meta: Meta,
-    /// The service it belongs to: label `kubernetes.io/service-name`.
-    pub service: Option<String>,
-    /// Its endpoints.
-    pub endpoints: Vec<SliceEndpoint>,
 }
 
 /// A Secret; its content is not read.

@@ -14,12 +14,13 @@ mod placeless;
 mod ports;
 mod requests;
 mod selector;
+mod service;
 
 pub use cidr::{CidrBlock, CidrGroup, CidrSet, GroupBlock, GroupSource, PlacedCidr};
 pub use cilium::{
     AuthenticationMode, CiliumPolicy, Entity, Peers, Rule, Scope, ServicePeer, Spec, SpecPlace, Subject,
 };
-pub use cluster::{ContainerPort, EndpointSlice, Namespace, Node, Pod, Secret, Service, SliceEndpoint};
+pub use cluster::{ContainerPort, Namespace, Node, Pod, Secret};
 pub use expectations::{
     End, EndKind, Expectation, Expectations, ExpectedDirection, ExpectedRequest, ExpectedVerdict,
 };
@@ -28,6 +29,10 @@ pub use placeless::placeless;
 pub use ports::{IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol};
 pub use requests::{FqdnSelector, HeaderMatch, HttpRule, Mismatch, RequestRules, SecretName, TlsContext};
 pub use selector::{LabelKey, LabelSource, Operator, Requirement, Selector};
+pub use service::{
+    Algorithm, EndpointSlice, Forwarding, Frontends, Service, ServiceAnnotations, ServicePort, ServiceType,
+    SliceEndpoint, SlicePort, TrafficPolicy,
+};
 
 use crate::span::Span;
 

@@ -3,30 +3,19 @@
 //! Each input is tried as it is and once more with its size and checksum made right, or nothing would get past them.
 #![no_main]
 
+mod sealing;
+
 use libfuzzer_sys::fuzz_target;
-use std::mem::offset_of;
 use std::net::IpAddr;
 use weir_abi::layout::Header;
-use weir_abi::{Identity, Image, PeerClass, PortClass, Table, checksum};
+use weir_abi::{Identity, Image, PeerClass, PortClass, Table};
 
 fuzz_target!(|data: &[u8]| {
-    // Images begin at a multiple of eight in memory.
-    let mut words = vec![0_u64; data.len().div_ceil(8)];
-    let bytes = &mut as_bytes(&mut words)[..data.len()];
-    bytes.copy_from_slice(data);
-    if let Ok(image) = Image::open(bytes) {
-        ask(&image, data);
-    }
-    if bytes.len() < size_of::<Header>() {
-        return;
-    }
-    let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    put(bytes, offset_of!(Header, image_bytes), &size.to_le_bytes());
-    let sum = checksum(bytes);
-    put(bytes, offset_of!(Header, checksum), &sum.to_le_bytes());
-    if let Ok(image) = Image::open(bytes) {
-        ask(&image, data);
-    }
+    sealing::both(data, size_of::<Header>(), |bytes| {
+        if let Ok(image) = Image::open(bytes) {
+            ask(&image, data);
+        }
+    });
 });
 
 /// Every kind of question, with the input's own bytes as the values asked about.
@@ -70,15 +59,4 @@ fn ask(image: &Image<'_>, data: &[u8]) {
         std::hint::black_box((texts, headers, rule.kind(), rule.rule()));
     }
     std::hint::black_box((image.identities().take(50).count(), image.fqdns().take(50).count(), image.fact("node")));
-}
-
-/// Eight bytes for each word, in the machine's order, which is the image's: little-endian.
-fn as_bytes(words: &mut [u64]) -> &mut [u8] {
-    zerocopy::IntoBytes::as_mut_bytes(words)
-}
-
-fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..at + value.len()) {
-        place.copy_from_slice(value);
-    }
 }

@@ -41,13 +41,45 @@ pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Out
     };
     // Nothing on disk is replaced by an image that no reader would take.
     let image = Image::open(compiled.bytes.as_bytes())?;
+    let services = match &args.services {
+        None => None,
+        Some(path) => {
+            stages.begin("services", 0);
+            match project.compile_services(node, None) {
+                Ok(compiled) => {
+                    // No more than of policies.
+                    weir_abi::services::ServiceImage::open(compiled.bytes.as_bytes())?;
+                    project.add(compiled.findings);
+                    Some((path, compiled.bytes, compiled.contents))
+                }
+                Err(error) => {
+                    stages.finish();
+                    project.refuse_services(error)?;
+                    text::tell(&project, terminal, true);
+                    return Ok(Outcome::Findings);
+                }
+            }
+        }
+    };
     stages.begin("save", 0);
     identities.save()?;
     replace(&args.output, compiled.bytes.as_bytes())?;
+    if let Some((path, bytes, _)) = &services {
+        replace(path, bytes.as_bytes())?;
+    }
     stages.finish();
     text::tell(&project, terminal, true);
     let written = project.set.peers.iter().map(|peers| prefixes(peers, &project.cluster)).sum();
-    let summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
+    let mut summary = Summary::new(args, &compiled.contents, written, &image, stages.times());
+    summary.services = services.map(|(path, bytes, contents)| Services {
+        output: path.display().to_string(),
+        services: contents.services,
+        frontends: contents.frontends,
+        backends: contents.backends,
+        tables: contents.tables,
+        slots: contents.slots,
+        bytes: bytes.as_bytes().len(),
+    });
     match args.format {
         Format::Text => Out::print(summary.text())?,
         Format::Json => Out::print(json::text(&summary)?)?,
@@ -68,6 +100,9 @@ struct Summary<'a> {
     tables: usize,
     prefixes: Prefixes,
     bytes: Bytes,
+    /// With `--services`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    services: Option<Services>,
     times_ms: BTreeMap<&'static str, f64>,
     #[serde(skip)]
     times: &'a [(&'static str, Duration)],
@@ -77,6 +112,17 @@ struct Summary<'a> {
 struct Classes {
     peers: usize,
     ports: usize,
+}
+
+#[derive(Serialize)]
+struct Services {
+    output: String,
+    services: usize,
+    frontends: usize,
+    backends: usize,
+    tables: usize,
+    slots: usize,
+    bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -122,6 +168,7 @@ impl<'a> Summary<'a> {
                 kernel: header.kernel_bytes,
                 sections: sections::sizes(image).into_iter().map(|size| (size.name, size.bytes)).collect(),
             },
+            services: None,
             times_ms,
             times,
         }
@@ -157,6 +204,20 @@ impl<'a> Summary<'a> {
             "bytes",
             format!("{}, of which the kernel reads {}", bytes(self.bytes.image), bytes(self.bytes.kernel)),
         );
+        if let Some(services) = &self.services {
+            row(
+                "services",
+                format!(
+                    "{} with {} frontends, {} backends and {} slots: {} bytes in {}",
+                    number(services.services),
+                    number(services.frontends),
+                    number(services.backends),
+                    number(services.slots),
+                    number(services.bytes),
+                    visible(&services.output)
+                ),
+            );
+        }
         let total: Duration = self.times.iter().map(|(_, time)| *time).sum();
         // What takes less than a hundredth is left out.
         let long = self.times.iter().filter(|(_, time)| *time * 100 >= total);

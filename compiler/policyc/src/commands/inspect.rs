@@ -1,24 +1,39 @@
 //! `policyc inspect`: whether an image is sound, and what is in it.
 
-use super::Outcome;
+use super::{Outcome, inspect_services};
 use crate::args::{Format, InspectArgs};
 use crate::images;
 use crate::output::{Out, Terminal};
 use crate::render::json;
-use crate::sections::{self, grouped};
+use crate::sections::{self, SectionSize, grouped};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use weir_abi::layout::{Section, TableRecord};
-use weir_abi::{Image, PolicyEntry};
+use weir_abi::{Image, MappedImage, PolicyEntry};
 use weir_compiler::compile::NODE_FACT;
 use weir_project::visible::visible;
 
 /// The command.
 pub(crate) fn run(args: &InspectArgs, terminal: &Terminal) -> anyhow::Result<Outcome> {
     let mapped = images::map(&args.image)?;
+    if mapped.is_of_services() {
+        return of_services(args, &mapped, terminal);
+    }
     let Some(image) = images::open(&mapped, &args.image, terminal) else { return Ok(Outcome::Findings) };
     let found = Found::new(args.image.display().to_string(), &image);
+    match args.format {
+        Format::Text => Out::print(found.text(&image))?,
+        Format::Json => Out::print(json::text(&found)?)?,
+    }
+    Ok(Outcome::Fine)
+}
+
+fn of_services(args: &InspectArgs, mapped: &MappedImage, terminal: &Terminal) -> anyhow::Result<Outcome> {
+    let Some(image) = images::open_services(mapped, &args.image, terminal) else {
+        return Ok(Outcome::Findings);
+    };
+    let found = inspect_services::Found::new(args.image.display().to_string(), &image);
     match args.format {
         Format::Text => Out::print(found.text(&image))?,
         Format::Json => Out::print(json::text(&found)?)?,
@@ -81,11 +96,19 @@ struct Fqdn<'i> {
     is_pattern: bool,
 }
 
+/// Bytes of any image.
 #[derive(Serialize)]
-struct Bytes {
-    image: u32,
-    kernel: u32,
+pub(super) struct Bytes {
+    pub(super) image: u32,
+    pub(super) kernel: u32,
     sections: BTreeMap<&'static str, u32>,
+}
+
+impl Bytes {
+    pub(super) fn new(image: u32, kernel: u32, sections: Vec<SectionSize>) -> Self {
+        let sections = sections.into_iter().map(|size| (size.name, size.bytes)).collect();
+        Bytes { image, kernel, sections }
+    }
 }
 
 impl<'i> Found<'i> {
@@ -122,11 +145,7 @@ impl<'i> Found<'i> {
                 .fqdns()
                 .map(|entry| Fqdn { text: entry.text, is_pattern: entry.is_pattern })
                 .collect(),
-            bytes: Bytes {
-                image: header.image_bytes,
-                kernel: header.kernel_bytes,
-                sections: sections::sizes(image).into_iter().map(|size| (size.name, size.bytes)).collect(),
-            },
+            bytes: Bytes::new(header.image_bytes, header.kernel_bytes, sections::sizes(image)),
         }
     }
 
@@ -152,7 +171,11 @@ impl<'i> Found<'i> {
         }
         let (all, kernel) = (self.bytes.image.into(), self.bytes.kernel.into());
         row("bytes", format!("{}, of which the kernel reads {}", grouped(all), grouped(kernel)));
-        let _ = writeln!(text, "\nparts, the largest first:\n{}", sections::rows(image));
+        let _ = writeln!(
+            text,
+            "\nparts, the largest first:\n{}",
+            sections::rows(sections::sizes(image), self.bytes.image)
+        );
         let _ = writeln!(text, "{}:", crate::render::policies(self.policies.len()));
         for policy in &self.policies {
             let name =

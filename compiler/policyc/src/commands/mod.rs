@@ -9,8 +9,10 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod inspect;
+mod inspect_services;
 pub(crate) mod man;
 pub(crate) mod replay;
+pub(crate) mod services;
 pub(crate) mod test;
 pub(crate) mod verdict;
 

@@ -10,6 +10,7 @@ pub(crate) mod junit;
 pub(crate) mod page;
 pub(crate) mod rewrite;
 pub(crate) mod sarif;
+pub(crate) mod services;
 pub(crate) mod text;
 mod window;
 pub(crate) mod xml;

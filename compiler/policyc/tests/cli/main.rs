@@ -18,5 +18,6 @@ mod pages;
 mod replay;
 mod review;
 mod schema;
+mod services;
 mod session;
 mod verdict;

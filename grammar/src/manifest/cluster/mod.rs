@@ -3,6 +3,7 @@
 //! Unknown fields are passed over; the ones that are read must have the right type, since a pod
 //! misread is a pod unprotected.
 
+mod annotations;
 mod endpoint_slice;
 mod node;
 mod pod;
@@ -14,8 +15,11 @@ pub(crate) use pod::pod;
 pub(crate) use service::service;
 
 use super::context::Context;
+use super::hint;
 use super::metadata::{Rules, metadata};
-use crate::tree::{Namespace, Secret};
+use super::network_policy::protocol;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::tree::{Namespace, Protocol, Secret};
 use crate::yaml::Value;
 use std::net::IpAddr;
 
@@ -56,4 +60,69 @@ fn address(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut 
         }
         Err(_) => cx.wrong_type(value, &format!("`{field}`"), "an IP address"),
     }
+}
+
+/// Takes out addresses at which nobody can be reached, and reports each.
+fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
+    addresses.retain(|address| {
+        let is_one = !address.is_unspecified() && !address.is_multicast();
+        if !is_one {
+            let message = format!("{address} is no address of `{field}`: nobody has it");
+            cx.report(
+                Diagnostic::new(Code::ServiceField, value.head(), message)
+                    .labelled("not the address of a host"),
+            );
+        }
+        is_one
+    });
+}
+
+/// The name and protocol of an item of `ports`; an empty name is none.
+fn port_kind(cx: &mut Context<'_>, value: Value<'_>) -> Option<(Option<String>, Protocol)> {
+    if value.pairs().is_none() {
+        cx.wrong_type(value, "an item of `ports`", "an object");
+        return None;
+    }
+    let name = given(cx, value, "name");
+    let protocol = match value.get("protocol") {
+        Some(value) => protocol(cx, value)?,
+        None => Protocol::Tcp,
+    };
+    Some((name, protocol))
+}
+
+/// A port from 1.
+fn port_number(cx: &mut Context<'_>, value: Value<'_>, field: &str) -> Option<u16> {
+    let written = cx.integer(value, field)?;
+    let port = u16::try_from(written).ok().filter(|&port| port > 0);
+    if port.is_none() {
+        cx.report(
+            Diagnostic::new(Code::Port, value.span(), format!("{written} is not a port"))
+                .labelled("ports go from 1 to 65535"),
+        );
+    }
+    port
+}
+
+/// A word of a few; an empty one is left out.
+fn word<T: Copy>(cx: &mut Context<'_>, object: Value<'_>, field: &str, words: &[(&str, T)]) -> Option<T> {
+    let value = object.get(field)?;
+    let text = cx.text(value, field)?.value;
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+    if found.is_none() && !text.is_empty() {
+        let message = format!("`{}` is no value of `{field}`", hint::short(text));
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        cx.report(
+            Diagnostic::new(Code::ServiceField, value.span(), message)
+                .labelled("no such value")
+                .help(format!("the values are {}", hint::list(&known))),
+        );
+    }
+    found
+}
+
+/// Text that is there and not empty.
+fn given(cx: &mut Context<'_>, object: Value<'_>, field: &str) -> Option<String> {
+    let text = cx.string(object.get(field)?, field)?.value;
+    Some(text).filter(|text| !text.is_empty())
 }

@@ -2,10 +2,8 @@
 
 use super::super::context::Context;
 use super::super::metadata::metadata;
-use super::super::network_policy::protocol;
-use super::{NAMESPACED, address, object};
-use crate::diagnostic::{Code, Diagnostic};
-use crate::tree::{ContainerPort, Pod, Protocol};
+use super::{NAMESPACED, address, object, port_kind, port_number};
+use crate::tree::{ContainerPort, Pod};
 use crate::yaml::Value;
 
 /// Reads a Pod.
@@ -75,26 +73,11 @@ fn containers(cx: &mut Context<'_>, spec: Value<'_>, field: &str, ports: &mut Ve
 }
 
 fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<ContainerPort> {
-    if value.pairs().is_none() {
-        cx.wrong_type(value, "an item of `ports`", "an object");
-        return None;
-    }
-    let name = value.get("name").and_then(|name| cx.text(name, "name")).filter(|name| !name.value.is_empty());
-    let protocol = match value.get("protocol") {
-        Some(value) => protocol(cx, value)?,
-        None => Protocol::Tcp,
-    };
+    let (name, protocol) = port_kind(cx, value)?;
     let Some(number) = value.get("containerPort") else {
         cx.missing(value.head(), "a port of a container", "containerPort", "give the number");
         return None;
     };
-    let written = cx.integer(number, "containerPort")?;
-    let Some(port @ 1..) = u16::try_from(written).ok() else {
-        cx.report(
-            Diagnostic::new(Code::Port, number.span(), format!("{written} is not a port"))
-                .labelled("ports go from 1 to 65535"),
-        );
-        return None;
-    };
-    Some(ContainerPort { name: name.map(|name| name.value.to_ascii_lowercase()), port, protocol })
+    let port = port_number(cx, number, "containerPort")?;
+    Some(ContainerPort { name: name.map(|name| name.to_ascii_lowercase()), port, protocol })
 }

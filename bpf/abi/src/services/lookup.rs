@@ -1,0 +1,110 @@
+//! One packet's way through a service image: the second voice. The kernel's programs answer the same in C.
+
+use super::image::{Backend, Frontend, Scope, ServiceImage};
+use super::layout::{Choice, FrontendKind};
+use super::{address_bytes, displaced, flow_hash, key_hash, reduce};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What a packet asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Its destination.
+    pub address: IpAddr,
+    /// Its destination port.
+    pub port: u16,
+    /// Its IP protocol.
+    pub protocol: u8,
+    /// Where it comes from.
+    pub scope: Scope,
+    /// Its source.
+    pub client: IpAddr,
+    /// Its source port.
+    pub client_port: u16,
+}
+
+/// Where a flow goes, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// What came of it.
+    pub choice: Choice,
+    /// The frontend that the packet met.
+    pub frontend: Option<Frontend<'a>>,
+    /// Where a new flow goes.
+    pub backend: Option<Backend>,
+    /// Where a flow goes that was there before and is on no record; `None`: the slot is settled, and `backend` has every flow.
+    pub previous: Option<Backend>,
+}
+
+impl<'a> ServiceImage<'a> {
+    /// The frontend of exactly this address, port and protocol.
+    pub fn find(&self, address: IpAddr, port: u16, protocol: u8) -> Option<Frontend<'a>> {
+        let address = address_bytes(address);
+        let hash = key_hash(self.header.seed, address, port, protocol);
+        let group = (hash as u32) & self.header.groups.wrapping_sub(1);
+        let displacement = *self.displacements.get(group as usize)?;
+        let position = reduce(displaced(hash, displacement), self.header.positions);
+        let record = self.frontends.get(position as usize)?;
+        let is_it = record.address == address && record.port == port && record.protocol == protocol;
+        if is_it { self.frontend(record) } else { None }
+    }
+
+    /// The frontend that a packet meets: its own address and port, or a port of this node.
+    fn meet(&self, question: &Question) -> Result<Frontend<'a>, Choice> {
+        let Question { address, port, protocol, scope, .. } = *question;
+        if address.is_unspecified() || protocol == 0 {
+            return Err(Choice::NoService);
+        }
+        if let Some(found) = self.find(address, port, protocol) {
+            return Ok(found);
+        }
+        match self.find(address, 0, 0).map(|found| found.kind) {
+            Some(FrontendKind::NodeAddress) => {
+                let any: IpAddr = match address {
+                    IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                self.find(any, port, protocol).ok_or(Choice::NoService)
+            }
+            Some(_) if scope == Scope::External => Err(Choice::UnknownPort),
+            _ => Err(Choice::NoService),
+        }
+    }
+
+    /// Answers for one packet.
+    pub fn ask(&self, question: &Question) -> Answer<'a> {
+        let refused = |choice, frontend| Answer { choice, frontend, backend: None, previous: None };
+        let canonical = |address: IpAddr| address.to_canonical();
+        let question = &Question {
+            address: canonical(question.address),
+            client: canonical(question.client),
+            ..*question
+        };
+        let frontend = match self.meet(question) {
+            Ok(frontend) => frontend,
+            Err(choice) => return refused(choice, None),
+        };
+        let client = address_bytes(question.client);
+        if question.scope == Scope::External && frontend.refuses(client) {
+            return refused(Choice::SourceRefused, Some(frontend));
+        }
+        let choice = frontend.choice(question.scope);
+        let Some((_, table)) = frontend.table(question.scope) else {
+            return refused(choice, Some(frontend));
+        };
+        let client_port = if frontend.affinity().is_some() { 0 } else { question.client_port };
+        let address = address_bytes(question.address);
+        let hash = flow_hash(client, client_port, address, question.port, question.protocol);
+        let backend = |number| self.backend_at(frontend.record.backends, number);
+        let slot = table.slot(table.slot_of(hash));
+        let found = slot.and_then(|(number, unsettled)| {
+            let previous = if unsettled { table.previous(hash).and_then(backend) } else { None };
+            Some((backend(number)?, previous))
+        });
+        let Some((present, previous)) = found else {
+            // Never for a checked image.
+            return refused(Choice::NoBackend, Some(frontend));
+        };
+        let backend = (choice == Choice::Backend).then_some(present);
+        Answer { choice, frontend: Some(frontend), backend, previous }
+    }
+}

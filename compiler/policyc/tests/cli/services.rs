@@ -1,0 +1,161 @@
+//! `services`: what frontends do on each node; and service images of `compile --services`, inspected.
+
+use crate::session::Session;
+use serde_json::Value;
+
+const CLUSTER: &str = r#"
+{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {addresses: [{type: InternalIP, address: 172.18.0.1}]}}
+---
+{apiVersion: v1, kind: Node, metadata: {name: n2}, status: {addresses: [{type: InternalIP, address: 172.18.0.2}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {service.cilium.io/forwarding-mode: dsr}}
+spec:
+  type: LoadBalancer
+  clusterIP: 10.96.0.1
+  externalTrafficPolicy: Local
+  sessionAffinity: ClientIP
+  ports: [{name: http, port: 80, nodePort: 30080}]
+status: {loadBalancer: {ingress: [{ip: 198.51.100.1}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints:
+- {addresses: [10.1.0.1], nodeName: n1}
+- {addresses: [10.1.0.2], nodeName: n1, conditions: {ready: false, serving: true, terminating: true}}
+- {addresses: [10.1.0.3], nodeName: n1, conditions: {ready: true}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, spec: {clusterIP: 10.96.0.2, externalIPs: [198.51.100.1], ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {clusterIP: None, ports: [{port: 5432}]}}
+"#;
+
+fn session() -> Session {
+    let session = Session::shop();
+    session.file("services.yaml", CLUSTER);
+    session
+}
+
+#[test]
+fn every_frontend_tells_who_serves_it_where() {
+    let ran = session().run("services -c services.yaml");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(
+        ran.out,
+        "\
+shop/api ClusterIP (services.yaml:27)
+  80/tcp
+    10.96.0.2:80/tcp  ClusterIP  inside  nobody: no backend
+
+shop/web LoadBalancer (services.yaml:8)
+  from outside only backends of the node, forwarded by DSR, clients stay for 3 h
+  http 80/tcp
+    10.96.0.1:80/tcp     ClusterIP     inside         2 of 3: 10.1.0.1:8080 10.1.0.3:8080
+    198.51.100.1:80/tcp  LoadBalancer  outside on n1  2 of 3: 10.1.0.1:8080 10.1.0.3:8080
+                                       outside on n2  nobody: no local backend
+                                       inside         2 of 3: 10.1.0.1:8080 10.1.0.3:8080
+    <node>:30080/tcp     NodePort      outside on n1  2 of 3: 10.1.0.1:8080 10.1.0.3:8080
+                                       outside on n2  nobody: no local backend
+                                       inside         2 of 3: 10.1.0.1:8080 10.1.0.3:8080
+      -> 10.1.0.1:8080  active       n1
+      -> 10.1.0.2:8080  terminating  n1
+      -> 10.1.0.3:8080  active       n1
+
+not balanced
+  shop/db: headless
+"
+    );
+    assert!(ran.err.contains("W621") && ran.err.contains("198.51.100.1 port 80 of shop/api"), "{}", ran.err);
+}
+
+#[test]
+fn one_node_has_its_own_addresses() {
+    let ran = session().run("services -c services.yaml --node n2");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.out.contains("    172.18.0.2:30080/tcp  NodePort      outside  nobody: no local backend\n"),
+        "{}",
+        ran.out
+    );
+    let ran = session().run("services -c services.yaml --node n9");
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+}
+
+#[test]
+fn json_tells_the_same() {
+    let told: Value = serde_json::from_str(&session().run("services -c services.yaml -o json").out).unwrap();
+    let port = &told["services"][2]["ports"][0];
+    assert_eq!(told["services"][1]["left_out"], "headless");
+    assert_eq!((port["protocol"].as_str(), port["port"].as_u64()), (Some("TCP"), Some(80)));
+    assert_eq!(port["backends"][1]["state"], "terminating");
+    let frontends = port["frontends"].as_array().unwrap();
+    assert_eq!(frontends[2]["address"], Value::Null);
+    let served = frontends[1]["served"].as_array().unwrap();
+    assert_eq!(served[0]["nodes"], serde_json::json!([0]));
+    assert_eq!(served[0]["external"], serde_json::json!({"backends": [0, 2]}));
+    assert_eq!(served[1]["external"], serde_json::json!({"none": "no-local-backend"}));
+    assert_eq!(frontends[0]["served"][0]["external"], serde_json::json!({"none": "not-from-outside"}));
+}
+
+#[test]
+fn a_cluster_without_services_says_so() {
+    let session = Session::shop();
+    let ran = session.run("services -c cluster.yaml");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "no services\n"), "{}", ran.err);
+}
+
+#[test]
+fn mistakes_are_findings() {
+    let session = Session::new();
+    session.file(
+        "c.yaml",
+        "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: nowhere, ports: [{port: 0}]}}",
+    );
+    let ran = session.run("services -c c.yaml");
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("E206") && ran.err.contains("E312"), "{}", ran.err);
+}
+
+#[test]
+fn names_cannot_steer_a_terminal() {
+    let session = Session::new();
+    let hostile = CLUSTER.replace("nodeName: n1", "nodeName: \"n\\e[2J\\u202e\"");
+    session.file("c.yaml", hostile);
+    for format in ["text", "json"] {
+        let ran = session.run(&format!("services -c c.yaml -o {format}"));
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(!ran.out.contains(['\u{1b}', '\u{202e}']), "{format}");
+    }
+}
+
+#[test]
+fn compile_writes_an_image_of_services() {
+    let session = session();
+    let compile = "compile -f policy.yaml -c services.yaml --node n1 --output a.wimg --services a.wsvc";
+    let ran = session.run(compile);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("\nservices     2 with 4 frontends, 3 backends and "), "{}", ran.out);
+    let first = session.read("a.wsvc");
+    session.run(compile);
+    assert_eq!(session.read("a.wsvc"), first);
+    let ran = session.run("inspect a.wsvc");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.out.starts_with("services     a.wsvc for node n1\nlayout       version 1; sound"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("\nbackends     3: 2 active, 1 terminating\n"), "{}", ran.out);
+    let told: Value = serde_json::from_str(&session.run("inspect a.wsvc -o json").out).unwrap();
+    assert_eq!((told["kind"].as_str(), told["services"][1]["line"].as_u64()), (Some("services"), Some(8)));
+    let mut spoilt = first;
+    spoilt[200] ^= 1;
+    std::fs::write(session.path("a.wsvc"), spoilt).unwrap();
+    let ran = session.run("inspect a.wsvc");
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("a.wsvc: the image is damaged"), "{}", ran.err);
+}

@@ -1,0 +1,75 @@
+//! Tables of the image in force that would come out the same: most services do not change from one image to the next, and filling tables is most
+//! of the work.
+//!
+//! A table is taken over where all its slots are settled and its members, by name and weight, are those that serve now, at the same places. Both were
+//! made by one version of the layout, so by one algorithm: any change of that takes the next `SERVICE_VERSION`. Not here: what changes.
+
+use super::tables::{Encoded, Members, Tables, named};
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+use weir_abi::services::{Backend, BackendState, Choice, Frontend, Scope, SlotTable};
+
+/// What is known of the tables of the image in force, by their numbers there.
+#[derive(Debug, Default)]
+pub(super) struct Unchanged {
+    /// The places that have slots, if all of them are settled.
+    used: FxHashMap<u32, Option<Rc<Vec<u32>>>>,
+    /// Their numbers in the next image.
+    taken: FxHashMap<u32, u32>,
+}
+
+impl Unchanged {
+    /// The number of the table that a frontend of the image in force has, taken over if it is the members' as it is.
+    pub(super) fn take(
+        &mut self,
+        tables: &mut Tables,
+        members: &Members,
+        frontend: &Frontend<'_>,
+        scope: Scope,
+    ) -> Option<u32> {
+        if frontend.choice(scope) != Choice::Backend || frontend.is_random() != members.random {
+            return None;
+        }
+        let (number, table) = frontend.table(scope)?;
+        let used = self.used.entry(number).or_insert_with(|| used(&table)).clone()?;
+        if *used != members.places {
+            return None;
+        }
+        // Those that leave stand behind the candidates, in no order.
+        let is_listed = |backend: &Backend| backend.state != BackendState::Leaving;
+        let former: Vec<Backend> = frontend.backends().take_while(is_listed).collect();
+        let known = named(former.iter().map(|one| (one.address, one.port, one.weight)));
+        let own = used.iter().map(|&place| known.get(place as usize));
+        if !own.eq(members.members.iter().map(Some)) {
+            return None;
+        }
+        let taken = self.taken.entry(number);
+        Some(*taken.or_insert_with(|| tables.put(encoded(&table, &used))))
+    }
+}
+
+/// The places that have slots, rising; `None` if a slot is not settled.
+fn used(table: &SlotTable<'_>) -> Option<Rc<Vec<u32>>> {
+    if table.previous_len() > 0 {
+        return None;
+    }
+    let mut has_slot = Vec::new();
+    for (backend, _) in table.slots() {
+        let place = backend as usize;
+        if has_slot.len() <= place {
+            has_slot.resize(place + 1, false);
+        }
+        has_slot[place] = true;
+    }
+    Some(Rc::new((0..).zip(has_slot).filter(|(_, has)| *has).map(|(place, _)| place).collect()))
+}
+
+fn encoded(table: &SlotTable<'_>, used: &[u32]) -> Encoded {
+    Encoded {
+        width: table.width(),
+        count: table.len(),
+        backends: used.last().map_or(0, |last| last + 1),
+        slots: table.bytes().to_vec(),
+        previous: None,
+    }
+}
