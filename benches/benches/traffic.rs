@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         .unwrap();
     thread::sleep(Duration::from_millis(300));
 
+    let mut swept = Instant::now();
     let mut rounds: BTreeMap<Filter, Vec<Rates>> = BTreeMap::new();
     for round in 0..ROUNDS {
         let mut turns = vec![Filter::None, Filter::Weir];
@@ -93,7 +94,8 @@ fn main() -> ExitCode {
         for filter in turns {
             weir.put(&lab, filter);
             let measuring = || measure(&lab, &client, at);
-            let rates = if filter == Filter::Weir { beside_daemon(&lab, measuring) } else { measuring() };
+            let rates =
+                if filter == Filter::Weir { beside_daemon(&lab, &mut swept, measuring) } else { measuring() };
             rounds.entry(filter).or_default().push(rates);
         }
     }
@@ -133,20 +135,19 @@ fn measure(lab: &Lab, client: &Peer, at: SocketAddr) -> Rates {
 }
 
 /// Does what a daemon does to its datapath on the node while something is measured.
-fn beside_daemon<T>(lab: &Lab, measuring: impl FnOnce() -> T) -> T {
+fn beside_daemon<T>(lab: &Lab, swept: &mut Instant, measuring: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     // What a start costs is no traffic's.
     let (tell, ready) = channel();
     let daemon = || {
         let mut datapath = Datapath::open(&Options::default()).unwrap();
         let mut events = datapath.events().unwrap();
-        let mut swept = Instant::now();
         tell.send(()).unwrap();
         while !done.load(Ordering::Relaxed) {
             while events.next().is_some() {}
             if swept.elapsed() > SWEEP {
                 datapath.sweep(1 << 16).unwrap();
-                swept = Instant::now();
+                *swept = Instant::now();
             }
             thread::sleep(POLL);
         }

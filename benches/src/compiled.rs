@@ -43,7 +43,7 @@ pub struct Balanced {
 impl Balanced {
     /// Reads manifests.
     pub fn read(cluster: String) -> Self {
-        let Reading { sources, mut objects, mut diagnostics } = parsed(String::new(), cluster);
+        let Reading { sources, mut objects, mut diagnostics, .. } = parsed(String::new(), cluster);
         let cluster = Cluster::collect(&mut objects, &mut diagnostics);
         Balanced { cluster, sources }
     }

@@ -337,6 +337,7 @@ pub(crate) enum TestFormat {
     Github,
 }
 
+#[derive(Args, Debug)]
 #[command(after_help = SERVED)]
 pub(crate) struct ServicesArgs {
     /// The cluster as plain manifests; a file, a folder, or - for stdin; may be repeated

@@ -134,7 +134,7 @@ impl<'p> Cost<'p> {
                 maps: maps.collect(),
                 more: forecast.maps.len().saturating_sub(MAPS),
             },
-            sections: sections::rows(image),
+            sections: sections::rows(sections::sizes(image), header.image_bytes),
         }
     }
 
