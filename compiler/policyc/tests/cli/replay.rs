@@ -77,6 +77,15 @@ fn requests_are_judged_where_hubble_saw_them() {
         ran.out
     );
     assert!(ran.out.contains("denied-by-request"), "{}", ran.out);
+    // What the proxy refused carries no reason; under a policy that lets it pass it opens.
+    let refused = request("GET", "http://db:5432/api/x").replace("FORWARDED", "DROPPED");
+    session.file("hubble.jsonl", refused);
+    let ran = session.run(REPLAY);
+    assert!(
+        ran.out.starts_with("1 flow replayed: 0 as recorded, 0 would break, 1 would open\n"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]

@@ -12,6 +12,9 @@ use weir_compiler::requests::{DnsRequest, HttpRequest};
 use weir_grammar::diagnostic::{Code, Diagnostic};
 use weir_grammar::span::{FileId, Span};
 
+/// What Hubble says where there is no reason.
+const UNKNOWN: &str = "DROP_REASON_UNKNOWN";
+
 /// Drops that are policy's; `AUTH_REQUIRED` is a rule that admits once authenticated.
 const BY_POLICY: [&str; 2] = ["POLICY_DENIED", "POLICY_DENY"];
 /// Labels of an identity that say where a pod is, not what it is.
@@ -224,6 +227,8 @@ impl Flow {
         let passed = match self.verdict.as_str() {
             "FORWARDED" | "REDIRECTED" | "AUDIT" => true,
             "DROPPED" if BY_POLICY.contains(&self.drop_reason_desc.as_str()) => false,
+            // The proxy drops for no other reason, and gives none.
+            "DROPPED" if self.l7.is_some() && matches!(self.drop_reason_desc.as_str(), "" | UNKNOWN) => false,
             "DROPPED" => return Record::LeftOut("dropped for another reason than policy"),
             _ => return Record::LeftOut("without a verdict"),
         };
