@@ -86,6 +86,10 @@ pub(crate) fn one(checkout: &Checkout, fuzzer: &Fuzzer, target: &str, seconds: u
 fn plant_seeds(seeds: &Path, corpus: &Path) -> Result<(), Failure> {
     let told = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     fs::create_dir_all(corpus).map_err(|error| told(corpus, error))?;
+    // A target of images alone has none.
+    if !seeds.is_dir() {
+        return Ok(());
+    }
     for entry in fs::read_dir(seeds).map_err(|error| told(seeds, error))? {
         let seed = entry.map_err(|error| told(seeds, error))?;
         let target = corpus.join(seed.file_name());
