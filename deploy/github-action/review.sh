@@ -9,7 +9,13 @@ set -uo pipefail
 read -r -a given <<< "${POLICIES:-policies}"
 # As the pull request names its files: an annotation at ./policies/a.yaml would be shown nowhere.
 policies=()
-for path in "${given[@]}"; do policies+=("$(realpath --canonicalize-missing --relative-to=. "$path")"); done
+shopt -s nullglob
+for path in "${given[@]}"; do
+    path=$(realpath --canonicalize-missing --relative-to=. "$path")
+    # The whole repository is what stands in it, by name.
+    if [[ $path == . ]]; then policies+=(*.policy *.yaml *.yml *.json */); else policies+=("$path"); fi
+done
+policies=("${policies[@]%/}")
 cluster=${CLUSTER:?the cluster\'s manifests are needed}
 worst=0
 
@@ -44,9 +50,10 @@ if [[ -n ${BASE:-} ]]; then
     arguments=()
     # Short, since it stands before every file of the old policies.
     short=$(git rev-parse --short "$BASE")
-    # What the base does not have yet is where everything is allowed.
+    # What the base does not have yet is where everything is allowed; that it cannot be asked is another thing.
     for path in "${policies[@]}"; do
-        if git cat-file -e "$BASE:$path" 2> /dev/null; then arguments+=(--from "git:$short:$path"); fi
+        listed=$(git ls-tree "$BASE" -- "$path") || exit 2
+        if [[ -n $listed ]]; then arguments+=(--from "git:$short:$path"); fi
     done
     if ((${#arguments[@]} == 0)); then arguments=(--from "$(mktemp -d)"); fi
     each --to ""

@@ -114,6 +114,18 @@ fn paths_are_those_of_the_pull_request_and_may_be_new() {
         let [mark] = marks(&ran)[..] else { panic!("{policies} {ran:?}") };
         assert!(mark.starts_with("::error file=policies/orders.policy,line=3,"), "{mark}");
     }
+    // The whole repository, its policies at the top.
+    let (flat, _) = repository();
+    std::fs::remove_dir_all(flat.path(".github")).unwrap();
+    std::fs::rename(flat.path("policies/orders.policy"), flat.path("orders.policy")).unwrap();
+    git(&flat, &["add", "--all"]);
+    git(&flat, &["commit", "--quiet", "--message", "flat"]);
+    let flat_base = git(&flat, &["rev-parse", "HEAD"]);
+    assert_eq!(review(&flat, &flat_base, &[("POLICIES", ".")]).code, 0);
+    let orders = String::from_utf8(flat.read("orders.policy")).unwrap();
+    flat.file("orders.policy", orders.replace(" on tcp/8080", ""));
+    let ran = review(&flat, &flat_base, &[("POLICIES", "./")]);
+    assert!(marks(&ran)[0].starts_with("::error file=orders.policy,line=3,"), "{ran:?}");
     // What is new closes; the rest is compared.
     session.file(
         "more/a:b.policy",
