@@ -148,13 +148,7 @@ fn compile(project: &mut Project, node: &str, identities: &Path) -> Result<Optio
         return Ok(None);
     }
     let place = project.node(Some(node))?;
-    let compiled = match project.compile(place, &mut identities.lock, None, &mut |_| ()) {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            project.refuse(error, identities.file())?;
-            return Ok(None);
-        }
-    };
+    let Some(compiled) = project.image(place, &mut identities, None, &mut |_| ())? else { return Ok(None) };
     let image: Arc<[u8]> = Arc::from(compiled.bytes.as_bytes());
     let opened = Image::open(&image)?;
     let legend = Arc::new(Legend::new(&opened));

@@ -6,6 +6,7 @@
 use crate::error::ProjectError;
 use crate::finding;
 use crate::inputs::{self, Manifests};
+use crate::locks::IdentityFile;
 use crate::place::Places;
 use crate::refusal::Refused;
 use std::collections::BTreeMap;
@@ -217,6 +218,23 @@ impl Project {
         };
         let options = compile::Options { node, ..compile::Options::default() };
         compile::compile(&input, identities, &options, on_stage)
+    }
+
+    /// Compiles one image with the numbers of a lock file; where there can be none, the findings tell why.
+    ///
+    /// # Errors
+    /// What is not about what was read.
+    pub fn image(
+        &mut self,
+        node: Option<usize>,
+        identities: &mut IdentityFile,
+        fqdn: Option<&FqdnLock>,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<Option<Compiled>, CompileError> {
+        match self.compile(node, &mut identities.lock, fqdn, on_stage) {
+            Ok(compiled) => Ok(Some(compiled)),
+            Err(error) => self.refuse(error, identities.file()).map(|()| None),
+        }
     }
 
     /// Adds the finding for a set that has no image. `lock` is the file of identity numbers that it was

@@ -29,15 +29,11 @@ pub(crate) fn run(args: &CompileArgs, terminal: &Terminal) -> anyhow::Result<Out
         return Ok(Outcome::Findings);
     }
     let node = project.node(args.node.as_deref())?;
-    let compiled = project.compile(node, &mut identities.lock, fqdn.as_ref(), &mut stages.compiling());
-    let compiled = match compiled {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            stages.finish();
-            project.refuse(error, identities.file())?;
-            text::tell(&project, terminal, true);
-            return Ok(Outcome::Findings);
-        }
+    let compiled = project.image(node, &mut identities, fqdn.as_ref(), &mut stages.compiling())?;
+    let Some(compiled) = compiled else {
+        stages.finish();
+        text::tell(&project, terminal, true);
+        return Ok(Outcome::Findings);
     };
     // Nothing on disk is replaced by an image that no reader would take.
     let image = Image::open(compiled.bytes.as_bytes())?;

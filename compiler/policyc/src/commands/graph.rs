@@ -25,15 +25,11 @@ pub(crate) fn run(args: &GraphArgs, terminal: &Terminal) -> anyhow::Result<Outco
         text::tell(&project, terminal, false);
         return Ok(Outcome::Findings);
     }
-    let compiled = project.compile(None, &mut identities.lock, fqdn.as_ref(), &mut stages.compiling());
-    let compiled = match compiled {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            stages.finish();
-            project.refuse(error, identities.file())?;
-            text::tell(&project, terminal, false);
-            return Ok(Outcome::Findings);
-        }
+    let compiled = project.image(None, &mut identities, fqdn.as_ref(), &mut stages.compiling())?;
+    let Some(compiled) = compiled else {
+        stages.finish();
+        text::tell(&project, terminal, false);
+        return Ok(Outcome::Findings);
     };
     stages.begin("graph", 0);
     let image = Image::open(compiled.bytes.as_bytes())?;

@@ -26,15 +26,11 @@ pub(crate) fn run(args: &ReplayArgs, terminal: &Terminal) -> anyhow::Result<Outc
         text::tell(&project, terminal, false);
         return Ok(Outcome::Findings);
     }
-    let compiled = project.compile(None, &mut identities.lock, fqdn.as_ref(), &mut stages.compiling());
+    let compiled = project.image(None, &mut identities, fqdn.as_ref(), &mut stages.compiling())?;
     stages.finish();
-    let compiled = match compiled {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            project.refuse(error, identities.file())?;
-            text::tell(&project, terminal, false);
-            return Ok(Outcome::Findings);
-        }
+    let Some(compiled) = compiled else {
+        text::tell(&project, terminal, false);
+        return Ok(Outcome::Findings);
     };
     let image = Image::open(compiled.bytes.as_bytes())?;
     let engine = OnNode::of_image(image, &project.cluster, fqdn.as_ref())?;

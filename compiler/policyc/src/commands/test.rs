@@ -38,14 +38,10 @@ pub(crate) fn run(args: &TestArgs, terminal: &Terminal) -> anyhow::Result<Outcom
         project.findings = vec![finding];
         return refused(&project, args.format, terminal);
     }
-    let compiled = project.compile(None, &mut identities.lock, fqdn.as_ref(), &mut stages.compiling());
-    let compiled = match compiled {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            stages.finish();
-            project.refuse(error, identities.file())?;
-            return refused(&project, args.format, terminal);
-        }
+    let compiled = project.image(None, &mut identities, fqdn.as_ref(), &mut stages.compiling())?;
+    let Some(compiled) = compiled else {
+        stages.finish();
+        return refused(&project, args.format, terminal);
     };
     stages.begin("test", 0);
     let image = Image::open(compiled.bytes.as_bytes())?;

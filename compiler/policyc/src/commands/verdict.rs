@@ -44,20 +44,15 @@ pub(crate) fn run(args: &VerdictArgs, terminal: &Terminal) -> anyhow::Result<Out
         Out::stream(|out| answer(&engine, &flows, &rules, out))?;
         return Ok(Outcome::Fine);
     }
-    let compiled = project.compile(node, &mut identities.lock, fqdn.as_ref(), &mut stages.compiling());
+    let compiled = project.image(node, &mut identities, fqdn.as_ref(), &mut stages.compiling())?;
     stages.finish();
-    match compiled {
-        Ok(compiled) => {
-            let image = Image::open(compiled.bytes.as_bytes())?;
-            from_image(image, &project.cluster, fqdn.as_ref(), &flows)?;
-            Ok(Outcome::Fine)
-        }
-        Err(error) => {
-            project.refuse(error, identities.file())?;
-            text::tell(&project, terminal, false);
-            Ok(Outcome::Findings)
-        }
-    }
+    let Some(compiled) = compiled else {
+        text::tell(&project, terminal, false);
+        return Ok(Outcome::Findings);
+    };
+    let image = Image::open(compiled.bytes.as_bytes())?;
+    from_image(image, &project.cluster, fqdn.as_ref(), &flows)?;
+    Ok(Outcome::Fine)
 }
 
 fn from_image(

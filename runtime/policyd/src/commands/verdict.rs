@@ -42,13 +42,9 @@ fn apart(args: &VerdictArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Findings);
     }
     let node = project.node(args.node.as_deref())?;
-    let compiled = match project.compile(node, &mut identities.lock, fqdn.as_ref(), &mut |_| ()) {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            project.refuse(error, identities.file())?;
-            project.finding_lines().for_each(|line| tell(&line));
-            return Ok(Outcome::Findings);
-        }
+    let Some(compiled) = project.image(node, &mut identities, fqdn.as_ref(), &mut |_| ())? else {
+        project.finding_lines().for_each(|line| tell(&line));
+        return Ok(Outcome::Findings);
     };
     // Of questions that were cut short.
     remove_abandoned(Path::new(APART));
