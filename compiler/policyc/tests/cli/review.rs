@@ -148,6 +148,7 @@ fn the_workflow_of_the_guide_is_that_of_the_example() {
     let (guide, workflow) =
         (read("docs/guide/ci.md"), read("examples/ci/.github/workflows/network-policy.yaml"));
     assert!(guide.contains(&workflow), "the guide's workflow is another");
+    assert!(read("README.md").contains(&workflow), "the README's workflow is another");
     let action = read("action.yml");
     for input in ["policies", "cluster", "base", "fail-on", "allow-opening"] {
         assert!(
