@@ -1,8 +1,9 @@
 //! The C form of `weir_abi`: every record, number and bound that both sides share, printed from the one definition.
 
 use std::fmt::Write;
+use weir_abi::services::{layout as services, live};
 use weir_abi::shape::{Field, Numbers, Shape};
-use weir_abi::{Identity, layout, services::layout as services, state};
+use weir_abi::{Identity, layout, state};
 
 /// Bounds and bits, by the name that both sides use.
 macro_rules! constants {
@@ -38,13 +39,19 @@ const OF_SERVICES: &[(&str, u64)] = constants! {
     }
 };
 
+const OF_BALANCE: &[(&str, u64)] = constants! {
+    live::{
+        CLIENT_FINISHED, BACKEND_FINISHED, FLOW_CLOSED, FLOW_ANSWERED, OF_REPLIES, HAIRPIN, BALANCE_COUNTERS,
+    }
+};
+
 /// All records and all enums, of the images and of the state.
 fn records() -> impl Iterator<Item = &'static Shape> {
-    layout::SHAPES.iter().chain(services::SERVICE_SHAPES).chain(state::SHAPES)
+    layout::SHAPES.iter().chain(services::SERVICE_SHAPES).chain(state::SHAPES).chain(live::BALANCE_SHAPES)
 }
 
 fn enums() -> impl Iterator<Item = &'static Numbers> {
-    layout::NUMBERS.iter().chain(services::SERVICE_NUMBERS).chain(state::NUMBERS)
+    layout::NUMBERS.iter().chain(services::SERVICE_NUMBERS).chain(state::NUMBERS).chain(live::BALANCE_NUMBERS)
 }
 
 /// The node's own identity number, and the ranges of numbers.
@@ -65,7 +72,7 @@ pub(crate) fn text() -> String {
     );
     let mut line = |told: String| _ = writeln!(text, "{told}");
     line(String::new());
-    let constants = [IDENTITIES, OF_IMAGE, OF_SERVICES, OF_STATE, OF_CONNECTIONS];
+    let constants = [IDENTITIES, OF_IMAGE, OF_SERVICES, OF_STATE, OF_CONNECTIONS, OF_BALANCE];
     for (name, value) in constants.into_iter().flatten() {
         line(format!("#define {name} {value}u"));
     }
@@ -107,6 +114,7 @@ pub(crate) fn layouts() -> String {
         ("of_services", OF_SERVICES),
         ("of_state", OF_STATE),
         ("of_connections", OF_CONNECTIONS),
+        ("of_balance", OF_BALANCE),
     ] {
         let told: Vec<String> = constants.iter().map(|&(constant, value)| told(constant, value)).collect();
         line(format!("enum {name} {{ {} }} the_{name};", told.join(", ")));

@@ -12,6 +12,7 @@
 //!
 //! Not here: what policies mean (weir-compiler), the command line (`policyd`), Kubernetes as a source (to come).
 
+pub mod balancer;
 pub mod clock;
 pub mod control;
 pub mod daemon;

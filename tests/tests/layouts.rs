@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use weir_abi::layout;
 use weir_abi::services::SERVICE_VERSION;
 use weir_abi::services::layout::{FLOW_SEED, HASH_FACTOR, SERVICE_NUMBERS, SERVICE_SHAPES};
+use weir_abi::services::live::{BALANCE_NUMBERS, BALANCE_SHAPES, BALANCE_VERSION};
 use weir_abi::shape::{Numbers, Shape};
 use weir_abi::state::{self, CONNTRACK_VERSION, STATE_VERSION};
 use weir_abi::{ABI_VERSION, Identity};
@@ -36,7 +37,7 @@ fn snake(name: &str) -> String {
 }
 
 fn shapes() -> impl Iterator<Item = &'static Shape> {
-    layout::SHAPES.iter().chain(SERVICE_SHAPES).chain(state::SHAPES)
+    layout::SHAPES.iter().chain(SERVICE_SHAPES).chain(state::SHAPES).chain(BALANCE_SHAPES)
 }
 
 fn in_rust(shape: &Shape) -> Record {
@@ -75,7 +76,8 @@ fn every_number_is_the_same_in_c_as_in_rust() {
     let all = Btf::of_object(LAYOUTS).unwrap();
     let programs = Btf::of_object(POLICY).unwrap();
     let mut count = 0;
-    for numbers in layout::NUMBERS.iter().chain(SERVICE_NUMBERS).chain(state::NUMBERS) {
+    for numbers in layout::NUMBERS.iter().chain(SERVICE_NUMBERS).chain(state::NUMBERS).chain(BALANCE_NUMBERS)
+    {
         let name = |variant: &str| format!("{}_{}", snake(numbers.name), snake(variant)).to_uppercase();
         let expected: Vec<(String, u64)> =
             numbers.variants.iter().map(|(variant, number)| (name(variant), *number)).collect();
@@ -191,6 +193,13 @@ fn no_layout_changes_without_its_version() {
         "`SERVICE_VERSION` of bpf/abi/src/services/mod.rs",
         &services,
     );
+    let balance = described(BALANCE_SHAPES, BALANCE_NUMBERS, &["of_balance"]);
+    assert_on_record(
+        "balance",
+        BALANCE_VERSION,
+        "`BALANCE_VERSION` of bpf/abi/src/services/live.rs",
+        &balance,
+    );
     let (connections, state): (Vec<&Shape>, Vec<&Shape>) =
         state::SHAPES.iter().partition(|shape| shape.name.starts_with("Conntrack"));
     let state = described(state, state::NUMBERS, &["of_state"]) + &maps();
@@ -210,6 +219,7 @@ fn no_layout_changes_without_its_version() {
     let present = [
         format!("image-v{ABI_VERSION}.txt"),
         format!("services-v{SERVICE_VERSION}.txt"),
+        format!("balance-v{BALANCE_VERSION}.txt"),
         format!("state-v{STATE_VERSION}.txt"),
         format!("conntrack-v{CONNTRACK_VERSION}.txt"),
     ];

@@ -16,6 +16,7 @@
 
 mod image;
 pub mod layout;
+pub mod live;
 mod lookup;
 mod open;
 mod user;
