@@ -51,7 +51,7 @@ impl Balanced {
     /// The image, after another if there is one.
     pub fn compiled(&self, previous: Option<services::Previous<'_>>) -> services::Compiled {
         let input =
-            services::Input { cluster: &self.cluster, sources: &self.sources, node: Some(0), previous };
+            services::Input { node: Some(0), previous, ..services::Input::new(&self.cluster, &self.sources) };
         services::compile(&input).unwrap()
     }
 }

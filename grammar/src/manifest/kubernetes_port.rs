@@ -13,7 +13,12 @@ pub(crate) fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<Port> {
 }
 
 /// Reads a port that is a number or a name; `help` is for a number that is none.
-pub(crate) fn number_or_name(cx: &mut Context<'_>, value: Value<'_>, field: &str, help: &str) -> Option<Port> {
+pub(crate) fn number_or_name(
+    cx: &mut Context<'_>,
+    value: Value<'_>,
+    field: &str,
+    help: &str,
+) -> Option<Port> {
     if let Some(number) = integer(value) {
         if let Ok(port @ 1..) = u16::try_from(number) {
             return Some(Port::Range(port, port));

@@ -130,7 +130,8 @@ fn duration(
 }
 
 fn count(cx: &mut Context<'_>, name: &str, value: Value<'_>) -> Option<u16> {
-    let found = value.raw().and_then(|text| text.parse().ok()).filter(|found| (1..=MOST_IN_A_ROW).contains(found));
+    let found =
+        value.raw().and_then(|text| text.parse().ok()).filter(|found| (1..=MOST_IN_A_ROW).contains(found));
     if found.is_none() {
         useless(cx, name, value, &format!("a number from 1 to {MOST_IN_A_ROW}"));
     }
@@ -147,7 +148,8 @@ fn parse(text: &str) -> Option<Duration> {
     loop {
         let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
         let (number, behind) = rest.split_at(end);
-        let end = behind.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(behind.len());
+        let end =
+            behind.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(behind.len());
         let (unit, behind) = behind.split_at(end);
         total = total.checked_add(of_unit(number, unit)?)?;
         if behind.is_empty() {
@@ -190,7 +192,20 @@ mod tests {
         {
             assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "1", "s", "1 s", "-1s", "1d", "1s2", ".s", "1..5s", "99999999999999999999s", "9999999h9999999h", "1\u{b5}s"] {
+        for text in [
+            "",
+            "1",
+            "s",
+            "1 s",
+            "-1s",
+            "1d",
+            "1s2",
+            ".s",
+            "1..5s",
+            "99999999999999999999s",
+            "9999999h9999999h",
+            "1\u{b5}s",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -188,7 +188,14 @@ fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<ServicePort> {
     let port = port_number(cx, number, "port")?;
     let node_port = optional_port(cx, value, "nodePort");
     let target = target_port(cx, value, port)?;
-    Some(ServicePort { span: number.span(), name: name.unwrap_or_default(), protocol, port, target, node_port })
+    Some(ServicePort {
+        span: number.span(),
+        name: name.unwrap_or_default(),
+        protocol,
+        port,
+        target,
+        node_port,
+    })
 }
 
 /// `targetPort`, where nothing, 0 and an empty name are the service's own.
