@@ -38,6 +38,7 @@ pub use question::{Answer, Arrival, Departure, Fate, Question};
 pub use temporary::{Temporary, remove_abandoned};
 
 use crate::plan::Renaming;
+use attach::Standing;
 use aya::programs::{TestRun, TestRunOptions};
 use load::Programs;
 use mapping::Mapping;
@@ -430,7 +431,7 @@ impl Datapath {
     /// # Errors
     /// What the kernel refused.
     pub fn detach(&mut self, interface: u32) -> Result<(), DatapathError> {
-        attach::detach(&self.versions, interface)
+        attach::detach(&self.versions, &load::STANDS, interface)
     }
 
     /// Whether programs of another version may stand at interfaces.
@@ -486,7 +487,7 @@ impl Datapath {
             ..TestRunOptions::default()
         };
         let missing = || DatapathError::TestRun("the program is not loaded".into());
-        let program = self.programs.program(hook).ok_or_else(missing)?;
+        let program = self.programs.program(load::stand_of(hook)).ok_or_else(missing)?;
         let result = program.test_run(run).map_err(|error| DatapathError::TestRun(Box::new(error)))?;
         Ok((result.return_value, returned))
     }
@@ -517,7 +518,7 @@ pub fn remove_everything(pin_root: &Path) -> Result<bool, DatapathError> {
         return Ok(false);
     }
     let _lock = pins::lock(&located.path, pin_root)?;
-    attach::detach_all(&Versions::find(&located.path)?)?;
+    attach::detach_all(&Versions::find(&located.path)?, &load::STANDS)?;
     match std::fs::remove_dir_all(&located.path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(DatapathError::Pin { what: "remove", path: located.path, source })
