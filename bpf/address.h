@@ -23,6 +23,11 @@ static __always_inline void set_v4(struct address *address, __be32 v4)
 	address->words[3] = v4;
 }
 
+static __always_inline bool is_v4(const struct address *address)
+{
+	return !address->halves[0] && address->words[2] == bpf_htonl(0xFFFF);
+}
+
 static __always_inline __u64 high_half(const struct address *address)
 {
 	return bpf_be64_to_cpu(address->halves[0]);
@@ -36,6 +41,12 @@ static __always_inline __u64 low_half(const struct address *address)
 static __always_inline bool same_address(const struct address *a, const struct address *b)
 {
 	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
+}
+
+/* In the order of their bytes. */
+static __always_inline bool is_before(const struct address *a, const struct address *b)
+{
+	return high_half(a) != high_half(b) ? high_half(a) < high_half(b) : low_half(a) < low_half(b);
 }
 
 static __always_inline bool is_unspecified(const struct address *address)

@@ -20,6 +20,7 @@ mod claims;
 mod eligible;
 mod gather;
 mod history;
+mod kept;
 pub mod maglev;
 mod model;
 mod perfect_hash;
@@ -33,6 +34,7 @@ mod write;
 
 pub use candidates::Candidate;
 pub use eligible::{View, serve};
+pub use kept::{Kept, Recorded, settles_any};
 pub use model::{Balanced, Frontend, Model, NotBalanced, Pool};
 pub use probed::{Probed, probed};
 pub use unfit::{Checked, NOBODY_UNFIT, Unfit};
