@@ -64,11 +64,11 @@ impl Probes {
     }
 
     /// Says who is to be checked from now on. What is known of a backend that stays is kept.
-    pub fn set(&self, plan: Plan) {
+    pub fn set(&self, plan: Arc<Plan>) {
         if plan.left_out > 0 {
             warn!("{} backends have no health check: there is room for {MOST_BACKENDS}", plan.left_out);
         }
-        self.plans.send_replace(Arc::new(plan));
+        self.plans.send_replace(plan);
     }
 
     /// Waits until other backends are unfit than when this was last waited for. Nothing is lost if the wait is given up.

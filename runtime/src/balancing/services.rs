@@ -97,11 +97,11 @@ impl Services {
         let began = Instant::now();
         let cluster = self.cluster();
         let place = cluster.node_named(node);
-        if place.is_none() && !cluster.nodes.is_empty() {
+        if place.is_none() && !cluster.is_without_nodes() {
             return Err(format!("the cluster has no node {}", visible(node)));
         }
         let previous = previous.map(|image| Previous { image, keeps: keeps.unwrap_or(KEEP_ALL) });
-        let input = Input { cluster, sources: &self.sources, node: place, previous };
+        let input = Input { node: place, previous, ..Input::new(cluster, &self.sources) };
         let compiled = match services::compile(&input) {
             Ok(compiled) => compiled,
             Err(error) => {

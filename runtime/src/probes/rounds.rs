@@ -1,7 +1,7 @@
 //! Whose turn it is: every backend of the plan with what is known of it, and when it is asked next.
 //!
-//! Times are from the beginning of the checks. A backend's turns come at its own place in the interval, so that a thousand backends of one service are not
-//! asked at once; who is late is asked as soon as there is room, the latest first. Not here: sockets, clocks.
+//! Times are from the beginning of the checks. A backend's first turn comes within a second, and the others at its own place in the interval, so that a
+//! thousand backends of one service are not asked at once; who is late is asked as soon as there is room, the latest first. Not here: sockets, clocks.
 
 use super::Found;
 use super::asking::Answer;
@@ -13,6 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir_compiler::ir::protocol;
 use weir_compiler::services::Unfit;
+
+/// The first turn comes within so long.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A question to be asked now.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ struct Entry {
     check: Arc<HealthCheck>,
     health: Health,
     due: Duration,
+    /// When the turns of its interval begin, until the first is over.
+    place: Option<Duration>,
     /// The question that is under way.
     asked: Option<u64>,
 }
@@ -53,15 +58,12 @@ impl Rounds {
             stays
         });
         for (target, check) in &plan.targets {
-            let first = now + phase(target, check.interval);
+            let first = now + phase(target, check.interval.min(SOON));
             match self.entries.get_mut(target) {
                 None => {
-                    let entry = Entry {
-                        check: Arc::clone(check),
-                        health: Health::default(),
-                        due: first,
-                        asked: None,
-                    };
+                    let place = Some(now + phase(target, check.interval));
+                    let (check, health) = (Arc::clone(check), Health::default());
+                    let entry = Entry { check, health, due: first, place, asked: None };
                     self.entries.insert(Arc::clone(target), entry);
                     self.waiting.insert((first, Arc::clone(target)));
                 }
@@ -108,7 +110,14 @@ impl Rounds {
             Answer::Failed(failure) => entry.health.hear(Err(failure), &entry.check),
             Answer::Unasked => false,
         };
-        entry.due = (entry.due + entry.health.pause(&entry.check)).max(now);
+        let (pause, interval) = (entry.health.pause(&entry.check), entry.check.interval);
+        let next = match entry.place.take() {
+            // Half an interval to one and a half after the first turn.
+            Some(place) if pause == interval && place < entry.due + interval / 2 => place + interval,
+            Some(place) if pause == interval => place,
+            _ => entry.due + pause,
+        };
+        entry.due = next.max(now);
         self.waiting.insert((entry.due, Arc::clone(&turn.target)));
         changed.then(|| entry.health.is_fit())
     }
@@ -233,25 +242,33 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_spread_over_the_interval_and_are_the_same_every_time() {
+    fn turns_are_soon_at_first_then_spread_over_the_interval_and_the_same_every_time() {
         let backends: Vec<(u8, u64)> = (0..100).map(|number| (number, 10)).collect();
         let mut rounds = Rounds::default();
         rounds.set(&plan(&backends), Duration::ZERO);
-        let dues: Vec<Duration> = rounds.waiting.iter().map(|(due, _)| *due).collect();
-        let in_second = |second| dues.iter().filter(|due| due.as_secs() == second).count();
-        // Ten are due in each of the ten seconds, more or less.
-        assert!((0..10).all(|second| (2..25).contains(&in_second(second))), "{dues:?}");
+        assert!(rounds.waiting.iter().all(|(due, _)| *due < SOON));
         let mut again = Rounds::default();
         again.set(&plan(&backends), Duration::ZERO);
         assert_eq!(rounds.waiting, again.waiting);
-        // The next turn is an interval later, however long the answer took.
-        let first = rounds.take(Duration::from_secs(10)).unwrap();
-        let due = rounds.entries[&first.target].due;
-        rounds.hear(&first, Answer::Passed, Duration::from_secs(10));
-        assert_eq!(
-            rounds.entries[&first.target].due,
-            (due + Duration::from_secs(10)).max(Duration::from_secs(10))
-        );
+
+        let answer = |rounds: &mut Rounds, until: Duration| {
+            while let Some(due) = rounds.next_due().filter(|due| *due < until) {
+                let turn = rounds.take(due).unwrap();
+                rounds.hear(&turn, Answer::Passed, due);
+            }
+        };
+        answer(&mut rounds, SOON);
+        let dues: Vec<Duration> = rounds.waiting.iter().map(|(due, _)| *due).collect();
+        assert!(dues.iter().all(|due| (5..16).contains(&due.as_secs())), "{dues:?}");
+        // Ten are due in each second of an interval, more or less; and the next time at the same place.
+        let in_second = |second| dues.iter().filter(|due| due.as_secs() % 10 == second).count();
+        assert!((0..10).all(|second| (2..25).contains(&in_second(second))), "{dues:?}");
+        answer(&mut rounds, Duration::from_secs(16));
+        let places = |dues: &[Duration]| -> BTreeSet<u128> {
+            dues.iter().map(|due| due.as_nanos() % Duration::from_secs(10).as_nanos()).collect()
+        };
+        let later: Vec<Duration> = rounds.waiting.iter().map(|(due, _)| *due).collect();
+        assert_eq!(places(&later), places(&dues));
     }
 
     #[test]

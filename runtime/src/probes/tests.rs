@@ -30,7 +30,7 @@ fn check(http: Option<&str>) -> HealthCheck {
     }
 }
 
-fn plan(backends: &[SocketAddr], check: &HealthCheck) -> Plan {
+fn plan(backends: &[SocketAddr], check: &HealthCheck) -> Arc<Plan> {
     let target = |backend: &SocketAddr| Target {
         namespace: "shop".to_owned(),
         service: "web".to_owned(),
@@ -39,7 +39,7 @@ fn plan(backends: &[SocketAddr], check: &HealthCheck) -> Plan {
     };
     let check = Arc::new(check.clone());
     let targets = backends.iter().map(|backend| (Arc::new(target(backend)), Arc::clone(&check)));
-    Plan { targets: targets.collect(), left_out: 0 }
+    Arc::new(Plan { targets: targets.collect(), left_out: 0 })
 }
 
 /// Waits until these backends are unfit and no other.
@@ -183,7 +183,7 @@ spec: {{selector: {{app: web}}, externalIPs: [198.51.100.1], ports: [{{port: 80,
     let project = Project::read(&[], &[folder.path().to_owned()], &mut |_| ()).unwrap();
     assert_eq!(project.finding_lines().collect::<Vec<_>>(), [""; 0]);
     let mut probes = Probes::spawn();
-    let plan = Plan::of(&project.cluster);
+    let plan = Arc::new(Plan::of(&project.cluster));
     assert_eq!(plan.len(), 2);
     probes.set(plan);
     until_unfit(&mut probes, &[down]).await;
