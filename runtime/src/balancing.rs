@@ -49,7 +49,7 @@ pub struct Settings {
     pub sockets: bool,
     /// Where health-check ports listen; `None`: at every address.
     pub health_checks: Option<IpAddr>,
-    /// For how long a flow may say nothing and still find its backend.
+    /// For how long a connection may say nothing and still find its backend; flows of datagrams less.
     pub idle: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Default for Settings {
             devices: BTreeSet::new(),
             sockets: true,
             health_checks: None,
-            idle: Duration::from_secs(8000),
+            idle: Duration::from_secs(21_600),
         }
     }
 }
