@@ -104,7 +104,6 @@ pub(super) struct Errand {
     pub(super) open: Open,
     pub(super) store: Arc<Store>,
     pub(super) settings: Settings,
-    pub(super) node: String,
     pub(super) services: Arc<Services>,
     pub(super) in_force: Option<Arc<InForce>>,
     /// Only to let slots settle.
@@ -205,7 +204,7 @@ enum Said {
 
 /// Brings services into force.
 pub(super) async fn bring(errand: Errand) -> Brought {
-    let Errand { way, open, store, settings, node, services, in_force, to_settle } = errand;
+    let Errand { way, open, store, settings, services, in_force, to_settle } = errand;
     let so_far = Brought::so_far(way.clone(), in_force.clone());
     let records = match records(way.as_ref(), in_force.as_deref()).await {
         Ok(records) => records,
@@ -215,8 +214,7 @@ pub(super) async fn bring(errand: Errand) -> Brought {
     };
     let idle = settings.idle;
     let last = in_force.clone();
-    let compiling =
-        spawn_blocking(move || compile(&services, &node, last.as_deref(), records, idle, to_settle));
+    let compiling = spawn_blocking(move || compile(&services, last.as_deref(), records, idle, to_settle));
     let compiled = match compiling.await {
         Ok(Said::NothingSettles) => return so_far.done(),
         Ok(Said::Refused(why)) => return Brought { refused: Some(why), ..so_far },
@@ -245,7 +243,6 @@ async fn records(way: Option<&Way>, in_force: Option<&InForce>) -> Result<Option
 
 fn compile(
     services: &Services,
-    node: &str,
     last: Option<&InForce>,
     records: Option<Vec<FlowOnRecord>>,
     idle: std::time::Duration,
@@ -260,9 +257,9 @@ fn compile(
             if to_settle && !settles_any(&image, &keeps) {
                 return Said::NothingSettles;
             }
-            services.compile(node, Some(image), Some(&keeps))
+            services.compile(Some(image), Some(&keeps))
         }
-        (image, ..) => services.compile(node, image, None),
+        (image, ..) => services.compile(image, None),
     };
     compiled.map_or_else(Said::Refused, Said::Compiled)
 }
