@@ -106,8 +106,7 @@ pub(crate) fn configured(args: &RunArgs) -> anyhow::Result<Configured> {
         addresses: size("addresses", config.maps.addresses, usual.addresses)?,
         interfaces: size("interfaces", config.maps.interfaces, usual.interfaces)?,
     };
-    let (state, socket) =
-        (path(&args.state, config.state, STATE), path(&args.socket, config.socket, SOCKET));
+    let (state, socket) = (path(&args.state, config.state, STATE), path(&args.socket, config.socket, SOCKET));
     Ok(Configured { source, node, state, socket, options, balancing })
 }
 
@@ -193,6 +192,18 @@ mod tests {
         }
         let missing = configured(&args(Some("/nowhere/policyd.yaml".into())));
         assert!(missing.unwrap_err().to_string().contains("/nowhere/policyd.yaml"));
+    }
+
+    /// What `--help` says holds where nothing is said is what holds.
+    #[test]
+    fn the_help_is_true() {
+        let help = crate::args::CONFIG;
+        let text: String =
+            help.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
+        let told = with(&text.replace("cgroup: PATH", "cgroup: null")).unwrap();
+        let usual = with("").unwrap();
+        assert_eq!(format!("{told:?}"), format!("{usual:?}"));
+        assert!(told.balancing.is_some());
     }
 
     #[test]
