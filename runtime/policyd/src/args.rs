@@ -76,12 +76,12 @@ A configuration file, with what holds where nothing is said:
   state: /var/lib/weir
   pins: /sys/fs/bpf/weir
   events:
-    aggregation: flags             # none: every packet; interval: one in 5 s; flags: that, and SYN, FIN, RST
+    aggregation: flags             # none: every packet; interval: one in 5 s; flags: and SYN, FIN, RST
     dropsPerSecond: 256            # told per CPU; all are counted
   balancing:
-    enabled: true                  # services of the cluster reach their backends through this node
-    mode: snat                     # to other nodes: with the node's address; dsr: with the client's; hybrid: dsr for TCP
-    dispatch: ipip                 # under dsr: a header around the packet; option: an IP option in it
+    enabled: true                  # services reach their backends through this node
+    mode: snat                     # from whom: the node; dsr: the client; hybrid: dsr for TCP alone
+    dispatch: ipip                 # under dsr, a header around the packet; option: in it
     noBackend: reject              # a service that nobody serves is answered; drop: it is not
     devices:
       names: []                    # those with the node's InternalIP or a default route
@@ -91,7 +91,7 @@ A configuration file, with what holds where nothing is said:
       cgroup: PATH                 # the root of cgroup2
     ports: {first: 61000, last: 65535}  # of this node, that snat takes
     healthChecks: {address: any}   # where healthCheckNodePorts listen
-    idleSeconds: 21600             # a connection that was idle for so long may move when backends change
+    idleSeconds: 21600             # a connection that is idle for longer may move
   maps:                            # of a datapath that is made anew
     conntrackV4: 262144
     conntrackV6: 131072
