@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     pub(crate) devices: BTreeSet<u32>,
     pub(crate) pods: BTreeSet<u32>,
     pub(crate) flows: Vec<FlowOnRecord>,
+    /// Flows that come once the flows were read.
+    pub(crate) coming: Vec<FlowOnRecord>,
     /// Entries that the next sweep removes.
     pub(crate) ended: usize,
     pub(crate) opened: usize,
@@ -103,7 +105,12 @@ impl Balancer for Model {
     }
 
     fn flows(&mut self) -> Result<Vec<FlowOnRecord>, DatapathError> {
-        Ok(self.look().flows)
+        let flows = self.look().flows;
+        self.change(|memory| {
+            let coming = std::mem::take(&mut memory.coming);
+            memory.flows.extend(coming);
+        });
+        Ok(flows)
     }
 
     fn sweep(&mut self, _: usize) -> Result<BalanceReport, DatapathError> {

@@ -333,27 +333,29 @@ async fn a_kernel_that_lost_everything_has_the_last_services_before_a_source_ans
     running.end().await;
 }
 
+/// Flows of a client with these ports, each with the backend that the image in force gives it.
+fn flows(model: &Model, ports: std::ops::Range<u16>) -> Vec<FlowOnRecord> {
+    let bytes = model.look().image.unwrap();
+    let image = ServiceImage::open(&bytes).unwrap();
+    let address: IpAddr = "10.96.0.1".parse().unwrap();
+    let flow = |client_port| {
+        let client = "10.2.0.9".parse().unwrap();
+        let question =
+            Question { address, port: 80, protocol: 6, scope: Scope::Internal, client, client_port };
+        let backend = image.ask(&question).backend.unwrap();
+        let backend = (backend.address, backend.port);
+        FlowOnRecord { client, client_port, address, port: 80, protocol: 6, backend }
+    };
+    ports.map(flow).collect()
+}
+
 #[tokio::test(start_paused = true)]
 async fn slots_settle_once_no_record_needs_them() {
     let node = Node::new();
     node.services(service(1..=2, ""));
     let running = node.begin();
     running.until("the service", has_backends(2)).await;
-    let bytes = node.model.look().image.unwrap();
-    // Flows that are there, each with its backend.
-    let address: IpAddr = "10.96.0.1".parse().unwrap();
-    let flows = |image: &ServiceImage<'_>| -> Vec<FlowOnRecord> {
-        let flow = |client_port| {
-            let client = "10.2.0.9".parse().unwrap();
-            let question =
-                Question { address, port: 80, protocol: 6, scope: Scope::Internal, client, client_port };
-            let backend = image.ask(&question).backend.unwrap();
-            let backend = (backend.address, backend.port);
-            FlowOnRecord { client, client_port, address, port: 80, protocol: 6, backend }
-        };
-        (1024..1124).map(flow).collect()
-    };
-    let flows = flows(&ServiceImage::open(&bytes).unwrap());
+    let flows = flows(&node.model, 1024..1124);
     node.model.change(|memory| memory.flows = flows);
 
     node.services(service(1..=3, ""));
@@ -374,6 +376,27 @@ async fn slots_settle_once_no_record_needs_them() {
     // They end, and a sweep finds them.
     node.model.change(|memory| (memory.ended, memory.flows) = (100, Vec::new()));
     running.until("all settled", |status| contents(status).unsettled == 0).await;
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn flows_that_come_while_slots_are_let_settle_do_not_move() {
+    let node = Node::new();
+    node.services(service(1..=2, ""));
+    let running = node.begin();
+    running.until("the service", has_backends(2)).await;
+    let coming = flows(&node.model, 1024..1124);
+    node.services(service(1..=3, ""));
+    running.read();
+    let status = running.until("a third backend", |status| contents(status).backends == 3).await;
+    let first = contents(&status).unsettled;
+    // They are there only after the flows were read, and before the image is.
+    let installed = node.model.look().installed;
+    node.model.change(|memory| memory.coming = coming);
+    running.until("the flows", |_| !node.model.look().flows.is_empty()).await;
+    let status = running.until("fewer", |status| contents(status).unsettled < first).await;
+    assert!(contents(&status).unsettled > 0, "{status:?}");
+    assert_eq!(node.model.look().installed, installed + 1);
     running.end().await;
 }
 
