@@ -6,7 +6,7 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
-use weir_abi::services::{Choice, Question, Scope, ServiceImage};
+use weir_abi::services::{Choice, FlowSlot, Question, Scope, ServiceImage};
 
 /// A flow on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Recorded {
     pub backend: (IpAddr, u16),
 }
 
-/// Slots of an image that flows on record keep.
+/// Unsettled slots of an image that flows on record keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// By table and slot.
@@ -41,8 +41,8 @@ impl Kept {
             let scope = Scope::External;
             let question = Question { address, port, protocol, scope, client, client_port };
             let with = (flow.backend.0.to_canonical(), flow.backend.1);
-            for (table, slot, present) in image.slots_of(&question) {
-                if (present.address, present.port) != with {
+            for FlowSlot { table, slot, present, is_unsettled } in image.slots_of(&question) {
+                if is_unsettled && (present.address, present.port) != with {
                     slots.insert((table, slot));
                 }
             }
@@ -53,6 +53,11 @@ impl Kept {
     /// Whether a slot of a table is kept.
     pub fn keeps(&self, table: u32, slot: u32) -> bool {
         self.slots.contains(&(table, slot))
+    }
+
+    /// The slots, by table and slot, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
+        self.slots.iter().copied()
     }
 }
 

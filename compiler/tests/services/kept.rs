@@ -56,8 +56,9 @@ fn brute(image: &ServiceImage<'_>, flows: &[Recorded]) -> BTreeSet<(u32, u32)> {
                 let port = if frontend.affinity().is_some() { 0 } else { flow.client_port };
                 let [client, address] = [flow.client, flow.address].map(address_bytes);
                 if table.slot_of(flow_hash(client, port, address, flow.port, flow.protocol)) == slot {
-                    let present = frontend.backends().nth(table.slot(slot).unwrap().0 as usize).unwrap();
-                    if (present.address, present.port) != flow.backend {
+                    let (present, is_unsettled) = table.slot(slot).unwrap();
+                    let present = frontend.backends().nth(present as usize).unwrap();
+                    if is_unsettled && (present.address, present.port) != flow.backend {
                         kept.insert((number, slot));
                     }
                 }
@@ -95,6 +96,7 @@ proptest! {
         let flows = recorded(&flows, &image);
         let kept = Kept::new(&image, flows.iter().copied());
         let expected = brute(&image, &flows);
+        prop_assert_eq!(&kept.iter().collect::<BTreeSet<_>>(), &expected);
         for number in 0..u32::try_from(image.table_count()).unwrap() {
             let table = image.table(number).unwrap();
             for slot in 0..table.len() {

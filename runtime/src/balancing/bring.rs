@@ -3,10 +3,10 @@
 //! ```text
 //! flows ─ compile ─┬─ the same image: nothing to do
 //!                  ├─ nothing to balance: programs withdrawn, images forgotten
-//!                  └─ keep the next image ─ install ─ it is the one in force
+//!                  └─ keep the next image ─ flows again ─ install ─ it is the one in force
 //! ```
 //!
-//! Whatever is cut short leaves an image in force that is on disk, so that the next one is compiled after it. Not here: when it is done, and
+//! Where flows have come meanwhile to slots that were let settle, none settles this time. Whatever is cut short leaves an image in force that is on disk, so that the next one is compiled after it. Not here: when it is done, and
 //! what follows ([`super::part`]).
 
 use super::ages::Ages;
@@ -18,9 +18,9 @@ use crate::kernel::Kernel;
 use crate::snapshot::{Findings, chain};
 use crate::status::ServiceContents;
 use crate::store::Store;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::info;
@@ -104,7 +104,6 @@ pub(super) struct Errand {
     pub(super) open: Open,
     pub(super) store: Arc<Store>,
     pub(super) settings: Settings,
-    pub(super) node: String,
     pub(super) services: Arc<Services>,
     pub(super) in_force: Option<Arc<InForce>>,
     /// Only to let slots settle.
@@ -199,41 +198,82 @@ pub(super) async fn take_up(open: Open, store: Arc<Store>) -> Brought {
 enum Said {
     /// No slot can settle now.
     NothingSettles,
-    Compiled(Compiled),
+    Compiled(Compiled, Option<Settling>),
     Refused(String),
+}
+
+/// What was known of flows when slots were let settle.
+struct Settling {
+    /// The image in force.
+    image: Arc<[u8]>,
+    kept: Kept,
+    /// Tables of which nothing settles.
+    young: HashSet<u32>,
+}
+
+impl Settling {
+    fn keeps(&self, table: u32, slot: u32) -> bool {
+        self.young.contains(&table) || self.kept.keeps(table, slot)
+    }
+
+    /// Whether flows have come since that keep a slot which was let settle: they would move.
+    fn is_overtaken(&self, flows: &[FlowOnRecord]) -> bool {
+        let Ok(image) = ServiceImage::open(&self.image) else { return true };
+        let kept = Kept::new(&image, flows.iter().map(recorded));
+        kept.iter().any(|(table, slot)| !self.keeps(table, slot))
+    }
 }
 
 /// Brings services into force.
 pub(super) async fn bring(errand: Errand) -> Brought {
-    let Errand { way, open, store, settings, node, services, in_force, to_settle } = errand;
-    let so_far = Brought::so_far(way.clone(), in_force.clone());
-    let records = match records(way.as_ref(), in_force.as_deref()).await {
-        Ok(records) => records,
-        Err(why) if to_settle => return so_far.failed(why),
-        // Without them nothing settles, and nothing is lost by that.
-        Err(_) => None,
-    };
-    let idle = settings.idle;
-    let last = in_force.clone();
-    let compiling =
-        spawn_blocking(move || compile(&services, &node, last.as_deref(), records, idle, to_settle));
-    let compiled = match compiling.await {
-        Ok(Said::NothingSettles) => return so_far.done(),
-        Ok(Said::Refused(why)) => return Brought { refused: Some(why), ..so_far },
-        Ok(Said::Compiled(compiled)) => compiled,
-        Err(gone) => return so_far.failed(gone.to_string()),
+    let so_far = Brought::so_far(errand.way.clone(), errand.in_force.clone());
+    match records(errand.way.as_ref(), errand.in_force.as_deref()).await {
+        Ok(records) => match try_once(&errand, so_far, records).await {
+            Ok(brought) => brought,
+            // There is another time to settle; what is new is not to wait for it.
+            Err(so_far) if errand.to_settle => so_far.done(),
+            Err(so_far) => without_settling(&errand, so_far).await,
+        },
+        Err(why) if errand.to_settle => so_far.failed(why),
+        Err(_) => without_settling(&errand, so_far).await,
+    }
+}
+
+/// Without records nothing settles, and nothing is lost by that.
+async fn without_settling(errand: &Errand, so_far: Brought) -> Brought {
+    try_once(errand, so_far, None).await.unwrap_or_else(Brought::done)
+}
+
+/// One try.
+///
+/// # Errors
+/// Flows have come meanwhile to slots that were let settle; nothing was done.
+async fn try_once(
+    errand: &Errand,
+    so_far: Brought,
+    records: Option<Vec<FlowOnRecord>>,
+) -> Result<Brought, Brought> {
+    let Errand { open, store, settings, services, in_force, to_settle, .. } = errand;
+    let (services, last, idle, to_settle) =
+        (Arc::clone(services), in_force.clone(), settings.idle, *to_settle);
+    let compiling = spawn_blocking(move || compile(&services, last.as_deref(), records, idle, to_settle));
+    let (compiled, settling) = match compiling.await {
+        Ok(Said::NothingSettles) => return Ok(so_far.done()),
+        Ok(Said::Refused(why)) => return Ok(Brought { refused: Some(why), ..so_far }),
+        Ok(Said::Compiled(compiled, settling)) => (compiled, settling),
+        Err(gone) => return Ok(so_far.failed(gone.to_string())),
     };
     let so_far = Brought { warnings: Some(compiled.warnings.clone()), ..so_far };
     if compiled.is_empty {
-        return withdraw(so_far, store).await;
+        return Ok(withdraw(so_far, Arc::clone(store)).await);
     }
     if let Some(last) = in_force.as_deref().filter(|last| last.checksum == compiled.checksum)
         && last.image.is_some()
     {
         let confirmed = InForce { is_restored: false, ..last.clone() };
-        return Brought { in_force: Some(Arc::new(confirmed)), ..so_far }.done();
+        return Ok(Brought { in_force: Some(Arc::new(confirmed)), ..so_far }.done());
     }
-    install(so_far, open, store, compiled).await
+    install(so_far, Arc::clone(open), Arc::clone(store), compiled, settling).await
 }
 
 /// The flows on record, if any slot waits for them.
@@ -245,26 +285,27 @@ async fn records(way: Option<&Way>, in_force: Option<&InForce>) -> Result<Option
 
 fn compile(
     services: &Services,
-    node: &str,
     last: Option<&InForce>,
     records: Option<Vec<FlowOnRecord>>,
-    idle: std::time::Duration,
+    idle: Duration,
     to_settle: bool,
 ) -> Said {
-    let image = last.and_then(|last| ServiceImage::open(last.image.as_deref()?).ok());
-    let compiled = match (image, last, records) {
-        (Some(image), Some(last), Some(records)) => {
+    let bytes = last.and_then(|last| last.image.as_ref());
+    let image = bytes.and_then(|bytes| ServiceImage::open(bytes).ok());
+    let (compiled, settling) = match (image, bytes, last, records) {
+        (Some(image), Some(bytes), Some(last), Some(records)) => {
             let kept = Kept::new(&image, records.iter().map(recorded));
             let young = last.ages.young(&image, idle, Instant::now());
-            let keeps = |table, slot| young.contains(&table) || kept.keeps(table, slot);
+            let settling = Settling { image: Arc::clone(bytes), kept, young };
+            let keeps = |table, slot| settling.keeps(table, slot);
             if to_settle && !settles_any(&image, &keeps) {
                 return Said::NothingSettles;
             }
-            services.compile(node, Some(image), Some(&keeps))
+            (services.compile(Some(image), Some(&keeps)), Some(settling))
         }
-        (image, ..) => services.compile(node, image, None),
+        (image, ..) => (services.compile(image, None), None),
     };
-    compiled.map_or_else(Said::Refused, Said::Compiled)
+    compiled.map_or_else(Said::Refused, |compiled| Said::Compiled(compiled, settling))
 }
 
 fn recorded(flow: &FlowOnRecord) -> Recorded {
@@ -289,12 +330,18 @@ async fn withdraw(so_far: Brought, store: Arc<Store>) -> Brought {
     Brought { in_force: None, keep_failure, ..so_far }.done()
 }
 
-async fn install(so_far: Brought, open: Open, store: Arc<Store>, compiled: Compiled) -> Brought {
+async fn install(
+    so_far: Brought,
+    open: Open,
+    store: Arc<Store>,
+    compiled: Compiled,
+    settling: Option<Settling>,
+) -> Result<Brought, Brought> {
     let way = match so_far.way.clone() {
         Some(way) => way,
         None => match opened(open).await {
             Ok(way) => way,
-            Err(why) => return so_far.failed(format!("cannot open what balances: {why}")),
+            Err(why) => return Ok(so_far.failed(format!("cannot open what balances: {why}"))),
         },
     };
     let so_far = Brought { way: Some(way.clone()), ..so_far };
@@ -306,17 +353,25 @@ async fn install(so_far: Brought, open: Open, store: Arc<Store>, compiled: Compi
     let is_kept = keep_failure.is_none();
     let bytes = Arc::clone(&image);
     let done = way.call(move |balancer| {
+        if let Some(settling) = settling {
+            // A record that cannot be read is taken for one that keeps its slot.
+            let is_overtaken = balancer.flows().map_or(true, |flows| settling.is_overtaken(&flows));
+            if is_overtaken {
+                return None;
+            }
+        }
         let installed = balancer.install(&bytes);
-        (installed, balancer.image_in_force())
+        Some((installed, balancer.image_in_force()))
     });
-    let (installed, now) = match done.await {
-        Ok(done) => done,
-        Err(gone) => return so_far.failed(gone.to_string()),
-    };
     let so_far = Brought { keep_failure, ..so_far };
+    let (installed, now) = match done.await {
+        Ok(Some(done)) => done,
+        Ok(None) => return Err(so_far),
+        Err(gone) => return Ok(so_far.failed(gone.to_string())),
+    };
     if now != Some(checksum) {
         let why = installed.err().map_or_else(|| "the kernel has another".to_owned(), |error| chain(&error));
-        return so_far.failed(format!("cannot put the services in force: {why}"));
+        return Ok(so_far.failed(format!("cannot put the services in force: {why}")));
     }
     let last = so_far.in_force.clone();
     let telling = spawn_blocking(move || {
@@ -341,5 +396,5 @@ async fn install(so_far: Brought, open: Open, store: Arc<Store>, compiled: Compi
             compiled = ?took, in_force = ?done.in_force, "services are in force");
     }
     let trouble = installed.err().map(|error| chain(&error));
-    Brought { in_force: Some(Arc::new(in_force)), trouble, keep_failure, ..so_far }.done()
+    Ok(Brought { in_force: Some(Arc::new(in_force)), trouble, keep_failure, ..so_far }.done())
 }

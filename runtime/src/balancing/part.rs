@@ -35,7 +35,6 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The part and all its state.
 pub(super) struct Part {
     means: Means,
-    node: String,
     store: Arc<Store>,
     tell: watch::Sender<BalancingStatus>,
 
@@ -86,16 +85,10 @@ struct Placed {
 }
 
 impl Part {
-    pub(super) fn new(
-        means: Means,
-        node: &str,
-        store: Arc<Store>,
-        tell: watch::Sender<BalancingStatus>,
-    ) -> Part {
+    pub(super) fn new(means: Means, store: Arc<Store>, tell: watch::Sender<BalancingStatus>) -> Part {
         let health = HealthServer::new(means.settings.health_checks);
         Part {
             means,
-            node: node.to_owned(),
             store,
             tell,
             heard: Heard::default(),
@@ -217,7 +210,6 @@ impl Part {
             open: Arc::clone(&self.means.open),
             store: Arc::clone(&self.store),
             settings: self.means.settings.clone(),
-            node: self.node.clone(),
             services: Arc::clone(services),
             in_force: self.in_force.clone(),
             to_settle,
@@ -320,7 +312,7 @@ impl Part {
         match (&self.heard.services, &self.interfaces) {
             (Some(services), Some(interfaces)) => {
                 let named = &self.means.settings.devices;
-                places(services.cluster(), &self.node, interfaces, named, pods)
+                places(services.node(), interfaces, named, pods)
             }
             _ => Places { pods: pods.cloned(), ..Places::default() },
         }
