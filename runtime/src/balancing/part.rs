@@ -11,10 +11,12 @@ use super::{Heard, Means};
 use crate::balancer::{BalanceReport, Balancer, DeviceReport};
 use crate::clock::rfc3339;
 use crate::interfaces::Interfaces;
+use crate::probes::Probes;
 use crate::snapshot::{Findings, chain};
-use crate::status::{BalancingStatus, DeviceStatus, ServiceImageStatus};
+use crate::status::{BalancingStatus, DeviceStatus, ServiceImageStatus, UnfitStatus};
 use crate::store::Store;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
@@ -41,6 +43,7 @@ pub(super) struct Part {
     heard: Heard,
     interfaces: Option<Interfaces>,
     pods: Option<BTreeSet<u32>>,
+    probes: Probes,
 
     way: Option<Way>,
     in_force: Option<Arc<InForce>>,
@@ -94,6 +97,7 @@ impl Part {
             heard: Heard::default(),
             interfaces: None,
             pods: None,
+            probes: Probes::spawn(),
             way: None,
             in_force: None,
             work: JoinSet::new(),
@@ -141,13 +145,21 @@ impl Part {
                 Ok(()) = heard.changed() => {
                     self.heard.clone_from(&heard.borrow_and_update());
                     self.tell_refusal();
+                    if let Some(services) = &self.heard.services {
+                        self.probes.set(Arc::clone(services.plan()));
+                    }
                     self.bring(false);
                     self.place(false);
                 }
                 Ok(()) = interfaces.changed() => {
+                    let own = self.interfaces.take().map(|interfaces| interfaces.own);
                     self.interfaces.clone_from(&interfaces.borrow_and_update());
+                    if own != self.interfaces.as_ref().map(|interfaces| interfaces.own.clone()) {
+                        self.bring(false);
+                    }
                     self.place(false);
                 }
+                () = self.probes.changed() => self.bring(false),
                 Ok(()) = pods.changed() => {
                     self.pods.clone_from(&pods.borrow_and_update());
                     self.place(false);
@@ -204,13 +216,20 @@ impl Part {
             return;
         }
         let Some(services) = &self.heard.services else { return };
+        // The addresses of a machine that is no node are those of its interfaces.
+        let own = match &self.interfaces {
+            Some(interfaces) => &interfaces.own,
+            None if services.node().is_some() => &BTreeSet::new(),
+            None => return,
+        };
+        let services = services.seen(own, self.probes.found());
         self.is_bringing = true;
         let errand = Errand {
             way: self.way.clone(),
             open: Arc::clone(&self.means.open),
             store: Arc::clone(&self.store),
             settings: self.means.settings.clone(),
-            services: Arc::clone(services),
+            services: Arc::new(services),
             in_force: self.in_force.clone(),
             to_settle,
         };
@@ -400,6 +419,8 @@ impl Part {
             pods: placed.and_then(|placed| placed.pods.as_ref()).map_or(0, BTreeSet::len),
             sockets: self.in_force.is_some() && self.means.settings.sockets,
             health_checks: self.in_force.as_ref().map(|image| image.checks.clone()).unwrap_or_default(),
+            probed: self.probes.checked(),
+            unfit: self.unfit(),
             sweep: if self.in_force.is_some() { self.sweep } else { BalanceReport::default() },
             counters: self
                 .counters
@@ -409,6 +430,16 @@ impl Part {
             findings: self.warnings.lines.clone(),
             findings_left_out: self.warnings.more,
         }
+    }
+
+    fn unfit(&self) -> Vec<UnfitStatus> {
+        let found = self.probes.found();
+        let told = found.failures.iter().map(|(target, failure)| UnfitStatus {
+            service: format!("{}/{}", target.namespace, target.service),
+            backend: SocketAddr::new(target.address, target.port).to_string(),
+            why: failure.to_string(),
+        });
+        told.collect()
     }
 
     fn device(&self, index: u32) -> String {
