@@ -14,6 +14,7 @@
 mod ages;
 mod bring;
 mod health;
+mod in_force;
 mod part;
 mod places;
 mod services;
