@@ -23,7 +23,7 @@ mod user;
 
 pub use image::{Backend, Frontend, Scope, ServiceImage, SlotTable};
 pub use layout::{BackendState, Choice, FrontendKind};
-pub use lookup::{Answer, Question};
+pub use lookup::{Answer, FlowSlot, Question};
 pub use user::{FrontendPort, ServiceEntry};
 
 use core::net::IpAddr;
