@@ -15,6 +15,7 @@
 mod ages;
 mod bring;
 mod health;
+mod in_force;
 mod part;
 mod places;
 mod services;

@@ -10,7 +10,7 @@ use weir_abi::services::{Choice, FlowSlot, Question, Scope, ServiceImage};
 
 /// A flow on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct FlowOnRecord {
     /// The client.
     pub client: IpAddr,
     /// Its port; of no account under session affinity.
@@ -34,10 +34,10 @@ pub struct Kept {
 
 impl Kept {
     /// Those that these flows keep under an image.
-    pub fn new(image: &ServiceImage<'_>, flows: impl IntoIterator<Item = Recorded>) -> Self {
+    pub fn new(image: &ServiceImage<'_>, flows: impl IntoIterator<Item = FlowOnRecord>) -> Self {
         let mut slots = FxHashSet::default();
         for flow in flows {
-            let Recorded { client, client_port, address, port, protocol, .. } = flow;
+            let FlowOnRecord { client, client_port, address, port, protocol, .. } = flow;
             let scope = Scope::External;
             let question = Question { address, port, protocol, scope, client, client_port };
             let with = (flow.backend.0.to_canonical(), flow.backend.1);

@@ -7,14 +7,14 @@ use proptest::sample::Index;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use weir_abi::services::{Choice, FrontendKind, Scope, ServiceImage, address_bytes, flow_hash};
-use weir_compiler::services::{Kept, Previous, Recorded, settles_any};
+use weir_compiler::services::{FlowOnRecord, Kept, Previous, settles_any};
 
 /// Flows at addresses that may be services', with backends that may be theirs.
 fn flows() -> impl Strategy<Value = Vec<(String, u16, Index)>> {
     prop::collection::vec((question(), 1024..1100u16, any::<Index>()), 0..40)
 }
 
-fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<Recorded> {
+fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<FlowOnRecord> {
     let backends: Vec<(IpAddr, u16)> = image
         .frontends()
         .flat_map(|frontend| frontend.backends().collect::<Vec<_>>())
@@ -23,7 +23,7 @@ fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<Rec
         .collect();
     let flow = |(asked, client_port, backend): &(String, u16, Index)| {
         let asked = parse(asked);
-        Recorded {
+        FlowOnRecord {
             client: asked.client,
             client_port: *client_port,
             address: asked.address,
@@ -36,7 +36,7 @@ fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<Rec
 }
 
 /// Every slot of every table, held against every flow.
-fn brute(image: &ServiceImage<'_>, flows: &[Recorded]) -> BTreeSet<(u32, u32)> {
+fn brute(image: &ServiceImage<'_>, flows: &[FlowOnRecord]) -> BTreeSet<(u32, u32)> {
     let mut kept = BTreeSet::new();
     for flow in flows {
         let frontends: Vec<_> = image.frontends().collect();

@@ -9,94 +9,24 @@
 //! Where flows have come meanwhile to slots that were let settle, none settles this time. Whatever is cut short leaves an image in force that is on disk, so that the next one is compiled after it. Not here: when it is done, and
 //! what follows ([`super::part`]).
 
-use super::ages::Ages;
-use super::health::{HealthCheck, checks};
+use super::in_force::InForce;
 use super::services::{Compiled, Services};
 use super::{Open, Settings};
-use crate::balancer::{Balancer, FlowOnRecord};
+use crate::balancer::Balancer;
 use crate::kernel::Kernel;
 use crate::snapshot::{Findings, chain};
-use crate::status::ServiceContents;
 use crate::store::Store;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::info;
-use weir_abi::services::{FrontendKind, ServiceImage};
-use weir_compiler::services::{Kept, Recorded, settles_any};
+use weir_abi::services::ServiceImage;
+use weir_compiler::services::{FlowOnRecord, Kept, settles_any};
 
 /// A way to what balances.
 pub(super) type Way = Kernel<dyn Balancer>;
-
-/// An image in force.
-#[derive(Clone, Debug)]
-pub(super) struct InForce {
-    pub(super) checksum: u64,
-    /// `None`: only the kernel has it.
-    pub(super) image: Option<Arc<[u8]>>,
-    /// When this daemon put it in force.
-    pub(super) since: Option<SystemTime>,
-    /// It is of an earlier run, and no source has said so yet.
-    pub(super) is_restored: bool,
-    pub(super) contents: Option<ServiceContents>,
-    pub(super) checks: Vec<HealthCheck>,
-    ages: Ages,
-}
-
-impl InForce {
-    /// What is told of an image that is in force; what was unsettled counts from now.
-    fn of(image: &Arc<[u8]>, opened: &ServiceImage<'_>) -> InForce {
-        InForce {
-            checksum: opened.header().checksum,
-            image: Some(Arc::clone(image)),
-            since: None,
-            is_restored: false,
-            contents: Some(contents(opened)),
-            checks: checks(opened),
-            ages: Ages::default().after(None, opened, Instant::now()),
-        }
-    }
-
-    /// One of which nothing but its checksum is left.
-    fn lost(checksum: u64) -> InForce {
-        InForce {
-            checksum,
-            image: None,
-            since: None,
-            is_restored: true,
-            contents: None,
-            checks: Vec::new(),
-            ages: Ages::default(),
-        }
-    }
-
-    pub(super) fn has_unsettled(&self) -> bool {
-        self.contents.is_some_and(|contents| contents.unsettled > 0)
-    }
-}
-
-fn contents(image: &ServiceImage<'_>) -> ServiceContents {
-    let of_services = |kind| !matches!(kind, FrontendKind::Address | FrontendKind::NodeAddress);
-    let mut backends = BTreeSet::new();
-    for frontend in image.frontends() {
-        backends.extend(frontend.backends().map(|backend| backend.number));
-    }
-    let tables = (0..).map_while(|number| image.table(number));
-    let (slots, unsettled) = tables.fold((0, 0), |(slots, unsettled), table| {
-        let marked = if table.previous_len() == 0 { 0 } else { table.slots().filter(|slot| slot.1).count() };
-        (slots + table.slots().count(), unsettled + marked)
-    });
-    ServiceContents {
-        services: image.services().len(),
-        frontends: image.frontends().filter(|frontend| of_services(frontend.kind)).count(),
-        backends: backends.len(),
-        slots,
-        unsettled,
-        bytes: image.bytes().len(),
-    }
-}
 
 /// What is needed on the way.
 pub(super) struct Errand {
@@ -219,7 +149,7 @@ impl Settling {
     /// Whether flows have come since that keep a slot which was let settle: they would move.
     fn is_overtaken(&self, flows: &[FlowOnRecord]) -> bool {
         let Ok(image) = ServiceImage::open(&self.image) else { return true };
-        let kept = Kept::new(&image, flows.iter().map(recorded));
+        let kept = Kept::new(&image, flows.iter().copied());
         kept.iter().any(|(table, slot)| !self.keeps(table, slot))
     }
 }
@@ -279,7 +209,7 @@ async fn try_once(
 /// The flows on record, if any slot waits for them.
 async fn records(way: Option<&Way>, in_force: Option<&InForce>) -> Result<Option<Vec<FlowOnRecord>>, String> {
     let Some(way) = way.filter(|_| in_force.is_some_and(InForce::has_unsettled)) else { return Ok(None) };
-    let flows = way.call(|balancer| balancer.flows()).await.map_err(|gone| gone.to_string())?;
+    let flows = way.call(Balancer::flows).await.map_err(|gone| gone.to_string())?;
     flows.map(Some).map_err(|error| format!("cannot read the flows on record: {}", chain(&error)))
 }
 
@@ -294,7 +224,7 @@ fn compile(
     let image = bytes.and_then(|bytes| ServiceImage::open(bytes).ok());
     let (compiled, settling) = match (image, bytes, last, records) {
         (Some(image), Some(bytes), Some(last), Some(records)) => {
-            let kept = Kept::new(&image, records.iter().map(recorded));
+            let kept = Kept::new(&image, records.iter().copied());
             let young = last.ages.young(&image, idle, Instant::now());
             let settling = Settling { image: Arc::clone(bytes), kept, young };
             let keeps = |table, slot| settling.keeps(table, slot);
@@ -308,16 +238,11 @@ fn compile(
     compiled.map_or_else(Said::Refused, |compiled| Said::Compiled(compiled, settling))
 }
 
-fn recorded(flow: &FlowOnRecord) -> Recorded {
-    let FlowOnRecord { client, client_port, address, port, protocol, backend } = *flow;
-    Recorded { client, client_port, address, port, protocol, backend }
-}
-
 async fn withdraw(so_far: Brought, store: Arc<Store>) -> Brought {
     if let Some(way) = &so_far.way
         && so_far.in_force.is_some()
     {
-        let withdrawn = way.call(|balancer| balancer.withdraw()).await;
+        let withdrawn = way.call(Balancer::withdraw).await;
         let withdrawn =
             withdrawn.map_err(|gone| gone.to_string()).and_then(|done| done.map_err(|error| chain(&error)));
         if let Err(why) = withdrawn {
@@ -326,7 +251,7 @@ async fn withdraw(so_far: Brought, store: Arc<Store>) -> Brought {
         info!("there is nothing to balance any more, and nothing of balancing in a packet's way");
     }
     let forgotten = spawn_blocking(move || store.forget_services()).await;
-    let keep_failure = forgotten.ok().and_then(|forgotten| forgotten.err()).map(|error| chain(&error));
+    let keep_failure = forgotten.ok().and_then(Result::err).map(|error| chain(&error));
     Brought { in_force: None, keep_failure, ..so_far }.done()
 }
 
@@ -349,7 +274,7 @@ async fn install(
     let (keeping, next) = (Arc::clone(&store), Arc::clone(&image));
     let kept = spawn_blocking(move || keeping.keep_next_services(&next)).await;
     // A full disk is no reason to balance as yesterday.
-    let keep_failure = kept.ok().and_then(|kept| kept.err()).map(|error| chain(&error));
+    let keep_failure = kept.ok().and_then(Result::err).map(|error| chain(&error));
     let is_kept = keep_failure.is_none();
     let bytes = Arc::clone(&image);
     let done = way.call(move |balancer| {

@@ -146,7 +146,7 @@ fn service_images_are_kept_before_and_after_they_come_into_force() {
     let kept = || -> Vec<Vec<u8>> { store.load_services().0.iter().map(|image| image.to_vec()).collect() };
     assert!(kept().is_empty());
     store.keep_next_services(&one).unwrap();
-    assert_eq!(kept(), [one.clone()]);
+    assert_eq!(kept(), std::slice::from_ref(&one));
     store.services_in_force().unwrap();
     store.keep_next_services(&other).unwrap();
     assert_eq!(kept(), [one.clone(), other.clone()]);

@@ -78,7 +78,7 @@ impl<'a> ServiceImage<'a> {
                 };
                 self.find(any, port, protocol).ok_or(Choice::NoService)
             }
-            Some(_) if scope == Scope::External => Err(Choice::UnknownPort),
+            Some(FrontendKind::Address) if scope == Scope::External => Err(Choice::UnknownPort),
             _ => Err(Choice::NoService),
         }
     }

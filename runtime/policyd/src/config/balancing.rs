@@ -144,13 +144,13 @@ pub(crate) fn root_of_cgroups() -> Option<PathBuf> {
 }
 
 fn cgroup2(mounts: &str) -> Option<PathBuf> {
-    let places = mounts.lines().filter_map(|line| {
+    let mut places = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);
         let (place, kind) = (words.next()?, words.next()?);
         (kind == "cgroup2").then_some(place)
     });
     // What is mounted last covers what was there.
-    places.last().map(|place| PathBuf::from(unescaped(place)))
+    places.next_back().map(|place| PathBuf::from(unescaped(place)))
 }
 
 /// A path of the kernel's list, in which spaces and the like are `\040`.
