@@ -72,6 +72,19 @@ static __always_inline bool stays(const struct question *question, const struct 
 	return had->state == BACKEND_STATE_ACTIVE || had->state == BACKEND_STATE_TERMINATING;
 }
 
+/* Whether a flow may have been with the backend that its slot was settled on. Of a packet nothing says; a socket knows what it was given. */
+static __always_inline bool may_have_had(const struct question *question, __u32 affinity, const struct backend_record *previous)
+{
+#ifdef FOR_SOCKETS
+	struct socket_key key = { .cookie = question->client.halves[1], .port = previous->port, .protocol = question->protocol };
+
+	__builtin_memcpy(key.address, previous->address, sizeof(key.address));
+	return affinity || bpf_map_lookup_elem(&socket_services, &key);
+#else
+	return true;
+#endif
+}
+
 /* Whether a flow is on record with this backend. */
 static __always_inline bool is_backend(const struct backend_record *backend, const struct flow_record *record)
 {
@@ -122,7 +135,8 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 			return true;
 		}
 	}
-	if (previous && (stays(question, previous) || (frontend->affinity && previous->state == BACKEND_STATE_ACTIVE)))
+	if (previous && may_have_had(question, frontend->affinity, previous) &&
+	    (stays(question, previous) || (frontend->affinity && previous->state == BACKEND_STATE_ACTIVE)))
 		chosen = previous;
 	if (!chosen)
 		return false;

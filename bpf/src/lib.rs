@@ -12,6 +12,11 @@ static POLICY_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OU
 /// `policy.bpf.c`: the programs `from_pod` and `to_pod`, and their maps.
 pub static POLICY: &[u8] = &POLICY_OBJECT.0;
 
+static SOCKET_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/socket.bpf.o")));
+
+/// `services/socket.bpf.c`: the programs `connect4` to `bind6` and `sock_release`, and the maps of balancing that they use.
+pub static SOCKET: &[u8] = &SOCKET_OBJECT.0;
+
 static WIRE_XDP_OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_xdp.bpf.o")));
 

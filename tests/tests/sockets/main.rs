@@ -1,0 +1,14 @@
+//! Services where sockets name their peers: real sockets, in a cgroup and network namespaces of the test's own, and an image that was
+//! compiled for them. No daemon. Needs root, namespaces and cgroup2; elsewhere it is skipped aloud, and with CI=true that is a failure.
+//!
+//! Not here: packets of services (`tests/tests/packets`), the lab's whole table of cases.
+
+#![expect(clippy::unwrap_used, reason = "a kernel that refuses what is asked here has failed")]
+
+mod connected;
+mod datagrams;
+mod ground;
+mod links;
+mod node_ports;
+mod nobody;
+mod server;
