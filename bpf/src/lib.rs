@@ -17,6 +17,11 @@ static SOCKET_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OU
 /// `services/socket.bpf.c`: the programs `connect4` to `bind6` and `sock_release`, and the maps of balancing that they use.
 pub static SOCKET: &[u8] = &SOCKET_OBJECT.0;
 
+static WIRE_TC_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_tc.bpf.o")));
+
+/// `services/wire_tc.bpf.c`: the programs `from_wire` and `to_wire`, and the maps of balancing.
+pub static WIRE_TC: &[u8] = &WIRE_TC_OBJECT.0;
+
 static WIRE_XDP_OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_xdp.bpf.o")));
 

@@ -80,7 +80,8 @@ fn under_affinity_a_network_has_one_backend() {
     }
     // Families, protocols and networks do not all have the same.
     assert!(stays.iter().any(|(.., by)| *by != stays[0].3), "{stays:?}");
-    let stays: Vec<_> = stays.iter().map(|(at, way, of, by)| (at.to_string(), *way, *of, by.clone())).collect();
+    let stays: Vec<_> =
+        stays.iter().map(|(at, way, of, by)| (at.to_string(), *way, *of, by.clone())).collect();
     ground.install(&service("web", 1, &spec, "n1", &["one", "two"].map(|name| ground.pod(name))));
     ground.install(&three(&ground));
     for (at, way, protocol, before) in stays {

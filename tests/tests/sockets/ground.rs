@@ -11,7 +11,7 @@ use weir_abi::services::ServiceImage;
 use weir_compiler::image::write::ImageBytes;
 use weir_compiler::services::{Input, KEEP_ALL, Previous, compile};
 use weir_lab::{Lab, Place, Plan, PodPlan, available};
-use weir_runtime::balancer::BalancerOptions;
+use weir_runtime::balancer::{Balancer, BalancerOptions};
 use weir_runtime::datapath::KernelBalancer;
 use weir_tests::world::World;
 
@@ -78,7 +78,8 @@ pub(crate) fn service(name: &str, number: u8, spec: &str, node: &str, serving: &
 }
 
 /// Ports of a service that is reached inside alone.
-pub(crate) const PORTS: &str = "ports: [{name: t, protocol: TCP, port: 80}, {name: u, protocol: UDP, port: 80}]";
+pub(crate) const PORTS: &str =
+    "ports: [{name: t, protocol: TCP, port: 80}, {name: u, protocol: UDP, port: 80}]";
 
 /// It.
 pub(crate) struct Ground {
@@ -115,8 +116,16 @@ impl Ground {
         let above = Path::new(CGROUPS).join(own);
         let cgroup = above.join(format!("weir-sockets-{}", std::process::id()));
         let options = BalancerOptions { pin_root: PINS.into(), cgroup: Some(cgroup.clone()), ..options };
-        let mut ground =
-            Ground { lab, _servers: servers, options, balancer: None, image: None, cgroup, above, _turn: turn };
+        let mut ground = Ground {
+            lab,
+            _servers: servers,
+            options,
+            balancer: None,
+            image: None,
+            cgroup,
+            above,
+            _turn: turn,
+        };
         ground.enter_cgroup();
         ground.open();
         Some(ground)

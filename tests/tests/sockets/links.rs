@@ -6,8 +6,8 @@ use aya::maps::{HashMap, Map, MapData};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use weir_runtime::datapath::KernelBalancer;
 use weir_runtime::balancer::BalancerOptions;
+use weir_runtime::datapath::KernelBalancer;
 
 fn by(ground: &Ground, to: SocketAddr) -> Option<String> {
     let call = ground.pod("client").inside(|| tcp(to)).unwrap();
@@ -91,7 +91,11 @@ fn another_cgroup_has_them_and_the_first_no_more() {
     assert!(refused(&ground));
     ground.at_node(|| fs::remove_dir(&other).unwrap());
     // One that is not there is an error.
-    let options = BalancerOptions { pin_root: format!("{PINS}-none").into(), cgroup: Some(other), ..ground.options.clone() };
+    let options = BalancerOptions {
+        pin_root: format!("{PINS}-none").into(),
+        cgroup: Some(other),
+        ..ground.options.clone()
+    };
     let opened = ground.at_node(|| KernelBalancer::open(&options).map(drop));
     assert!(opened.unwrap_err().to_string().contains("cannot open it"));
 }

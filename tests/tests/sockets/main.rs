@@ -3,12 +3,12 @@
 //!
 //! Not here: packets of services (`tests/tests/packets`), the lab's whole table of cases.
 
-#![expect(clippy::unwrap_used, reason = "a kernel that refuses what is asked here has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a kernel that refuses what is asked here has failed")]
 
 mod connected;
 mod datagrams;
 mod ground;
 mod links;
-mod node_ports;
 mod nobody;
+mod node_ports;
 mod server;

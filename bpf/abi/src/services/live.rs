@@ -155,7 +155,7 @@ records! {
 
     /// Key of `flows`: a flow from outside, or under session affinity a client.
     FlowKey {
-        /// The client.
+        /// The client. A socket's cookie is behind `ff00:7765:6972::/64`, that of a network namespace behind `ff00:7765:6972:1::/64`.
         client: [u8; 16],
         /// The service's address, as the packet names it.
         address: [u8; 16],
@@ -222,3 +222,11 @@ records! {
 
 /// The enums of balancing's live state that C shares.
 pub const BALANCE_NUMBERS: &[Numbers] = &[Place::NUMBERS, BalanceCounter::NUMBERS];
+
+// What swaps images writes either.
+const _: () = {
+    use crate::state::Settings;
+    use core::mem::offset_of;
+    assert!(offset_of!(Settings, generation) == offset_of!(ServiceSettings, generation));
+    assert!(offset_of!(Settings, images) == offset_of!(ServiceSettings, images));
+};

@@ -9,6 +9,7 @@
 
 use crate::datapath::error::DatapathError;
 use crate::datapath::load::{make_folder, refused, useful_line};
+use crate::datapath::pins::Versions;
 use crate::datapath::syscall;
 use aya::Ebpf;
 use aya::programs::links::FdLink;
@@ -41,11 +42,10 @@ const FOLDER: &str = "sockets";
 type Source = Box<dyn Error + Send + Sync>;
 
 /// The cookie of this thread's network namespace, by which programs tell the node's own sockets.
-///
-/// # Errors
-/// No socket can be made here.
-pub(super) fn network_cookie() -> io::Result<u64> {
-    syscall::network_cookie(std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?.as_fd())
+pub(super) fn network_cookie() -> Result<u64, DatapathError> {
+    let any = (std::net::Ipv4Addr::UNSPECIFIED, 0);
+    let cookie = std::net::UdpSocket::bind(any).and_then(|socket| syscall::network_cookie(socket.as_fd()));
+    cookie.map_err(|error| refused(&error, format!("the network namespace has no cookie: {error}")))
 }
 
 /// Loads the programs of the object.
@@ -61,48 +61,69 @@ pub(super) fn load(ebpf: &mut Ebpf) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// Puts the loaded programs at a cgroup, in place of those that an earlier run, size class or version left there, and takes them from
-/// all others. `own` is this version's folder, `others` are those of other versions.
-///
-/// # Errors
-/// What the kernel refused first.
-pub(super) fn attach(
-    ebpf: &mut Ebpf,
-    cgroup: &Path,
-    own: &Path,
-    others: &[PathBuf],
+/// Puts the loaded programs at a cgroup, in place of those that an earlier run or another version left there, and takes them from all
+/// other cgroups. Without one they stand nowhere.
+pub(super) fn set(
+    sockets: Option<&mut Ebpf>,
+    cgroup: Option<&Path>,
+    versions: &Versions,
 ) -> Result<(), DatapathError> {
-    let fail =
-        |what| move |source: Source| DatapathError::Cgroup { path: cgroup.to_owned(), what, source };
-    let opened = File::open(cgroup).map_err(|error| fail("open it")(error.into()))?;
-    let number = opened.metadata().map_err(|error| fail("open it")(error.into()))?.ino().to_string();
-    let folder = own.join(FOLDER).join(&number);
-    make_folder(&folder)?;
+    let (Some(sockets), Some(path)) = (sockets, cgroup) else { return detach_all(versions) };
+    let (cgroup, number) = open(path)?;
+    let own = versions.own.join(FOLDER).join(&number);
+    make_folder(&own)?;
     for name in PROGRAMS {
-        let link = folder.join(name);
-        let theirs = || others.iter().map(|other| other.join(FOLDER).join(&number).join(name));
-        let replaced = std::iter::once(link.clone())
-            .chain(theirs())
-            .find_map(|pin| replace(ebpf, name, &pin).map(|found| found.then_some(pin)).transpose())
-            .transpose()
-            .map_err(fail("replace a program"))?;
-        match replaced {
-            Some(pin) if pin != link => fs::rename(&pin, &link)
-                .map_err(|source| DatapathError::Pin { what: "move", path: pin, source })?,
+        let fail = |what| move |source| DatapathError::Cgroup { path: path.to_owned(), what, source };
+        let mut pins = versions.all().map(|version| version.join(FOLDER).join(&number).join(name));
+        let replaced = pins.find_map(|pin| match replace(sockets, name, &pin) {
+            Ok(replaced) => replaced.then_some(Ok(pin)),
+            Err(error) => Some(Err(error)),
+        });
+        let link = own.join(name);
+        match replaced.transpose().map_err(fail("replace a program"))? {
+            Some(pin) if pin != link => fs::rename(&pin, &link).map_err(|source| DatapathError::Pin {
+                what: "move",
+                path: pin,
+                source,
+            })?,
             Some(_) => {}
-            None => put(ebpf, name, &opened, &link).map_err(fail("attach a program"))?,
+            None => put(sockets, name, &cgroup, &link).map_err(fail("attach a program"))?,
         }
     }
-    detach_all_but(own, Some(&number))?;
-    others.iter().try_for_each(|other| detach_all_but(other, None))
+    versions
+        .all()
+        .try_for_each(|version| detach_all_but(version, (version == versions.own).then_some(number.as_str())))
 }
 
-/// Takes the programs from all cgroups where a version has them.
-///
-/// # Errors
-/// A link that cannot be undone.
-pub(super) fn detach(version: &Path) -> Result<(), DatapathError> {
-    detach_all_but(version, None)
+/// A cgroup, and the number by which the kernel knows it.
+fn open(path: &Path) -> Result<(File, String), DatapathError> {
+    let opened = File::open(path).and_then(|cgroup| Ok((cgroup.metadata()?.ino(), cgroup)));
+    let fail = |error: io::Error| DatapathError::Cgroup {
+        path: path.to_owned(),
+        what: "open it",
+        source: error.into(),
+    };
+    opened.map(|(number, cgroup)| (cgroup, number.to_string())).map_err(fail)
+}
+
+/// Replaces every program that an earlier size class of this version has at cgroups.
+pub(super) fn replace_all(sockets: &Ebpf, version: &Path) -> Result<(), DatapathError> {
+    for (_, folder) in entries(&version.join(FOLDER))? {
+        for name in PROGRAMS {
+            let path = folder.join(name);
+            replace(sockets, name, &path).map_err(|source| DatapathError::Cgroup {
+                path,
+                what: "replace a program",
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the programs of all versions from all cgroups.
+pub(super) fn detach_all(versions: &Versions) -> Result<(), DatapathError> {
+    versions.all().try_for_each(|version| detach_all_but(version, None))
 }
 
 /// Attaches a program beside those that are there, as every link to a cgroup does.
