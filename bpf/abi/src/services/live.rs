@@ -127,8 +127,8 @@ records! {
         protocol: u8,
         /// [`Place`].
         place: u8,
-        /// Always 0.
-        reserved: [u8; 2],
+        /// Lower half of the index of a pod's interface, so that none speaks for another; 0 at devices.
+        interface: u16,
     }
 
     /// Value of `translations`: the packet as it goes on.

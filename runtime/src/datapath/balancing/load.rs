@@ -1,8 +1,9 @@
 //! Balancing's programs: loaded for one size class, with the maps that an earlier run pinned.
 
+use super::pods::Pods;
 use super::{devices, sockets};
 use crate::balancer::{BalancerOptions, Dispatch, Mode, NoBackend};
-use crate::datapath::attach::{self, Stand, Standing};
+use crate::datapath::attach::{self, Order, Stand, Standing};
 use crate::datapath::error::DatapathError;
 use crate::datapath::load::{refused, useful_line};
 use crate::datapath::slots::Slots;
@@ -10,7 +11,7 @@ use crate::snapshot::chain;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use std::path::Path;
-use weir_object::{SOCKET, WIRE_TC, WIRE_XDP};
+use weir_object::{SOCKET, VETH, WIRE_TC, WIRE_XDP};
 
 /// Maps that outlive programs, besides the images.
 const PINNED: &[&str] = &[
@@ -20,13 +21,14 @@ const PINNED: &[&str] = &[
     "next_hops",
     "socket_services",
     "service_fragments",
+    "pods_answered",
     "balance_counters",
 ];
 
 /// Where the programs of a device stand.
 pub(super) static STANDS: [Stand; 2] = [
-    Stand { program: "from_wire", side: TcAttachType::Ingress, priority: 1, is_last: false },
-    Stand { program: "to_wire", side: TcAttachType::Egress, priority: 1, is_last: true },
+    Stand { program: "from_wire", side: TcAttachType::Ingress, priority: 1, order: Order::First },
+    Stand { program: "to_wire", side: TcAttachType::Egress, priority: 1, order: Order::Last },
 ];
 
 /// The name of the XDP program, in the object and in pins.
@@ -36,6 +38,7 @@ pub(super) const FAST: &str = "from_wire_fast";
 pub(super) struct Programs {
     wire: Ebpf,
     fast: Ebpf,
+    pods: Pods,
     /// Loaded where sockets are balanced at all.
     sockets: Option<Ebpf>,
 }
@@ -68,7 +71,8 @@ impl Programs {
             let mut sockets = load(SOCKET, options, folder, slots)?;
             sockets::load(&mut sockets).map(|()| sockets)
         });
-        Ok(Programs { wire, fast, sockets: sockets.transpose()? })
+        let pods = Pods::load(load(VETH, options, folder, slots)?)?;
+        Ok(Programs { wire, fast, pods, sockets: sockets.transpose()? })
     }
 
     /// The XDP program.
@@ -81,6 +85,11 @@ impl Programs {
         self.fast.program(FAST)?.try_into().ok()
     }
 
+    /// The programs at pods.
+    pub(super) fn pods_mut(&mut self) -> &mut Pods {
+        &mut self.pods
+    }
+
     /// The programs of sockets.
     pub(super) fn sockets_mut(&mut self) -> Option<&mut Ebpf> {
         self.sockets.as_mut()
@@ -89,6 +98,7 @@ impl Programs {
     /// Replaces every program that an earlier run or size class of this version attached.
     pub(super) fn replace_all(&mut self, folder: &Path) -> Result<(), DatapathError> {
         attach::replace_all(self, folder)?;
+        attach::replace_all(&mut self.pods, folder)?;
         devices::replace_all(self, folder)?;
         self.sockets.as_ref().map_or(Ok(()), |sockets| sockets::replace_all(sockets, folder))
     }

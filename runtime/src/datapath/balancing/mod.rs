@@ -4,6 +4,7 @@
 //! KernelBalancer::open ─ pinned maps and links of an earlier run are taken over
 //!   install ─ checked, written beside the image in force, one word flipped        (../slots.rs)
 //!   set_devices ─ XDP where it can be, and tc                                    (devices.rs)
+//!   set_pods ─ around policy's programs                                          (pods.rs)
 //!   programs at a cgroup, from the start                                         (sockets.rs)
 //!   flows, sweep, counters ─ what the programs left for us                       (records.rs)
 //! ```
@@ -14,6 +15,7 @@
 
 mod devices;
 mod load;
+mod pods;
 mod records;
 mod sockets;
 
@@ -173,12 +175,13 @@ impl Balancer for KernelBalancer {
         devices::set(self, devices)
     }
 
-    fn set_pods(&mut self, _interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {
-        Ok(())
+    fn set_pods(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {
+        pods::set(self, interfaces)
     }
 
     fn withdraw(&mut self) -> Result<(), DatapathError> {
         sockets::detach_all(&self.versions)?;
+        attach::detach_all(&self.versions, &pods::STANDS)?;
         attach::detach_all(&self.versions, &load::STANDS)?;
         devices::detach_all(&self.versions)?;
         self.slots.empty(&self.settings)
@@ -206,6 +209,7 @@ pub(super) fn remove_everything(pin_root: &Path, name: &Path) -> Result<(), Data
     let _lock = pins::lock(&folder, &balancing_folder(name))?;
     let versions = Versions::find_of_balancing(&folder)?;
     sockets::detach_all(&versions)?;
+    attach::detach_all(&versions, &pods::STANDS)?;
     attach::detach_all(&versions, &load::STANDS)?;
     devices::detach_all(&versions)
 }
