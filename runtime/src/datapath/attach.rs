@@ -180,12 +180,18 @@ pub(super) fn name_of(interface: u32) -> Result<String, Source> {
 
 fn attach_tcx(program: &mut SchedClassifier, place: &Place<'_>) -> Result<(), Source> {
     let name = name_of(place.interface)?;
-    let order = match place.stand.order {
-        Order::First => LinkOrder::first(),
-        Order::Behind(other) => behind(other, &name, place.stand.side)?,
-        Order::Last => LinkOrder::last(),
+    let side = place.stand.side;
+    // Held until the kernel has been told of it.
+    let other = match place.stand.order {
+        Order::Behind(other) => find(other, &name, side)?,
+        _ => None,
     };
-    let id = program.attach_with_options(&name, place.stand.side, TcAttachOptions::TcxOrder(order))?;
+    let order = match (&place.stand.order, &other) {
+        (Order::Last, _) => LinkOrder::last(),
+        (_, Some(other)) => LinkOrder::after_program(other)?,
+        _ => LinkOrder::first(),
+    };
+    let id = program.attach_with_options(&name, side, TcAttachOptions::TcxOrder(order))?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(place.link())?;
     Ok(())
@@ -200,17 +206,14 @@ impl MultiProgram for Neighbour {
     }
 }
 
-/// The place right behind the last program of a name at an interface, the first of all if there is none.
-fn behind(program: &str, interface: &str, side: TcAttachType) -> Result<LinkOrder, Source> {
+/// The last program of a name at an interface.
+fn find(program: &str, interface: &str, side: TcAttachType) -> Result<Option<Neighbour>, Source> {
     // The kernel cuts names to this.
     const SHOWN: usize = 15;
     let (_, there) = SchedClassifier::query_tcx(interface, side)?;
     let shown = program.get(..SHOWN).unwrap_or(program);
     let found = there.iter().rev().find(|info| info.name_as_str() == Some(shown));
-    match found {
-        Some(info) => Ok(LinkOrder::after_program(&Neighbour(info.fd()?))?),
-        None => Ok(LinkOrder::first()),
-    }
+    Ok(found.map(|info| info.fd().map(Neighbour)).transpose()?)
 }
 
 /// Our filter at an interface, whether it stands there or not.

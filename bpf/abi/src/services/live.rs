@@ -9,7 +9,7 @@ use crate::shape::{Numbers, numbered, records};
 use crate::state::SLOTS;
 
 /// Version of these shapes. Any change takes the next number.
-pub const BALANCE_VERSION: u32 = 1;
+pub const BALANCE_VERSION: u32 = 2;
 
 /// [`TranslationRecord::state`]: the first side sent FIN.
 pub const CLIENT_FINISHED: u8 = 1;

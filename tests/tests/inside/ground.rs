@@ -19,6 +19,8 @@ use weir_tests::world::World;
 pub(crate) const PINS: &str = "/sys/fs/bpf/weir";
 /// Where a node has the cgroups.
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// All but the last serve.
+const PODS: [&str; 4] = ["one", "two", "three", "client"];
 /// One test at a time: its cgroup is the process's.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -94,28 +96,41 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// Pods `one`, `two` and `three` that can serve, and `client`, on node `n1`. `None`, said aloud, where it cannot be.
+    /// Pods `one`, `two` and `three` that can serve, and `client`, on node `n1`; sockets are balanced. `None`, said aloud, where it cannot be.
     pub(crate) fn lay() -> Option<Ground> {
         Ground::lay_with(BalancerOptions::default())
     }
 
     pub(crate) fn lay_with(options: BalancerOptions) -> Option<Ground> {
+        Ground::lay_by(options, true)
+    }
+
+    /// The same, but sockets are not balanced, so packets are.
+    pub(crate) fn lay_veths(options: BalancerOptions) -> Option<Ground> {
+        let mut ground = Ground::lay_by(options, false)?;
+        let balancer = ground.balancer.as_mut().unwrap();
+        let index = |pod: &&str| ground.lab.host_interface(&format!("shop/{pod}")).unwrap().index;
+        let interfaces = PODS.iter().map(index).collect();
+        ground.lab.node("n1").inside(|| balancer.set_pods(&interfaces).unwrap()).unwrap();
+        Some(ground)
+    }
+
+    fn lay_by(options: BalancerOptions, by_sockets: bool) -> Option<Ground> {
         if !available() {
             return None;
         }
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let pods = ["one", "two", "three", "client"];
-        let plan = pods
-            .iter()
-            .fold(Plan::new().node("n1"), |plan, pod| plan.pod(PodPlan::new(&format!("shop/{pod}"), "n1")));
+        let pods = PODS.map(|pod| PodPlan::new(&format!("shop/{pod}"), "n1"));
+        let plan = pods.into_iter().fold(Plan::new().node("n1"), Plan::pod);
         let lab = plan.build().unwrap();
         let servers =
-            pods[..3].iter().map(|pod| Server::everywhere(lab.pod(&format!("shop/{pod}")))).collect();
+            PODS[..3].iter().map(|pod| Server::everywhere(lab.pod(&format!("shop/{pod}")))).collect();
         let own = fs::read_to_string("/proc/self/cgroup").unwrap();
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
         let above = Path::new(CGROUPS).join(own);
         let cgroup = above.join(format!("weir-sockets-{}", std::process::id()));
-        let options = BalancerOptions { pin_root: PINS.into(), cgroup: Some(cgroup.clone()), ..options };
+        let options =
+            BalancerOptions { pin_root: PINS.into(), cgroup: by_sockets.then(|| cgroup.clone()), ..options };
         let mut ground = Ground {
             lab,
             _servers: servers,
