@@ -98,11 +98,14 @@ impl ServicePlan {
         self
     }
 
-    /// The port of nodes of the port that was given last.
+    /// The port of nodes, for every port that was given; those of one protocol count on from it.
     #[must_use]
-    pub fn node_port(mut self, node_port: u16) -> ServicePlan {
-        if let Some(port) = self.ports.last_mut() {
-            port.node_port = Some(node_port);
+    pub fn node_ports(mut self, first: u16) -> ServicePlan {
+        let mut next: BTreeMap<&str, u16> = BTreeMap::new();
+        for port in &mut self.ports {
+            let next = next.entry(&port.protocol).or_insert(first);
+            port.node_port = Some(*next);
+            *next = next.saturating_add(1);
         }
         self
     }
