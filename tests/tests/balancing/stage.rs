@@ -16,11 +16,15 @@ use weir_runtime::status::Status;
 /// The port of every service.
 pub(crate) const PORT: u16 = 80;
 /// Where backends tell who they are.
-pub(crate) const TELLS: u16 = 8080;
+const TELLS: u16 = 8080;
 /// A service's port whose backends echo.
 pub(crate) const ECHO_PORT: u16 = 7;
+/// A service's port whose backends do not listen.
+pub(crate) const CLOSED_PORT: u16 = 9;
 /// Where backends echo.
-pub(crate) const ECHOES: u16 = 8007;
+const ECHOES: u16 = 8007;
+/// Where they do not listen.
+const CLOSED: u16 = 8009;
 /// What must come gets this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// What must not come gets this long.
@@ -44,6 +48,8 @@ pub(crate) fn lab_of(setting: Setting) -> Option<Lab> {
     }
     let mut plan = Plan::new().elsewhere();
     plan = plan.led("n1", &["192.0.2.0/24", "2001:db8:2::/64", "198.51.100.0/24", "2001:db8:51::/64"]);
+    // Nobody outside should know these, but somebody may.
+    plan = plan.led("n1", &["10.96.0.0/24", "fd00:96::/64"]);
     for node in NODES {
         plan = plan.node(node);
     }
@@ -121,12 +127,20 @@ impl<'a> Stage<'a> {
 
     /// Changes the services on every node, and waits until what is new is in force.
     pub(crate) fn change_services(&self, services: &[ServicePlan]) {
-        let before: Vec<_> = self.daemons.iter().map(|daemon| checksum(&daemon.status().unwrap())).collect();
-        self.write_services(services);
-        for (daemon, before) in self.daemons.iter().zip(before) {
-            let is_new = |status: &Status| is_in_force(status) && checksum(status) != before;
-            daemon.until("other services in force", is_new).unwrap();
-        }
+        change(self.lab, &self.daemons, services);
+    }
+}
+
+/// Changes the services in the folders of these daemons, and waits until what is new is in force.
+pub(crate) fn change(lab: &Lab, daemons: &[Policyd<'_>], services: &[ServicePlan]) {
+    let services = lab.services_yaml(services);
+    let before: Vec<_> = daemons.iter().map(|daemon| checksum(&daemon.status().unwrap())).collect();
+    for daemon in daemons {
+        daemon.write_file("services.yaml", &services).unwrap();
+    }
+    for (daemon, before) in daemons.iter().zip(before) {
+        let is_new = |status: &Status| is_in_force(status) && checksum(status) != before;
+        daemon.until("other services in force", is_new).unwrap();
     }
 }
 
@@ -146,7 +160,8 @@ fn config(node: &Place, setting: Setting, more: &str) -> String {
     format!("balancing: {{{mode}, devices: {{mode: {hook}}}, sockets: {sockets}{more}}}\n")
 }
 
-fn is_in_force(status: &Status) -> bool {
+/// Whether the services that were read last are in force.
+pub(crate) fn is_in_force(status: &Status) -> bool {
     status.problems.is_empty()
         && status.balancing.as_ref().is_some_and(|balancing| {
             balancing.problems.is_empty() && balancing.image.as_ref().is_some_and(|image| !image.is_restored)
@@ -154,7 +169,7 @@ fn is_in_force(status: &Status) -> bool {
 }
 
 /// The checksum of the service image in force.
-pub(crate) fn checksum(status: &Status) -> Option<String> {
+fn checksum(status: &Status) -> Option<String> {
     Some(status.balancing.as_ref()?.image.as_ref()?.checksum.clone())
 }
 
@@ -183,11 +198,12 @@ pub(crate) fn service(name: &str, number: u8) -> ServicePlan {
     ServicePlan::new(name).cluster_ip(v4).cluster_ip(v6).port("TCP", PORT, TELLS).port("UDP", PORT, TELLS)
 }
 
-/// The same with the addresses of a load balancer, and ports that echo.
+/// The same with the addresses of a load balancer, and ports that echo and that are closed.
 pub(crate) fn balanced(name: &str, number: u8) -> ServicePlan {
     let [v4, v6] = balancer_ips(number);
     let service = service(name, number).kind("LoadBalancer").balancer_ip(v4).balancer_ip(v6);
-    service.port("TCP", ECHO_PORT, ECHOES).port("UDP", ECHO_PORT, ECHOES)
+    let service = service.port("TCP", ECHO_PORT, ECHOES).port("UDP", ECHO_PORT, ECHOES);
+    service.port("TCP", CLOSED_PORT, CLOSED).port("UDP", CLOSED_PORT, CLOSED)
 }
 
 /// An address and a port of services.

@@ -5,6 +5,7 @@
 //!
 //! Not here: what is expected (`expectation.rs`).
 
+use super::paths::{self, PATHS, Walk};
 use super::expectation::{Backend, Expected, Path, Sees};
 use super::stage::{BRIEFLY, PORT, Stage, at, balancer_ips, cluster_ips, external_ips, lab_of, service};
 use super::table::{Asked, Backends, Case, Client, Family, Front, Mode, Policy, Setting, Way};
@@ -134,7 +135,8 @@ fn run(setting: Setting, cases: &[Case]) -> Outcome {
         return outcome;
     }
     let services = services();
-    let plans: Vec<ServicePlan> = services.iter().map(|(asked, number)| plan(*asked, *number)).collect();
+    let of_cases = services.iter().map(|(asked, number)| plan(*asked, *number));
+    let plans: Vec<ServicePlan> = of_cases.chain(paths::services()).collect();
     let Some(lab) = lab_of(setting) else { return outcome };
     let stage = match Stage::set(&lab, setting, &plans) {
         Ok(stage) => stage,
@@ -153,8 +155,28 @@ fn run(setting: Setting, cases: &[Case]) -> Outcome {
             Err(why) => outcome.wrong.push(format!("{case}\n  {why}")),
         }
     }
+    walk_paths(&stage, &wires, setting, &mut outcome);
     outcome.took[1] = began.elapsed();
     outcome
+}
+
+/// What `paths.rs` looks at, as cases of the setting.
+fn walk_paths(stage: &Stage<'_>, wires: &Wires, setting: Setting, outcome: &mut Outcome) {
+    for (what, path) in PATHS {
+        for (number, backend) in paths::numbers() {
+            for family in [0, 1] {
+                let (mode, hook) = (setting.mode, setting.hook);
+                outcome.cases += 1;
+                match path(&Walk { stage, wires, mode, hook, family, number, backend }) {
+                    Ok(()) => outcome.right += 1,
+                    Err(why) => {
+                        let family = if family == 0 { "V4" } else { "V6" };
+                        outcome.wrong.push(format!("{setting}: {what}, {family}, backend {backend}\n  {why}"));
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A case on its stage.
