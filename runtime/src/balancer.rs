@@ -126,7 +126,8 @@ pub trait Balancer: Send {
     /// The checksum of the image in force; `None` before the first.
     fn image_in_force(&self) -> Option<u64>;
 
-    /// Checks an image and puts it in force. A bad one is refused whole, and the one in force stays.
+    /// Checks an image and puts it in force. A bad one is refused whole, and the one in force stays. Sockets are balanced from the first one
+    /// on.
     ///
     /// # Errors
     /// [`DatapathError`].
@@ -150,6 +151,12 @@ pub trait Balancer: Send {
     /// # Errors
     /// What the kernel refused first.
     fn set_pods(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), DatapathError>;
+
+    /// Takes the programs from all devices, pods and sockets: nothing is in a packet's way, and no image is in force.
+    ///
+    /// # Errors
+    /// What the kernel refused first.
+    fn withdraw(&mut self) -> Result<(), DatapathError>;
 
     /// The flows that are on record because their slot was unsettled, those past their time left out.
     ///
