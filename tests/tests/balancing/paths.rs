@@ -2,7 +2,7 @@
 //!
 //! Not here: who answers in which case (`suite.rs`).
 
-use super::stage::{CLOSED_PORT, ECHO_PORT, PATIENCE, PORT, Stage, at, balancer_ips, balanced, cluster_ips};
+use super::stage::{CLOSED_PORT, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips};
 use super::table::{Hook, Mode};
 use std::net::IpAddr;
 use weir_lab::wires::Wires;
@@ -127,7 +127,10 @@ fn full(walk: &Walk<'_>) -> Result<(), String> {
         call = call.within(PATIENCE / 4);
     }
     let told = if walk.was_told_too_big() { "was" } else { "was not" };
-    Err(format!("{TRIES} datagrams of {} bytes: {came}; the client {told} told that they are too big", FULL[walk.family]))
+    Err(format!(
+        "{TRIES} datagrams of {} bytes: {came}; the client {told} told that they are too big",
+        FULL[walk.family]
+    ))
 }
 
 fn closed(walk: &Walk<'_>) -> Result<(), String> {
@@ -147,9 +150,11 @@ fn closed(walk: &Walk<'_>) -> Result<(), String> {
 
 fn inside(walk: &Walk<'_>) -> Result<(), String> {
     let call = Call::to(at(cluster_ips(walk.number)[walk.family], PORT)).within(PATIENCE);
-    for (client, transport, size) in
-        [("shop/c1", Transport::Tcp, LARGE), ("shop/c3", Transport::Tcp, LARGE), ("shop/c3", Transport::Udp, FRAGMENTED)]
-    {
+    for (client, transport, size) in [
+        ("shop/c1", Transport::Tcp, LARGE),
+        ("shop/c3", Transport::Tcp, LARGE),
+        ("shop/c3", Transport::Udp, FRAGMENTED),
+    ] {
         match walk.stage.peer(client).who(call, transport, size).unwrap() {
             Ok(identity) if identity.who == walk.backend => {}
             Ok(identity) => return Err(format!("{client}: {} answered", identity.who)),

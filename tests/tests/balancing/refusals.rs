@@ -3,7 +3,8 @@
 //! Not here: local policy in all its cases (`suite.rs`).
 
 use super::stage::{
-    BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of, service,
+    BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of,
+    service,
 };
 use super::table::{Hook, Mode, Setting};
 use std::io::{Read, Write};
@@ -55,7 +56,7 @@ fn what_nobody_serves_is_refused() {
     for setting in SETTINGS {
         let Some(lab) = lab_of(setting) else { return };
         let stage = Stage::set(&lab, setting, &services(&[])).unwrap();
-        for family in 0..2 {
+        for family in [0, 1] {
             for transport in BOTH {
                 let node = at(lab.node("n1").addresses()[family], 31_000);
                 for to in [at(balancer_ips(NOBODY)[family], PORT), node] {
@@ -65,7 +66,11 @@ fn what_nobody_serves_is_refused() {
                 }
                 let inside = Call::to(at(cluster_ips(NOBODY)[family], PORT)).within(PATIENCE);
                 let came = stage.peer("shop/c1").who(inside, transport, 1).unwrap();
-                assert_eq!(came, Err(Contact::Refused), "{setting}: {transport:?} from a pod, family {family}");
+                assert_eq!(
+                    came,
+                    Err(Contact::Refused),
+                    "{setting}: {transport:?} from a pod, family {family}"
+                );
             }
         }
     }
@@ -76,7 +81,7 @@ fn what_nobody_serves_is_silent_where_the_node_is_told_so() {
     let setting = SETTINGS[0];
     let Some(lab) = lab_of(setting) else { return };
     let stage = Stage::set_with(&lab, setting, &services(&[]), ", noBackend: drop").unwrap();
-    for family in 0..2 {
+    for family in [0, 1] {
         for transport in BOTH {
             let call = call(balancer_ips(NOBODY)[family], PORT, LET_IN[family]);
             let came = stage.peer("outside").who(call, transport, 1).unwrap();
@@ -93,7 +98,7 @@ fn what_is_not_for_the_outside_is_silent_and_the_rest_is_not() {
         let ask = |to: SocketAddr, from: &str, transport| {
             stage.peer("outside").who(call(to.ip(), to.port(), from), transport, 1).unwrap()
         };
-        for family in 0..2 {
+        for family in [0, 1] {
             let (node, [in_range, out]) =
                 (lab.node("n1").addresses()[family], [LET_IN[family], KEPT_OUT[family]]);
             for transport in BOTH {
@@ -105,7 +110,11 @@ fn what_is_not_for_the_outside_is_silent_and_the_rest_is_not() {
                     ("in a range that is kept out", at(balancer_ips(BARRED)[family], PORT), in_range),
                 ] {
                     let came = ask(to, from, transport);
-                    assert_eq!(came, Err(Contact::TimedOut), "{setting}: {what}, {transport:?}, family {family}");
+                    assert_eq!(
+                        came,
+                        Err(Contact::TimedOut),
+                        "{setting}: {what}, {transport:?}, family {family}"
+                    );
                 }
                 for (what, to, from) in [
                     ("nothing is against it", at(balancer_ips(PLAIN)[family], PORT), out),
@@ -190,7 +199,8 @@ fn ranges_of_one_family_close_the_other() {
     let setting = SETTINGS[0];
     let Some(lab) = lab_of(setting) else { return };
     let ranged = balanced("shop/ranged", RANGED).endpoint("shop/b1").source_ranges(&RANGES[..1]);
-    let stage = Stage::set(&lab, setting, &[ranged, service("shop/other", PLAIN).endpoint("shop/b2")]).unwrap();
+    let stage =
+        Stage::set(&lab, setting, &[ranged, service("shop/other", PLAIN).endpoint("shop/b2")]).unwrap();
     let echo = |family: usize| {
         let to = at(balancer_ips(RANGED)[family], ECHO_PORT);
         stage.peer("outside").tcp(call(to.ip(), to.port(), LET_IN[family])).unwrap()

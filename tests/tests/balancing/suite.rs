@@ -5,8 +5,8 @@
 //!
 //! Not here: what is expected (`expectation.rs`).
 
-use super::paths::{self, PATHS, Walk};
 use super::expectation::{Backend, Expected, Path, Sees};
+use super::paths::{self, PATHS, Walk};
 use super::stage::{BRIEFLY, PORT, Stage, at, balancer_ips, cluster_ips, external_ips, lab_of, service};
 use super::table::{Asked, Backends, Case, Client, Family, Front, Mode, Policy, Setting, Way};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -122,15 +122,24 @@ struct Outcome {
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Outcome { setting, cases, right, pending, took: [stage, all], .. } = self;
-        write!(f, "{setting}: {cases} cases, {right} right, {pending} pending; {all:.1?}, {stage:.1?} of it to set the stage")
+        write!(
+            f,
+            "{setting}: {cases} cases, {right} right, {pending} pending; {all:.1?}, {stage:.1?} of it to set the stage"
+        )
     }
 }
 
 fn run(setting: Setting, cases: &[Case]) -> Outcome {
     let began = Instant::now();
     let pending = cases.iter().filter(|case| case.is_pending()).count();
-    let mut outcome =
-        Outcome { setting, cases: cases.len(), right: 0, pending, wrong: Vec::new(), took: [Duration::ZERO; 2] };
+    let mut outcome = Outcome {
+        setting,
+        cases: cases.len(),
+        right: 0,
+        pending,
+        wrong: Vec::new(),
+        took: [Duration::ZERO; 2],
+    };
     if pending == cases.len() {
         return outcome;
     }
@@ -171,7 +180,9 @@ fn walk_paths(stage: &Stage<'_>, wires: &Wires, setting: Setting, outcome: &mut 
                     Ok(()) => outcome.right += 1,
                     Err(why) => {
                         let family = if family == 0 { "V4" } else { "V6" };
-                        outcome.wrong.push(format!("{setting}: {what}, {family}, backend {backend}\n  {why}"));
+                        outcome
+                            .wrong
+                            .push(format!("{setting}: {what}, {family}, backend {backend}\n  {why}"));
                     }
                 }
             }
@@ -202,7 +213,9 @@ impl Asking<'_> {
             // At a socket the call may be refused at once; what comes by wire is dropped in silence.
             Err(Contact::TimedOut) => Ok(()),
             Err(_) if self.case.way() != Some(Way::Wire) => Ok(()),
-            Err(other) => Err(format!("nobody is to answer, and silently, but it was {other}{}", self.trail())),
+            Err(other) => {
+                Err(format!("nobody is to answer, and silently, but it was {other}{}", self.trail()))
+            }
             Ok(identity) => Err(format!("nobody is to answer, but {} did{}", identity.who, self.trail())),
         }
     }
@@ -301,7 +314,10 @@ impl Asking<'_> {
             Sees::Itself => ITSELF[self.family()].parse().unwrap(),
         };
         if saw.ip() != expected || (backend.sees == Sees::Client && saw.port() != own_port) {
-            return Err(format!("{who} saw {saw}; {:?} is {expected}, and the client's port {own_port}", backend.sees));
+            return Err(format!(
+                "{who} saw {saw}; {:?} is {expected}, and the client's port {own_port}",
+                backend.sees
+            ));
         }
         let answered_by = |node: &str| {
             let ports = Some((service.port(), own_port));
@@ -328,9 +344,11 @@ impl Asking<'_> {
         let as_dispatched = match self.case.setting.mode {
             Mode::Snat => false,
             Mode::DsrOption => passed.packet.has_options,
-            Mode::DsrIpip | Mode::Hybrid => {
-                passed.packet.inner.as_ref().is_some_and(|inner| inner.is_between(self.client(), self.service()))
-            }
+            Mode::DsrIpip | Mode::Hybrid => passed
+                .packet
+                .inner
+                .as_ref()
+                .is_some_and(|inner| inner.is_between(self.client(), self.service())),
         };
         is_from_n1 && as_dispatched
     }

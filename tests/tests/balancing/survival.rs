@@ -113,7 +113,8 @@ impl<'a> Established<'a> {
         for (connection, before) in &self.connections {
             let now = connection.who(1).unwrap().map_or_else(|contact| contact.to_string(), |now| now.who);
             if now != *before {
-                wrong.push(format!("TCP {} to {}: {before}, then {now}", connection.local, connection.remote));
+                wrong
+                    .push(format!("TCP {} to {}: {before}, then {now}", connection.local, connection.remote));
             }
         }
         wrong.extend(self.moved_datagrams());
@@ -194,7 +195,8 @@ fn established_connections_stay_where_they_are() {
         assert_eq!(newcomers(&stage).len(), 3, "{setting}: a backend that came has no part");
 
         println!("{setting}: a backend ends");
-        let ending = [ready(&["shop/b2", "shop/b3"]), vec![EndpointPlan::new("shop/b1").terminating()]].concat();
+        let ending =
+            [ready(&["shop/b2", "shop/b3"]), vec![EndpointPlan::new("shop/b1").terminating()]].concat();
         change(&ending, 0);
         established.stayed("the first backend's ending");
         let new = newcomers(&stage);

@@ -5,6 +5,7 @@
 //!
 //! Not here: what is expected of a case.
 
+use super::expectation::Expected;
 use std::fmt;
 use weir_lab::Transport;
 
@@ -150,10 +151,13 @@ type Rule = (&'static str, fn(&Case) -> bool);
 
 /// Why cases are left out.
 const RULES: &[Rule] = &[
-    ("a cluster address is not for the outside (refusals.rs)", |case| {
-        case.client.is_outside() && case.asked.front == Front::ClusterIp
+    (
+        "no way leads there: to a cluster address by wire (refusals.rs), to n1's own services from its own processes without their sockets",
+        |case| case.way().is_none(),
+    ),
+    ("that nobody answers does not depend on how it would be sent on", |case| {
+        case.expected() == Expected::Nobody && case.setting.mode != Mode::Snat
     }),
-    ("a node's own processes reach what no wire leads to by their sockets alone", |case| case.way().is_none()),
     ("what is told by sockets and veths does not know of modes and hooks", |case| {
         let first = (case.setting.mode, case.setting.hook) == (Mode::Snat, Hook::Tc);
         case.way() != Some(Way::Wire) && !first
@@ -181,10 +185,13 @@ const RULES: &[Rule] = &[
     ("under affinity one choice is as good as another", |case| {
         case.asked.affinity && case.asked.policy == Policy::Local
     }),
-    ("a pod cannot be answered by itself from afar and know it: both addresses of the answer would be its own", |case| {
-        let may_be_itself = case.client == Client::B2 && case.asked.backends != Backends::Here;
-        case.way() == Some(Way::Wire) && case.is_direct() && may_be_itself
-    }),
+    (
+        "a pod cannot be answered by itself from afar and know it: both addresses of the answer would be its own",
+        |case| {
+            let may_be_itself = case.client == Client::B2 && case.asked.backends != Backends::Here;
+            case.way() == Some(Way::Wire) && case.is_direct() && may_be_itself
+        },
+    ),
 ];
 
 impl Setting {
@@ -193,9 +200,11 @@ impl Setting {
         let of = |mode, hook, sockets| Setting { mode, hook, sockets };
         let with = MODES.into_iter().flat_map(|mode| HOOKS.map(|hook| of(mode, hook, true)));
         // Without programs at sockets the nodes' own processes come by wire, like any host.
-        with.chain([(Mode::Snat, Hook::Tc), (Mode::DsrIpip, Hook::Tc), (Mode::DsrOption, Hook::Xdp)]
-            .map(|(mode, hook)| of(mode, hook, false)))
-            .collect()
+        with.chain(
+            [(Mode::Snat, Hook::Tc), (Mode::DsrIpip, Hook::Tc), (Mode::DsrOption, Hook::Xdp)]
+                .map(|(mode, hook)| of(mode, hook, false)),
+        )
+        .collect()
     }
 
     /// The cases of this setting.
@@ -208,7 +217,13 @@ impl Setting {
         for asked in Asked::all() {
             for client in CLIENTS {
                 for transport in TRANSPORTS {
-                    all.extend(FAMILIES.map(|family| Case { setting: self, asked, client, transport, family }));
+                    all.extend(FAMILIES.map(|family| Case {
+                        setting: self,
+                        asked,
+                        client,
+                        transport,
+                        family,
+                    }));
                 }
             }
         }
@@ -309,7 +324,10 @@ impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Asked { front, backends, policy, affinity } = self.asked;
         let Case { setting, client, transport, family, .. } = self;
-        write!(f, "{setting}: {client:?} calls {front:?} by {transport:?} {family:?}, backends {backends:?}, {policy:?}")?;
+        write!(
+            f,
+            "{setting}: {client:?} calls {front:?} by {transport:?} {family:?}, backends {backends:?}, {policy:?}"
+        )?;
         if affinity { f.write_str(", affinity") } else { Ok(()) }
     }
 }
@@ -321,7 +339,11 @@ fn the_table_has_every_dimension_and_no_idle_rule() {
     println!("{} of {} combinations are cases", cases.len(), all.len());
     for (why, is_out) in RULES {
         let alone = |case: &&Case| RULES.iter().all(|(other, is_out)| is_out(case) == (other == why));
-        println!("{:6} left out, {:6} by this alone: {why}", all.iter().filter(|case| is_out(case)).count(), all.iter().filter(alone).count());
+        println!(
+            "{:6} left out, {:6} by this alone: {why}",
+            all.iter().filter(|case| is_out(case)).count(),
+            all.iter().filter(alone).count()
+        );
         assert!(all.iter().any(|case| alone(&case)), "no case is left out by this rule alone: {why}");
     }
     assert!(cases.len() >= 400);
@@ -329,12 +351,22 @@ fn the_table_has_every_dimension_and_no_idle_rule() {
     for client in CLIENTS {
         assert!(has(&|case| case.client == client), "{client:?}");
     }
-    for asked in [FRONTS.map(|front| Asked { front, backends: Backends::Both, policy: Policy::Cluster, affinity: true })].concat() {
+    for asked in [FRONTS.map(|front| Asked {
+        front,
+        backends: Backends::Both,
+        policy: Policy::Cluster,
+        affinity: true,
+    })]
+    .concat()
+    {
         assert!(has(&|case| case.asked == asked), "{asked:?}");
     }
     for transport in TRANSPORTS {
         for family in FAMILIES {
-            assert!(has(&|case| (case.transport, case.family) == (transport, family)), "{transport:?} {family:?}");
+            assert!(
+                has(&|case| (case.transport, case.family) == (transport, family)),
+                "{transport:?} {family:?}"
+            );
         }
     }
     for way in [Way::Socket, Way::Veth, Way::Wire] {
