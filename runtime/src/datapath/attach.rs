@@ -158,7 +158,7 @@ pub(super) fn take_over_all(programs: &mut impl Standing, versions: &Versions) -
 }
 
 /// The name of an interface; an error if there is none.
-fn name_of(interface: u32) -> Result<String, Source> {
+pub(super) fn name_of(interface: u32) -> Result<String, Source> {
     let name = nix::net::if_::if_indextoname(interface)?;
     // nix does not notice that there is none, and gives an empty name.
     if name.is_empty() {
@@ -289,6 +289,11 @@ pub(super) fn replace_all(programs: &mut impl Standing, version: &Path) -> Resul
         }
     }
     Ok(())
+}
+
+/// Interfaces that have a pin or a mark of one of these programs.
+pub(super) fn interfaces(version: &Path, stands: &'static [Stand]) -> Result<BTreeSet<u32>, DatapathError> {
+    Ok(attached(version, stands)?.into_iter().map(|(interface, _)| interface).collect())
 }
 
 /// Interfaces and hooks that have a pin or a mark.

@@ -16,6 +16,7 @@
 //! Not here: which image, which pods.
 
 mod attach;
+mod balancing;
 mod connections;
 mod counting;
 mod enforcing;
@@ -32,8 +33,9 @@ mod syscall;
 mod table;
 mod temporary;
 
+pub use balancing::KernelBalancer;
 pub use error::DatapathError;
-pub use pins::{connection_folder, version_folder};
+pub use pins::{balancing_folder, connection_folder, version_folder};
 pub use question::{Answer, Arrival, Departure, Fate, Question};
 pub use temporary::{Temporary, remove_abandoned};
 
@@ -518,6 +520,7 @@ pub fn remove_everything(pin_root: &Path) -> Result<bool, DatapathError> {
         return Ok(false);
     }
     let _lock = pins::lock(&located.path, pin_root)?;
+    balancing::remove_everything(&located.path, pin_root)?;
     attach::detach_all(&Versions::find(&located.path)?, &load::STANDS)?;
     match std::fs::remove_dir_all(&located.path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
