@@ -2,7 +2,10 @@
 //!
 //! Not here: who answers in which case (`suite.rs`).
 
-use super::stage::{CLOSED_PORT, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips};
+use super::stage::{
+    CLOSED_PORT, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, external_ips,
+};
+use super::suite::told;
 use super::table::{Hook, Mode};
 use std::net::IpAddr;
 use weir_lab::wires::Wires;
@@ -45,7 +48,9 @@ pub(crate) struct Walk<'a> {
 
 /// The services of these paths.
 pub(crate) fn services() -> Vec<ServicePlan> {
-    let of = |(number, pod): (u8, &str)| balanced(&format!("shop/path{number}"), number).endpoint(pod);
+    let of = |(number, pod): (u8, &str)| {
+        balanced(&format!("shop/path{number}"), number).external_ips(&external_ips(number)).endpoint(pod)
+    };
     NUMBERS.map(of).to_vec()
 }
 
@@ -67,15 +72,9 @@ impl Walk<'_> {
         Call::to(at(self.service(), port)).from(at(self.client(), 0)).within(PATIENCE)
     }
 
-    /// Whether the packets to the backend are larger than those of the client.
-    fn grows(&self, transport: Transport) -> bool {
-        self.backend != "shop/b1"
-            && match self.mode {
-                Mode::Snat => false,
-                Mode::DsrIpip => true,
-                Mode::DsrOption => transport != Transport::Tcp,
-                Mode::Hybrid => transport == Transport::Tcp,
-            }
+    /// Whether the packets of a connection are larger on the way to the backend; an option is on the first alone.
+    fn grows_by_tcp(&self) -> bool {
+        self.backend != "shop/b1" && matches!(self.mode, Mode::DsrIpip | Mode::Hybrid)
     }
 
     /// Whether the client was told that something is too big.
@@ -87,50 +86,44 @@ impl Walk<'_> {
 }
 
 fn fragments(walk: &Walk<'_>) -> Result<(), String> {
-    for _ in 0..3 {
-        let answer = walk.stage.peer("outside").who(walk.call(PORT), Transport::Udp, FRAGMENTED).unwrap();
-        let identity = answer.map_err(|contact| contact.to_string())?;
-        if identity.who != walk.backend {
-            return Err(format!("{} answered", identity.who));
-        }
-    }
-    Ok(())
-}
-
-fn large(walk: &Walk<'_>) -> Result<(), String> {
-    walk.wires.passed().unwrap();
-    let connection = walk.stage.peer("outside").open(walk.call(ECHO_PORT)).unwrap();
-    let connection = connection.map_err(|contact| contact.to_string())?;
-    match connection.say(LARGE).unwrap() {
-        Contact::Made { .. } => {}
-        failed => return Err(failed.to_string()),
-    }
-    // Only a wire of hardware has packets that are sure to be of its own size.
-    if walk.hook == Hook::Xdp && walk.grows(Transport::Tcp) && !walk.was_told_too_big() {
-        return Err("the client was not told that its packets are too big".to_owned());
-    }
-    Ok(())
+    in_the_end(walk, FRAGMENTED)
 }
 
 fn full(walk: &Walk<'_>) -> Result<(), String> {
+    in_the_end(walk, FULL[walk.family])
+}
+
+/// Datagrams of a size come through, once the client knows how wide the way is.
+fn in_the_end(walk: &Walk<'_>, size: usize) -> Result<(), String> {
     walk.wires.passed().unwrap();
-    let peer = walk.stage.peer("outside");
-    // A client of its own address, which knows nothing of the way yet.
-    let mut call = walk.call(PORT).within(PATIENCE / 10);
     let mut came = Contact::TimedOut;
     for _ in 0..TRIES {
-        match peer.who(call, Transport::Udp, FULL[walk.family]).unwrap() {
+        let call = walk.call(PORT).within(PATIENCE / 10);
+        match walk.stage.peer("outside").who(call, Transport::Udp, size).unwrap() {
             Ok(identity) if identity.who == walk.backend => return Ok(()),
             Ok(identity) => return Err(format!("{} answered", identity.who)),
             Err(failed) => came = failed,
         }
-        call = call.within(PATIENCE / 4);
     }
-    let told = if walk.was_told_too_big() { "was" } else { "was not" };
-    Err(format!(
-        "{TRIES} datagrams of {} bytes: {came}; the client {told} told that they are too big",
-        FULL[walk.family]
-    ))
+    Err(format!("{TRIES} datagrams of {size} bytes: {came}{}", told(&walk.wires.passed().unwrap())))
+}
+
+fn large(walk: &Walk<'_>) -> Result<(), String> {
+    walk.wires.passed().unwrap();
+    // At another address than datagrams, so that the client knows nothing of the way yet.
+    let to = at(external_ips(walk.number)[walk.family], ECHO_PORT);
+    let call = Call::to(to).from(at(walk.client(), 0)).within(PATIENCE);
+    let connection = walk.stage.peer("outside").open(call).unwrap();
+    let connection = connection.map_err(|contact| contact.to_string())?;
+    match connection.say(LARGE).unwrap() {
+        Contact::Made { .. } => {}
+        failed => return Err(format!("{failed}{}", told(&walk.wires.passed().unwrap()))),
+    }
+    // Only a wire of hardware has packets that are sure to be of its own size.
+    if walk.hook == Hook::Xdp && walk.grows_by_tcp() && !walk.was_told_too_big() {
+        return Err("the client was not told that its packets are too big".to_owned());
+    }
+    Ok(())
 }
 
 fn closed(walk: &Walk<'_>) -> Result<(), String> {

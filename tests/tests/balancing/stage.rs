@@ -241,3 +241,13 @@ fn nodes_have_control_groups_of_their_own() {
     }
     assert!(lab.outside().control_group().is_none());
 }
+#[test]
+fn tmp_times() {
+    let setting = Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: true };
+    let t = Instant::now();
+    let Some(lab) = lab_of(setting) else { return };
+    println!("lab {:?}", t.elapsed());
+    let stage = Stage::set(&lab, setting, &[balanced("shop/x", 1).endpoint("shop/b1")]).unwrap();
+    println!("stage {:?}", t.elapsed());
+    println!("{}", stage.daemons[0].log());
+}

@@ -157,7 +157,7 @@ fn run(setting: Setting, cases: &[Case]) -> Outcome {
     let wires = Wires::watch(&lab).unwrap();
     outcome.took[0] = began.elapsed();
     for case in cases.iter().filter(|case| !case.is_pending()) {
-        let patience = if outcome.wrong.len() < MANY { PATIENCE } else { BRIEFLY };
+        let patience = if outcome.wrong.len() < MANY { PATIENCE } else { PATIENCE / 4 };
         let asking = Asking { stage: &stage, wires: &wires, case, number: services[&case.asked], patience };
         match asking.is_as_expected() {
             Ok(()) => outcome.right += 1,
@@ -360,7 +360,7 @@ impl Asking<'_> {
 }
 
 /// The first packets that passed; neighbours' questions are left out.
-fn told(trail: &[Passed]) -> String {
+pub(crate) fn told(trail: &[Passed]) -> String {
     let mut text = String::new();
     let is_told = |one: &&Passed| one.packet.icmp.is_none_or(|(kind, _)| !(133..=137).contains(&kind));
     for passed in trail.iter().filter(is_told).take(16) {

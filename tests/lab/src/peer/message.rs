@@ -4,6 +4,7 @@
 
 use super::flow::{Counts, Flow};
 use super::identity::{Identity, Transport};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -165,6 +166,8 @@ impl Contact {
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof
             | ErrorKind::InvalidData => Contact::Broken { error: says },
+            // What was sent is larger than the way is wide, as an ICMP error told.
+            _ if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => Contact::Unreachable { error: says },
             _ => return Err(error),
         })
     }
