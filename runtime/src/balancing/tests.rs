@@ -536,7 +536,8 @@ spec: {type: NodePort, ports: [{port: 80, nodePort: 30080}]}
         running.until("one", |status| served("10.1.0.1") == [first].into() && status.unfit.len() == 1).await;
     assert_eq!(status.unfit[0].service, "default/web");
     assert_eq!(status.unfit[0].backend, second.to_string());
-    assert_eq!(status.unfit[0].why, "no connection: connection refused");
+    // Refused, or reset if it was being made.
+    assert!(status.unfit[0].why.starts_with("no connection: "), "{status:?}");
 
     // Another address, then nobody: all are tried.
     let mut moved = interfaces();
