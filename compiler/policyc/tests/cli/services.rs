@@ -225,11 +225,9 @@ fn compile_writes_an_image_of_services() {
     assert_eq!(session.read("a.wsvc"), first);
     let ran = session.run("inspect a.wsvc");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(
-        ran.out.starts_with("services     a.wsvc for node n1\nlayout       version 1; sound"),
-        "{}",
-        ran.out
-    );
+    let version = weir_abi::services::SERVICE_VERSION;
+    let head = format!("services     a.wsvc for node n1\nlayout       version {version}; sound");
+    assert!(ran.out.starts_with(&head), "{}", ran.out);
     assert!(ran.out.contains("\nbackends     3: 2 active, 1 terminating\n"), "{}", ran.out);
     let told: Value = serde_json::from_str(&session.run("inspect a.wsvc -o json").out).unwrap();
     assert_eq!((told["kind"].as_str(), told["services"][1]["line"].as_u64()), (Some("services"), Some(8)));
