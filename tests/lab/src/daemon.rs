@@ -5,6 +5,8 @@
 
 use super::binary::built;
 use super::{Lab, Place};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -205,6 +207,23 @@ impl<'a> Policyd<'a> {
     pub fn kill(&mut self) -> io::Result<()> {
         self.process.kill()?;
         self.process.wait().map(drop)
+    }
+
+    /// Asks it to end, as a service manager would, and waits until it has.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn terminate(&mut self) -> io::Result<()> {
+        let process = i32::try_from(self.process.id()).map_err(io::Error::other)?;
+        kill(Pid::from_raw(process), Signal::SIGTERM)?;
+        let end = Instant::now() + PATIENCE;
+        while self.process.try_wait()?.is_none() {
+            if Instant::now() > end {
+                return Err(io::Error::other(format!("it does not end\n{}", self.log())));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Starts it again after its end, with the same arguments; waits for nothing.
