@@ -143,6 +143,25 @@ impl<'a> Policyd<'a> {
         }
     }
 
+    /// The checksum of the service image in force, once a source has said so and nothing is wrong with it.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn service_image(&self) -> io::Result<Option<String>> {
+        Ok(service_image(&self.status()?))
+    }
+
+    /// Waits until services are in force, other ones than with the image before if there was one.
+    ///
+    /// # Errors
+    /// They do not come.
+    pub fn until_services(&self, before: Option<&String>) -> io::Result<Status> {
+        self.until("services in force", |status| {
+            let now = service_image(status);
+            now.is_some() && now.as_ref() != before
+        })
+    }
+
     /// Asks it something.
     ///
     /// # Errors
@@ -239,6 +258,13 @@ impl<'a> Policyd<'a> {
     pub fn log(&self) -> String {
         fs::read_to_string(self.source.path().join("log")).unwrap_or_default()
     }
+}
+
+fn service_image(status: &Status) -> Option<String> {
+    let balancing = status.balancing.as_ref().filter(|_| status.problems.is_empty())?;
+    let image =
+        balancing.image.as_ref().filter(|image| !image.is_restored && balancing.problems.is_empty())?;
+    Some(image.checksum.clone())
 }
 
 impl Drop for Policyd<'_> {
