@@ -4,7 +4,6 @@
 
 use super::stage::{
     BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of,
-    service,
 };
 use super::table::{Hook, Mode, Setting};
 use std::io::{Read, Write};
@@ -28,6 +27,7 @@ const PLAIN: u8 = 2;
 const LOCAL: u8 = 3;
 const RANGED: u8 = 4;
 const BARRED: u8 = 5;
+const HALF: u8 = 7;
 const HEALTH_CHECK: u16 = 31_900;
 
 fn services(health: &[&str]) -> Vec<ServicePlan> {
@@ -52,35 +52,42 @@ fn call(to: IpAddr, port: u16, from: &str) -> Call {
 }
 
 #[test]
-fn what_nobody_serves_is_refused() {
+fn what_must_not_be_answered_is_not_and_the_rest_is() {
     for setting in SETTINGS {
         let Some(lab) = lab_of(setting) else { return };
         let stage = Stage::set(&lab, setting, &services(&[])).unwrap();
-        for family in [0, 1] {
-            for transport in BOTH {
-                let node = at(lab.node("n1").addresses()[family], 31_000);
-                for to in [at(balancer_ips(NOBODY)[family], PORT), node] {
-                    let call = call(to.ip(), to.port(), LET_IN[family]).within(PATIENCE);
-                    let came = stage.peer("outside").who(call, transport, 1).unwrap();
-                    assert_eq!(came, Err(Contact::Refused), "{setting}: {transport:?} to {to} from outside");
-                }
-                let inside = Call::to(at(cluster_ips(NOBODY)[family], PORT)).within(PATIENCE);
-                let came = stage.peer("shop/c1").who(inside, transport, 1).unwrap();
-                assert_eq!(
-                    came,
-                    Err(Contact::Refused),
-                    "{setting}: {transport:?} from a pod, family {family}"
-                );
+        what_nobody_serves_is_refused(&stage, setting);
+        what_is_not_for_the_outside_is_silent(&stage, setting);
+        if setting.sockets {
+            a_port_of_nodes_is_nobody_elses(&stage);
+        }
+    }
+}
+
+fn what_nobody_serves_is_refused(stage: &Stage<'_>, setting: Setting) {
+    let lab = stage.lab;
+    for family in [0, 1] {
+        for transport in BOTH {
+            let node = at(lab.node("n1").addresses()[family], 31_000);
+            for to in [at(balancer_ips(NOBODY)[family], PORT), node] {
+                let call = call(to.ip(), to.port(), LET_IN[family]).within(PATIENCE);
+                let came = stage.peer("outside").who(call, transport, 1).unwrap();
+                assert_eq!(came, Err(Contact::Refused), "{setting}: {transport:?} to {to} from outside");
             }
+            let inside = Call::to(at(cluster_ips(NOBODY)[family], PORT)).within(PATIENCE);
+            let came = stage.peer("shop/c1").who(inside, transport, 1).unwrap();
+            assert_eq!(came, Err(Contact::Refused), "{setting}: {transport:?} from a pod, family {family}");
         }
     }
 }
 
 #[test]
-fn what_nobody_serves_is_silent_where_the_node_is_told_so() {
+fn silence_is_kept_where_the_node_is_told_so_and_where_no_range_is_of_the_family() {
     let setting = SETTINGS[0];
     let Some(lab) = lab_of(setting) else { return };
-    let stage = Stage::set_with(&lab, setting, &services(&[]), ", noBackend: drop").unwrap();
+    let ranged = balanced("shop/half", HALF).endpoint("shop/b1").source_ranges(&RANGES[..1]);
+    let services = [services(&[]), vec![ranged]].concat();
+    let stage = Stage::set_with(&lab, setting, &services, ", noBackend: drop").unwrap();
     for family in [0, 1] {
         for transport in BOTH {
             let call = call(balancer_ips(NOBODY)[family], PORT, LET_IN[family]);
@@ -88,51 +95,50 @@ fn what_nobody_serves_is_silent_where_the_node_is_told_so() {
             assert_eq!(came, Err(Contact::TimedOut), "{transport:?}, family {family}");
         }
     }
+    // An address of one family is closed where all ranges are of the other.
+    let echo = |family: usize| {
+        let call = call(balancer_ips(HALF)[family], ECHO_PORT, LET_IN[family]);
+        stage.peer("outside").tcp(call.within(if family == 0 { PATIENCE } else { BRIEFLY })).unwrap()
+    };
+    assert!(echo(0).is_made());
+    assert_eq!(echo(1), Contact::TimedOut);
 }
 
-#[test]
-fn what_is_not_for_the_outside_is_silent_and_the_rest_is_not() {
-    for setting in SETTINGS {
-        let Some(lab) = lab_of(setting) else { return };
-        let stage = Stage::set(&lab, setting, &services(&[])).unwrap();
-        let ask = |to: SocketAddr, from: &str, transport| {
-            stage.peer("outside").who(call(to.ip(), to.port(), from), transport, 1).unwrap()
-        };
-        for family in [0, 1] {
-            let (node, [in_range, out]) =
-                (lab.node("n1").addresses()[family], [LET_IN[family], KEPT_OUT[family]]);
-            for transport in BOTH {
-                for (what, to, from) in [
-                    ("a port that the service lacks", at(balancer_ips(PLAIN)[family], 81), out),
-                    ("a cluster address", at(cluster_ips(PLAIN)[family], PORT), out),
-                    ("no backend on the node", at(balancer_ips(LOCAL)[family], PORT), out),
-                    ("out of range", at(balancer_ips(RANGED)[family], PORT), out),
-                    ("in a range that is kept out", at(balancer_ips(BARRED)[family], PORT), in_range),
-                ] {
-                    let came = ask(to, from, transport);
-                    assert_eq!(
-                        came,
-                        Err(Contact::TimedOut),
-                        "{setting}: {what}, {transport:?}, family {family}"
-                    );
-                }
-                for (what, to, from) in [
-                    ("nothing is against it", at(balancer_ips(PLAIN)[family], PORT), out),
-                    ("in range", at(balancer_ips(RANGED)[family], PORT), in_range),
-                    ("ranges are not for ports of nodes", at(node, 31_020), out),
-                    ("out of the range that is kept out", at(balancer_ips(BARRED)[family], PORT), out),
-                ] {
-                    let call = call(to.ip(), to.port(), from).within(PATIENCE);
-                    let came = stage.peer("outside").who(call, transport, 1).unwrap();
-                    let told = format!("{setting}: {what}, {transport:?}, family {family}: {came:?}");
-                    assert!(came.is_ok_and(|identity| identity.who == "shop/b2"), "{told}");
-                }
+fn what_is_not_for_the_outside_is_silent(stage: &Stage<'_>, setting: Setting) {
+    let lab = stage.lab;
+    let ask = |to: SocketAddr, from: &str, transport| {
+        stage.peer("outside").who(call(to.ip(), to.port(), from), transport, 1).unwrap()
+    };
+    for family in [0, 1] {
+        let (node, [in_range, out]) =
+            (lab.node("n1").addresses()[family], [LET_IN[family], KEPT_OUT[family]]);
+        for transport in BOTH {
+            for (what, to, from) in [
+                ("a port that the service lacks", at(balancer_ips(PLAIN)[family], 81), out),
+                ("a cluster address", at(cluster_ips(PLAIN)[family], PORT), out),
+                ("no backend on the node", at(balancer_ips(LOCAL)[family], PORT), out),
+                ("out of range", at(balancer_ips(RANGED)[family], PORT), out),
+                ("in a range that is kept out", at(balancer_ips(BARRED)[family], PORT), in_range),
+            ] {
+                let came = ask(to, from, transport);
+                assert_eq!(came, Err(Contact::TimedOut), "{setting}: {what}, {transport:?}, family {family}");
+            }
+            for (what, to, from) in [
+                ("nothing is against it", at(balancer_ips(PLAIN)[family], PORT), out),
+                ("in range", at(balancer_ips(RANGED)[family], PORT), in_range),
+                ("ranges are not for ports of nodes", at(node, 31_020), out),
+                ("out of the range that is kept out", at(balancer_ips(BARRED)[family], PORT), out),
+            ] {
+                let call = call(to.ip(), to.port(), from).within(PATIENCE);
+                let came = stage.peer("outside").who(call, transport, 1).unwrap();
+                let told = format!("{setting}: {what}, {transport:?}, family {family}: {came:?}");
+                assert!(came.is_ok_and(|identity| identity.who == "shop/b2"), "{told}");
             }
         }
-        // Who balances has not stopped being a host: what is no service's is its own.
-        for address in lab.node("n1").addresses() {
-            assert!(lab.outside().ping(address).unwrap(), "{setting}: {address}");
-        }
+    }
+    // Who balances has not stopped being a host: what is no service's is its own.
+    for address in lab.node("n1").addresses() {
+        assert!(lab.outside().ping(address).unwrap(), "{setting}: {address}");
     }
 }
 
@@ -177,11 +183,8 @@ fn load_balancers_are_told_how_many_backends_a_node_has() {
     says("n2", 200, 1);
 }
 
-#[test]
-fn a_port_of_nodes_is_nobody_elses() {
-    let setting = SETTINGS[0];
-    let Some(lab) = lab_of(setting) else { return };
-    let stage = Stage::set(&lab, setting, &services(&[])).unwrap();
+fn a_port_of_nodes_is_nobody_elses(stage: &Stage<'_>) {
+    let lab = stage.lab;
     let node = stage.peer("n1");
     for address in lab.node("n1").addresses() {
         let refused = node.listen_tcp(at(address, 31_010)).unwrap_err().to_string();
@@ -191,20 +194,4 @@ fn a_port_of_nodes_is_nobody_elses() {
     }
     // A pod's ports are its own.
     stage.peer("shop/c1").listen_tcp(at(lab.pod("shop/c1").v4(), 31_010)).unwrap();
-}
-
-/// An address of one family is closed where all ranges are of the other.
-#[test]
-fn ranges_of_one_family_close_the_other() {
-    let setting = SETTINGS[0];
-    let Some(lab) = lab_of(setting) else { return };
-    let ranged = balanced("shop/ranged", RANGED).endpoint("shop/b1").source_ranges(&RANGES[..1]);
-    let stage =
-        Stage::set(&lab, setting, &[ranged, service("shop/other", PLAIN).endpoint("shop/b2")]).unwrap();
-    let echo = |family: usize| {
-        let to = at(balancer_ips(RANGED)[family], ECHO_PORT);
-        stage.peer("outside").tcp(call(to.ip(), to.port(), LET_IN[family])).unwrap()
-    };
-    assert!(echo(0).is_made());
-    assert_eq!(echo(1), Contact::TimedOut);
 }

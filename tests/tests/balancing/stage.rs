@@ -16,7 +16,7 @@ use weir_runtime::status::Status;
 /// The port of every service.
 pub(crate) const PORT: u16 = 80;
 /// Where backends tell who they are.
-pub(crate) const TELLS: u16 = 8080;
+const TELLS: u16 = 8080;
 /// A service's port whose backends echo.
 pub(crate) const ECHO_PORT: u16 = 7;
 /// A service's port whose backends do not listen.

@@ -8,7 +8,7 @@
 use super::expectation::{Backend, Expected, Path, Sees};
 use super::paths::{self, PATHS, Walk};
 use super::stage::{BRIEFLY, PORT, Stage, at, balancer_ips, cluster_ips, external_ips, lab_of, service};
-use super::table::{Asked, Backends, Case, Client, Family, Front, Mode, Policy, Setting, Way};
+use super::table::{Asked, Backends, Case, Client, Family, Front, Mode, PENDING, Policy, Setting, Way};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -103,6 +103,9 @@ fn every_case_of_the_table_is_as_expected() {
     let wrong = count(|outcome| outcome.wrong.len());
     let (cases, right, pending) = (count(|o| o.cases), count(|o| o.right), count(|o| o.pending));
     println!("\n{cases} cases, {right} right, {wrong} wrong, {pending} pending");
+    for (why, _) in PENDING.iter().filter(|_| pending > 0) {
+        println!("PENDING {why}");
+    }
     for wrong in told.iter().flat_map(|outcome| &outcome.wrong) {
         println!("\nWRONG {wrong}");
     }

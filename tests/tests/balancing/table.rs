@@ -123,8 +123,17 @@ pub(crate) enum Way {
     Wire,
 }
 
-/// What is not implemented yet. Empty, or somebody is at work.
-pub(crate) const PENDING: &[fn(&Case) -> bool] = &[];
+/// What is not as it should be yet, each with its reason. Empty, or somebody is at work.
+pub(crate) const PENDING: &[Rule] = &[
+    (
+        "a pod beside the backend is answered within the node, where nobody makes the answer the service's",
+        |case| case.comes_home_directly() && case.client == Client::C2,
+    ),
+    (
+        "what the balancer sends on for a node's own process comes back to it from its own address, and is no longer believed",
+        |case| case.comes_home_directly() && case.client == Client::N2,
+    ),
+];
 
 const FRONTS: [Front; 4] = [Front::ClusterIp, Front::NodePort, Front::LoadBalancer, Front::ExternalIp];
 const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::V4InV6];
@@ -301,8 +310,15 @@ impl Case {
         }
     }
 
+    /// Whether it may be sent to a backend on the client's own node by a balancer that takes no part in the answer.
+    fn comes_home_directly(&self) -> bool {
+        let may_be_beside = self.client.node() == Some("n2") && self.asked.backends != Backends::Here;
+        let may_leave_n1 = self.asked.policy == Policy::Cluster;
+        self.way() == Some(Way::Wire) && self.is_direct() && may_be_beside && may_leave_n1
+    }
+
     pub(crate) fn is_pending(&self) -> bool {
-        PENDING.iter().any(|part| part(self))
+        PENDING.iter().any(|(_, part)| part(self))
     }
 }
 
