@@ -1,6 +1,6 @@
 //! The benchmark's own programs in the kernel, over the maps of a datapath: loaded, fed, run, and their answers read.
 
-use crate::figures::{Figure, ROUNDS, Samples};
+use weir_benches::figures::{Figure, ROUNDS, Samples};
 use crate::laboratory::Bed;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};

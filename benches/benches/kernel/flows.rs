@@ -2,7 +2,7 @@
 //!
 //! The programs are those that the datapath loaded, found through the kernel; what is told is above an empty program.
 
-use crate::figures::{ROUNDS, Row, Samples};
+use weir_benches::figures::{ROUNDS, Row, Samples};
 use crate::laboratory::{Bed, LOOPBACK, Laboratory};
 use aya::maps::{Array, MapInfo, ProgramArray};
 use aya::programs::{ProgramFd, SchedClassifier, TestRun, TestRunOptions, loaded_programs};
@@ -70,7 +70,7 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
                 figure: "ns a packet above an empty program".to_owned(),
                 compared: format!("empty program, called alike: {floor}; gross {gross}"),
                 measured: format!("**{}**", gross.above(floor, 1)),
-                goal: if flows == FLOWS { "≤ 130 ns" } else { "" },
+                goal: if flows == FLOWS { "≤ 130 ns" } else { "" }.into(),
             });
         }
     }

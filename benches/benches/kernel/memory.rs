@@ -1,7 +1,7 @@
 //! What the kernel holds for a hundred pods under one set of rules, as it tells of each map itself.
 
 use crate::expanded;
-use crate::figures::Row;
+use weir_benches::figures::Row;
 use crate::laboratory::Laboratory;
 use aya::maps::lpm_trie::LpmTrie;
 use std::collections::BTreeMap;
@@ -75,21 +75,21 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
             megabytes(ours),
             theirs as f64 / ours as f64
         ),
-        goal: "≤ 1/50",
+        goal: "≤ 1/50".into(),
     });
     tell(Row {
         workload: "the same".to_owned(),
         figure: "SUnreclaim, grown while the tries were filled".to_owned(),
         compared: megabytes(slab),
         measured: format!("**1/{:.0}**", slab as f64 / ours as f64),
-        goal: "",
+        goal: "".into(),
     });
     tell(Row {
         workload: "the same".to_owned(),
         figure: "with the counters that every rule of any image has, on each CPU".to_owned(),
         compared: format!("{}; tries count nothing", megabytes(slab)),
         measured: format!("{} more, 1/{:.0}", megabytes(counters), slab as f64 / (ours + counters) as f64),
-        goal: "",
+        goal: "".into(),
     });
 }
 

@@ -46,4 +46,7 @@ pub const ALL: &[Workload] = &[
     disjoint::WORKLOAD,
     thousand_rules::WORKLOAD,
     many_pods::WORKLOAD,
+    services::MANY,
+    services::LARGE,
+    services::PORTS,
 ];

@@ -1,5 +1,6 @@
 //! Clusters for load balancing: many services, large ones, and such of many ports. Two in three are LoadBalancer services with ports of nodes.
 
+use super::Workload;
 use crate::tiny_cluster;
 use crate::yaml::Yaml;
 use std::net::Ipv4Addr;
@@ -9,6 +10,36 @@ pub const SERVICES: u32 = 10_000;
 const NODES: u32 = 20;
 /// Ports of nodes begin here.
 const NODE_PORTS: u32 = 30_000;
+
+/// 10,000 services.
+pub const MANY: Workload = Workload {
+    name: "many-services",
+    what: "10,000 services × 10 backends",
+    policies: String::new,
+    cluster: ten_thousand,
+    changed: None,
+};
+
+/// Services with many backends.
+pub const LARGE: Workload = Workload {
+    name: "large-services",
+    what: "2,000 services × 50 backends",
+    policies: String::new,
+    cluster: of_fifty,
+    changed: None,
+};
+
+/// Services with many ports.
+pub const PORTS: Workload = Workload {
+    name: "many-ports",
+    what: "100 services × 500 ports, 10 backends",
+    policies: String::new,
+    cluster: of_many_ports,
+    changed: None,
+};
+
+/// All of them.
+pub const ALL: [Workload; 3] = [MANY, LARGE, PORTS];
 
 /// 10,000 services of 10 backends.
 pub fn ten_thousand() -> String {
@@ -72,5 +103,25 @@ fn service(yaml: &mut Yaml, name: &str, number: u32, ports: u32) {
             "status:\n  loadBalancer:\n    ingress:\n    - ip: {}",
             Ipv4Addr::from(0xC633_0001 + number)
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    /// Frontends, endpoints, bytes and their checksum: the same on every machine, or figures of two days are not of the same thing.
+    #[test]
+    fn files_are_the_same_to_the_byte() {
+        let told = ALL.map(|workload| {
+            let text = (workload.cluster)();
+            let count = |what: &str| text.matches(what).count();
+            (count("nodePort: "), count("- {addresses: "), text.len(), weir_abi::checksum(text.as_bytes()))
+        });
+        assert_eq!(told, [
+                (10_000, 100_000, 15_762_523, 1_943_594_413_201_263_715),
+                (2_000, 100_000, 12_070_540, 4_704_004_526_977_245_042),
+                (50_000, 1_000, 4_352_883, 284_913_748_593_171_663),
+            ]);
     }
 }
