@@ -38,6 +38,12 @@ static __always_inline bool same_address(const struct address *a, const struct a
 	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];
 }
 
+/* In the order of their bytes. */
+static __always_inline bool is_before(const struct address *a, const struct address *b)
+{
+	return high_half(a) != high_half(b) ? high_half(a) < high_half(b) : low_half(a) < low_half(b);
+}
+
 static __always_inline bool is_unspecified(const struct address *address)
 {
 	return !address->halves[0] && !address->halves[1];

@@ -3,10 +3,11 @@
  * begins within the headers of its first, which it could replace where the pieces are put together (RFC 1858, RFC 3128). */
 #pragma once
 
-#include "counters.h"
-#include "maps.h"
-#include "options.h"
+#include "abi.h"
 #include "parse.h"
+
+/* Ticks that a datagram's first fragment is remembered. */
+volatile const __u32 FRAGMENT_TICKS = 15;
 
 /* Bytes of a transport header that were read, and must stay as they were. */
 static __always_inline __u32 read_of_transport(const struct packet *packet)
@@ -26,8 +27,9 @@ static __always_inline __u32 read_of_transport(const struct packet *packet)
 	}
 }
 
-/* Gives a later fragment what its first fragment told; records a first one. 0, or why the fragment must be dropped. */
-static __always_inline int join_fragment(struct packet *packet, __u32 interface, __u32 tick)
+/* Gives a later fragment what its first fragment told; records a first one, and says so. 0, or why the fragment must be dropped. `known`
+ * is a map of struct fragment_record. */
+static __always_inline int join_fragment(void *known, struct packet *packet, __u32 interface, __u32 tick, bool *recorded)
 {
 	struct fragment_key key = {
 		.id = packet->fragment_id,
@@ -47,11 +49,10 @@ static __always_inline int join_fragment(struct packet *packet, __u32 interface,
 		};
 
 		/* Unrecorded, the later ones will be dropped and counted there. */
-		if (bpf_map_update_elem(&fragments, &key, &record, BPF_ANY) == 0)
-			count_one(COUNTER_FRAGMENTS_RECORDED);
+		*recorded = bpf_map_update_elem(known, &key, &record, BPF_ANY) == 0;
 		return 0;
 	}
-	const struct fragment_record *record = bpf_map_lookup_elem(&fragments, &key);
+	const struct fragment_record *record = bpf_map_lookup_elem(known, &key);
 
 	if (!record || (__s32)(record->expires - tick) < 0)
 		return REASON_UNKNOWN_FRAGMENT;

@@ -5,9 +5,15 @@
  * begins at the last byte of the mask still ends in RECORD_ROOM. */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <bpf/bpf_helpers.h>
+
 #include "abi.h"
-#include "maps.h"
-#include "options.h"
+
+/* Size of the value that holds an image, a power of two, less 1: `offset & IMAGE_MASK` is in bounds. Set by the loader. */
+volatile const __u32 IMAGE_MASK = 4096 - 1;
 
 /* An image in force; `bytes` is a map's value of IMAGE_MASK + 1 bytes, with RECORD_ROOM behind them. */
 struct image {
@@ -51,11 +57,11 @@ static __always_inline const void *record_at(const struct image *image, __u32 of
 	return image->bytes + (offset & IMAGE_MASK);
 }
 
-/* Whether the slot has an image. */
-static __always_inline bool resolve(struct image *image, __u32 slot)
+/* Whether the slot of a map of images has one. */
+static __always_inline bool resolve_in(void *images, struct image *image, __u32 slot)
 {
 	__u32 zero = 0;
-	void *map = bpf_map_lookup_elem(&images, &slot);
+	void *map = bpf_map_lookup_elem(images, &slot);
 
 	if (!map)
 		return false;

@@ -6,9 +6,6 @@
 
 #include <linux/types.h>
 
-/* Size of the value that holds an image, a power of two, less 1: `offset & IMAGE_MASK` is in bounds. */
-volatile const __u32 IMAGE_MASK = 4096 - 1;
-
 /* Enum aggregation, and the interval in ticks. */
 volatile const __u8 AGGREGATION = 2;
 volatile const __u32 INTERVAL_TICKS = 5;
@@ -21,4 +18,3 @@ volatile const __u32 TCP_TICKS = 20000;
 volatile const __u32 CLOSED_TICKS = 10;
 volatile const __u32 DATAGRAM_TICKS = 60;
 volatile const __u32 SCTP_TICKS = 210;
-volatile const __u32 FRAGMENT_TICKS = 15;

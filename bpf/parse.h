@@ -16,6 +16,7 @@
 
 #include "abi.h"
 #include "address.h"
+#include "context.h"
 
 /* Extension headers that are followed. */
 #define EXTENSIONS 6
@@ -78,7 +79,7 @@ struct packet {
 
 /* Copies from the packet; a fast way where the bytes are at hand, a slow one where they are not. Whole words are read wherever they lie,
  * as the kernel allows on every machine that loads words unaligned: byte by byte, a header would cost as much as its lookup. */
-static __always_inline bool read(struct __sk_buff *skb, __u32 offset, void *to, __u32 size)
+static __always_inline bool read(context *skb, __u32 offset, void *to, __u32 size)
 {
 	void *data = (void *)(long)skb->data;
 	void *end = (void *)(long)skb->data_end;
@@ -89,7 +90,7 @@ static __always_inline bool read(struct __sk_buff *skb, __u32 offset, void *to, 
 		__builtin_memcpy(to, __builtin_assume_aligned(data + offset, 4), size);
 		return true;
 	}
-	return bpf_skb_load_bytes(skb, offset, to, size) == 0;
+	return load_bytes(skb, offset, to, size) == 0;
 }
 
 static __always_inline bool is_icmp(const struct packet *packet)
@@ -131,7 +132,7 @@ static __always_inline bool is_neighbour_discovery(const struct packet *packet)
 
 /* Ports, ICMP type and identifier, TCP flags, from a transport header at `offset`. `whole` asks for all of a TCP header;
  * an ICMP error holds only eight bytes of one. */
-static __always_inline bool parse_transport(struct __sk_buff *skb, struct packet *packet, __u32 offset, bool whole)
+static __always_inline bool parse_transport(context *skb, struct packet *packet, __u32 offset, bool whole)
 {
 	packet->transport = offset;
 	packet->source_port = packet->destination_port = 0;
@@ -169,14 +170,14 @@ static __always_inline bool parse_transport(struct __sk_buff *skb, struct packet
 
 /* Whether IPv4 options from `at` to `end` hold none that names a route, and end where they say. A function that the verifier judges once,
  * by itself. */
-__noinline int options_are_plain(struct __sk_buff *skb, __u32 at, __u32 end)
+__noinline int options_are_plain(context *skb, __u32 at, __u32 end)
 {
 	for (int option = 0; option < OPTION_BYTES; option++) {
 		__u8 head[2];
 
 		if (at >= end)
 			return 1;
-		if (at > FARTHEST || bpf_skb_load_bytes(skb, at, head, 1))
+		if (at > FARTHEST || load_bytes(skb, at, head, 1))
 			return 0;
 		if (head[0] == OPTION_END)
 			return 1;
@@ -184,7 +185,7 @@ __noinline int options_are_plain(struct __sk_buff *skb, __u32 at, __u32 end)
 			at++;
 			continue;
 		}
-		if (head[0] == OPTION_LOOSE_ROUTE || head[0] == OPTION_STRICT_ROUTE || bpf_skb_load_bytes(skb, at + 1, head + 1, 1) ||
+		if (head[0] == OPTION_LOOSE_ROUTE || head[0] == OPTION_STRICT_ROUTE || load_bytes(skb, at + 1, head + 1, 1) ||
 		    head[1] < 2 || at + head[1] > end)
 			return 0;
 		at += head[1];
@@ -193,7 +194,7 @@ __noinline int options_are_plain(struct __sk_buff *skb, __u32 at, __u32 end)
 }
 
 /* An IPv4 header at `offset`; on return `transport` is where it ends. */
-static __always_inline bool parse_v4(struct __sk_buff *skb, struct packet *packet, __u32 offset)
+static __always_inline bool parse_v4(context *skb, struct packet *packet, __u32 offset)
 {
 	struct iphdr ip;
 	__u16 fragment;
@@ -221,7 +222,7 @@ static __always_inline bool parse_v4(struct __sk_buff *skb, struct packet *packe
 }
 
 /* An IPv6 header at `offset` and its extension headers; on return `transport` is where they end. */
-static __always_inline bool parse_v6(struct __sk_buff *skb, struct packet *packet, __u32 offset)
+static __always_inline bool parse_v6(context *skb, struct packet *packet, __u32 offset)
 {
 	struct ipv6hdr ip;
 
@@ -277,7 +278,7 @@ static __always_inline bool parse_v6(struct __sk_buff *skb, struct packet *packe
 }
 
 /* The packet that an ICMP error is about. Only its addresses, protocol and ports mean anything. */
-static __always_inline bool parse_inner(struct __sk_buff *skb, const struct packet *error, struct packet *inner)
+static __always_inline bool parse_inner(context *skb, const struct packet *error, struct packet *inner)
 {
 	__u32 offset = error->transport + 8;
 

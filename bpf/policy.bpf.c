@@ -482,8 +482,13 @@ static __always_inline int enforce(struct __sk_buff *skb, enum hook hook)
 		return drop(skb, passage, REASON_NO_IMAGE);
 	passage->pod = pod->identities[passage->slot & 1];
 	passage->judged_under += passage->image;
-	if (packet->fragment != WHOLE && !passage->is_question)
-		refused = join_fragment(packet, passage->interface, passage->tick);
+	if (packet->fragment != WHOLE && !passage->is_question) {
+		bool recorded = false;
+
+		refused = join_fragment(&fragments, packet, passage->interface, passage->tick, &recorded);
+		if (recorded)
+			count_one(COUNTER_FRAGMENTS_RECORDED);
+	}
 	if (refused)
 		return drop(skb, passage, refused);
 	connection_of(&connection, packet, hook == HOOK_FROM_POD);

@@ -6,6 +6,7 @@
 
 #include "address.h"
 #include "image.h"
+#include "maps.h"
 #include "prefix.h"
 
 /* A struct outcome_record in one word: action, reason, requests, flags, rule or set, from the lowest byte on. */
@@ -17,6 +18,12 @@ static __always_inline __u8 action_of(ruling outcome) { return outcome; }
 static __always_inline __u8 reason_of(ruling outcome) { return outcome >> 8; }
 static __always_inline __u8 requests_of(ruling outcome) { return outcome >> 16; }
 static __always_inline __u32 rule_or_set_of(ruling outcome) { return outcome >> 32; }
+
+/* Whether the slot has an image. */
+static __always_inline bool resolve(struct image *image, __u32 slot)
+{
+	return resolve_in(&images, image, slot);
+}
 
 /* The record of an identity, or NULL if the image has none. */
 static __always_inline const struct endpoint_record *endpoint_of(const struct image *image, __u32 identity)
