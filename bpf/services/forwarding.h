@@ -8,6 +8,9 @@
 #include "lookup.h"
 #include "options.h"
 
+/* Hops that a wrapped packet has to its backend's node. */
+#define WRAPPED_HOPS 64
+
 /* Whether a frontend's packets keep their client's address, so that the backend answers it directly. */
 static __always_inline bool is_direct(const struct frontend_record *frontend, __u8 protocol)
 {

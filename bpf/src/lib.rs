@@ -12,6 +12,12 @@ static POLICY_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OU
 /// `policy.bpf.c`: the programs `from_pod` and `to_pod`, and their maps.
 pub static POLICY: &[u8] = &POLICY_OBJECT.0;
 
+static WIRE_XDP_OBJECT: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_xdp.bpf.o")));
+
+/// `services/wire_xdp.bpf.c`: the program `from_wire_fast`, and the maps of balancing.
+pub static WIRE_XDP: &[u8] = &WIRE_XDP_OBJECT.0;
+
 static LAYOUTS_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/layouts.bpf.o")));
 
 /// Every record and number of the C header as the compiler of the programs laid them out, for those that hold one side against
