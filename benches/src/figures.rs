@@ -67,6 +67,11 @@ pub struct Goal {
 }
 
 impl Goal {
+    /// The goal and whether one value meets it.
+    pub fn judge_one(self, value: f64) -> Cow<'static, str> {
+        self.judge(Figure { least: value, median: value })
+    }
+
     /// The goal and whether the least of the samples meets it, and the median too.
     pub fn judge(self, figure: Figure) -> Cow<'static, str> {
         let Goal { most, unit } = self;

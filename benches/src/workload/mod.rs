@@ -2,6 +2,7 @@
 
 pub mod dealt;
 pub mod disjoint;
+pub mod edge;
 pub mod many_pods;
 pub mod million;
 pub mod overlapping;
