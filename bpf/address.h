@@ -23,6 +23,11 @@ static __always_inline void set_v4(struct address *address, __be32 v4)
 	address->words[3] = v4;
 }
 
+static __always_inline bool is_v4(const struct address *address)
+{
+	return !address->halves[0] && address->words[2] == bpf_htonl(0xFFFF);
+}
+
 static __always_inline __u64 high_half(const struct address *address)
 {
 	return bpf_be64_to_cpu(address->halves[0]);

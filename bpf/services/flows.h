@@ -39,6 +39,19 @@ static __always_inline __u32 flow_ticks(const struct question *question, __u32 a
 	return question->protocol == IPPROTO_SCTP ? SCTP_TICKS : DATAGRAM_TICKS;
 }
 
+/* A flow's key and record while they are written, off the stack, which is deep here. */
+struct flow_entry {
+	struct flow_key key;
+	struct flow_record record;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow_entry);
+} flow_entries SEC(".maps");
+
 /* A flow that met an unsettled slot. */
 struct unsettled {
 	const struct image *image;
@@ -87,18 +100,19 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 	const struct backend_record *present = met->present;
 	const struct backend_record *chosen = present;
 	const struct backend_record *previous = previous_of(met, scope_of(frontend, question->from_outside));
-	struct flow_key key = {
-		.client_port = frontend->affinity ? 0 : question->client_port,
-		.port = question->port,
-		.protocol = question->protocol,
-	};
+	__u32 zero = 0, expires = met->tick + flow_ticks(question, frontend->affinity);
+	struct flow_entry *entry = bpf_map_lookup_elem(&flow_entries, &zero);
 	struct flow_record *known;
-	struct flow_record record = { .expires = met->tick + flow_ticks(question, frontend->affinity) };
 
 	count(BALANCE_COUNTER_UNSETTLED, 0);
-	__builtin_memcpy(key.client, &question->client, sizeof(key.client));
-	__builtin_memcpy(key.address, &question->address, sizeof(key.address));
-	known = bpf_map_lookup_elem(&flows, &key);
+	if (!entry)
+		return false;
+	__builtin_memcpy(entry->key.client, &question->client, sizeof(entry->key.client));
+	__builtin_memcpy(entry->key.address, &question->address, sizeof(entry->key.address));
+	entry->key.client_port = frontend->affinity ? 0 : question->client_port;
+	entry->key.port = question->port;
+	entry->key.protocol = question->protocol;
+	known = bpf_map_lookup_elem(&flows, &entry->key);
 	if (known && (__s32)(known->expires - met->tick) >= 0) {
 		const struct backend_record *had = present;
 
@@ -110,12 +124,12 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 					   (const struct address *)known->address, known->port);
 		/* Of one that is listed no more only TCP's own flows go on. */
 		if (had && (!question->is_new || frontend->affinity || stays(question, had))) {
-			known->expires = record.expires;
+			known->expires = expires;
 			aim(target, had);
 			return true;
 		}
 		if (!had && question->protocol == IPPROTO_TCP && !question->is_new) {
-			known->expires = record.expires;
+			known->expires = expires;
 			__builtin_memcpy(&target->address, known->address, sizeof(target->address));
 			target->port = known->port;
 			target->is_local = false;
@@ -127,10 +141,11 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 	if (!chosen)
 		return false;
 	aim(target, chosen);
-	__builtin_memcpy(record.address, chosen->address, sizeof(record.address));
-	record.port = chosen->port;
+	__builtin_memcpy(entry->record.address, chosen->address, sizeof(entry->record.address));
+	entry->record.port = chosen->port;
+	entry->record.expires = expires;
 	/* Where there is no room the next packet is decided by the same rule. */
-	bpf_map_update_elem(&flows, &key, &record, BPF_ANY);
+	bpf_map_update_elem(&flows, &entry->key, &entry->record, BPF_ANY);
 	return true;
 }
 

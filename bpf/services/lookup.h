@@ -86,7 +86,7 @@ static __always_inline const struct frontend_record *meet(const struct image *im
 			*why = CHOICE_UNKNOWN_PORT;
 		return NULL;
 	}
-	if (!question->address.halves[0] && question->address.words[2] == bpf_htonl(0xFFFF))
+	if (is_v4(&question->address))
 		set_v4(&any, 0);
 	return find_frontend(image, &any, question->port, question->protocol);
 }

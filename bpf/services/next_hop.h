@@ -11,36 +11,42 @@
 #define FAMILY_V4 2
 #define FAMILY_V6 10
 
-/* Asks the kernel. NULL: there is no way, or its neighbour is not known yet. `device` is where it is asked on behalf of. */
-static __noinline const struct next_hop_record *ask_next_hop(context *packet, const struct address *to, __u32 device, __u32 tick)
+/* Asks the kernel, on behalf of a device. 0: all is known and kept; 1: the neighbour is not known yet; else there is no way. */
+static __noinline int ask_next_hop(context *packet, const struct address *to, __u32 device, __u32 tick, struct next_hop_record *found)
 {
-	struct next_hop_record found = { .expires = tick + 1 };
 	struct bpf_fib_lookup route = { .ifindex = device, .tot_len = 1 };
+	long told;
 
-	if (!to->halves[0] && to->words[2] == bpf_htonl(0xFFFF)) {
+	if (is_v4(to)) {
 		route.family = FAMILY_V4;
 		route.ipv4_dst = to->words[3];
 	} else {
 		route.family = FAMILY_V6;
 		__builtin_memcpy(route.ipv6_dst, to, sizeof(route.ipv6_dst));
 	}
-	if (bpf_fib_lookup(packet, &route, sizeof(route), 0) != BPF_FIB_LKUP_RET_SUCCESS)
-		return NULL;
-	found.interface = route.ifindex;
-	found.mtu = route.mtu_result;
-	__builtin_memcpy(found.destination, route.dmac, sizeof(found.destination));
-	__builtin_memcpy(found.source, route.smac, sizeof(found.source));
-	if (bpf_map_update_elem(&next_hops, to, &found, BPF_ANY))
-		return NULL;
-	return bpf_map_lookup_elem(&next_hops, to);
+	told = bpf_fib_lookup(packet, &route, sizeof(route), 0);
+	if (told != BPF_FIB_LKUP_RET_SUCCESS && told != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -1;
+	found->interface = route.ifindex;
+	found->mtu = route.mtu_result;
+	found->expires = tick + 1;
+	__builtin_memcpy(found->destination, route.dmac, sizeof(found->destination));
+	__builtin_memcpy(found->source, route.smac, sizeof(found->source));
+	if (told == BPF_FIB_LKUP_RET_NO_NEIGH)
+		return 1;
+	bpf_map_update_elem(&next_hops, to, found, BPF_ANY);
+	return 0;
 }
 
-static __always_inline const struct next_hop_record *find_next_hop(context *packet, const struct address *to, __u32 device,
-								   __u32 tick)
+/* The same, from what is known in this tick. */
+static __always_inline int find_next_hop(context *packet, const struct address *to, __u32 device, __u32 tick,
+					 struct next_hop_record *found)
 {
 	const struct next_hop_record *known = bpf_map_lookup_elem(&next_hops, to);
 
-	if (known && (__s32)(known->expires - tick) > 0)
-		return known;
-	return ask_next_hop(packet, to, device, tick);
+	if (known && (__s32)(known->expires - tick) > 0) {
+		*found = *known;
+		return 0;
+	}
+	return ask_next_hop(packet, to, device, tick, found);
 }

@@ -12,6 +12,22 @@
 /* Entries are refreshed so often, each with the other. */
 #define LOOK_AFTER_TICKS 16
 
+/* The packet as it goes on. */
+struct rewriting {
+	const struct address *source;
+	const struct address *destination;
+	__u16 source_port;
+	__u16 destination_port;
+};
+
+static __always_inline void as_recorded(struct rewriting *to, const struct translation_record *record)
+{
+	to->source = (const struct address *)record->source;
+	to->destination = (const struct address *)record->destination;
+	to->source_port = record->source_port;
+	to->destination_port = record->destination_port;
+}
+
 static __always_inline void key_of_tuple(struct translation_key *key, const struct address *source, const struct address *destination,
 					 __u16 source_port, __u16 destination_port, __u8 protocol, enum place place)
 {

@@ -119,11 +119,11 @@ static __always_inline __u16 changed_sum(__u16 check, __u64 sum)
 }
 
 /* The way to an address, if a packet of so many bytes can be sent there by the device it came in at. */
-static __always_inline const struct next_hop_record *way_to(struct xdp_md *packet, const struct address *to, __u32 length, __u32 tick)
+static __always_inline bool find_way(struct xdp_md *packet, const struct address *to, __u32 length, __u32 tick,
+				     struct next_hop_record *hop)
 {
-	const struct next_hop_record *hop = find_next_hop(packet, to, packet->ingress_ifindex, tick);
-
-	return hop && hop->interface == packet->ingress_ifindex && length <= hop->mtu ? hop : NULL;
+	return !find_next_hop(packet, to, packet->ingress_ifindex, tick, hop) && hop->interface == packet->ingress_ifindex &&
+	       length <= hop->mtu;
 }
 
 /* Sends a packet to its backend's node, wrapped (RFC 2003, RFC 2473). */
@@ -131,13 +131,13 @@ static __always_inline int send_wrapped(struct xdp_md *packet, const struct fram
 					const struct target *target, __u32 tick)
 {
 	__u32 more = frame->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
-	const struct next_hop_record *hop = way_to(packet, &target->address, frame->length + more, tick);
+	struct next_hop_record hop;
 	struct ethhdr *ethernet;
 	struct address own;
 	void *data, *end;
 
 	node_address(&own, settings, frame->is_v6);
-	if (!hop || !(frame->is_v6 ? own.halves[0] | own.halves[1] : own.words[3]) || bpf_xdp_adjust_head(packet, -(int)more))
+	if (!find_way(packet, &target->address, frame->length + more, tick, &hop) || !(frame->is_v6 ? own.halves[0] | own.halves[1] : own.words[3]) || bpf_xdp_adjust_head(packet, -(int)more))
 		return XDP_PASS;
 	data = (void *)(long)packet->data;
 	end = (void *)(long)packet->data_end;
@@ -174,18 +174,10 @@ static __always_inline int send_wrapped(struct xdp_md *packet, const struct fram
 		sum += (__u64)own.words[3] + target->address.words[3];
 		ip->check = ~folded_sum(sum);
 	}
-	head_for(ethernet, hop);
+	head_for(ethernet, &hop);
 	count(BALANCE_COUNTER_DIRECT_FAST, frame->length);
 	return XDP_TX;
 }
-
-/* The packet as it goes on. */
-struct rewriting {
-	const struct address *source;
-	const struct address *destination;
-	__u16 source_port;
-	__u16 destination_port;
-};
 
 static __always_inline __u64 rewrite_address(__u64 sum, __be32 *from, const __be32 *to, __u32 words)
 {
@@ -200,7 +192,7 @@ static __always_inline __u64 rewrite_address(__u64 sum, __be32 *from, const __be
 static __always_inline int send_rewritten(struct xdp_md *packet, const struct frame *frame, const struct rewriting *to,
 					  enum balance_counter counter, __u32 tick)
 {
-	const struct next_hop_record *hop;
+	struct next_hop_record hop;
 	struct ethhdr *ethernet;
 	struct udphdr *ports;
 	struct ipv6hdr *v6;
@@ -211,8 +203,7 @@ static __always_inline int send_rewritten(struct xdp_md *packet, const struct fr
 
 	if (frame->hops <= 1)
 		return XDP_PASS;
-	hop = way_to(packet, to->destination, frame->length, tick);
-	if (!hop)
+	if (!find_way(packet, to->destination, frame->length, tick, &hop))
 		return XDP_PASS;
 	data = ethernet = (void *)(long)packet->data;
 	end = (void *)(long)packet->data_end;
@@ -230,7 +221,7 @@ static __always_inline int send_rewritten(struct xdp_md *packet, const struct fr
 			return XDP_PASS;
 		check = &ports->check;
 	}
-	head_for(ethernet, hop);
+	head_for(ethernet, &hop);
 	if (frame->is_v6) {
 		if (data + V6_HEADERS > end)
 			return XDP_DROP;
@@ -279,10 +270,7 @@ static __always_inline int send_recorded(struct xdp_md *packet, const struct fra
 	    (is_request && (record->seen_under != (__u32)service_header_of(image)->checksum ||
 			    (question->is_new && record->state & FLOW_CLOSED))))
 		return XDP_PASS;
-	to.source = (const struct address *)record->source;
-	to.destination = (const struct address *)record->destination;
-	to.source_port = record->source_port;
-	to.destination_port = record->destination_port;
+	as_recorded(&to, record);
 	advance(&key, record, frame->tcp_flags, tick);
 	return send_rewritten(packet, frame, &to, BALANCE_COUNTER_MASQUERADED_FAST, tick);
 }

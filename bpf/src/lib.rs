@@ -12,6 +12,11 @@ static POLICY_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OU
 /// `policy.bpf.c`: the programs `from_pod` and `to_pod`, and their maps.
 pub static POLICY: &[u8] = &POLICY_OBJECT.0;
 
+static WIRE_TC_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_tc.bpf.o")));
+
+/// `services/wire_tc.bpf.c`: the programs `from_wire` and `to_wire`, and the maps of balancing.
+pub static WIRE_TC: &[u8] = &WIRE_TC_OBJECT.0;
+
 static WIRE_XDP_OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_xdp.bpf.o")));
 

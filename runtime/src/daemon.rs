@@ -9,12 +9,13 @@
 //! Invariants: a bad policy set changes no policy; what ends the daemon leaves enforcement in place; nothing waits here for
 //! the kernel, a disk or a compiler, and at most one of each is at work at a time.
 //!
-//! Not here: what is wanted ([`crate::wanted`]) and in what order ([`crate::plan`]).
+//! Not here: what is wanted ([`crate::wanted`]) and in what order ([`crate::plan`]); services, which are only handed on ([`crate::balancing`]).
 
 mod applying;
 mod report;
 mod requests;
 
+use crate::balancing::{Balancing, Means};
 use crate::control::server::{Asked, Server, ServerError};
 use crate::datapath::DatapathError;
 use crate::enforcer::{ConntrackReport, Counters, Enforcer, Features, Sizes};
@@ -43,6 +44,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{error, info, warn};
 use weir_abi::Image;
 use weir_compiler::cluster::Cluster;
+use weir_project::Project;
 
 /// How often the kernel is held against what is wanted.
 const RECONCILE: Duration = Duration::from_secs(30);
@@ -68,6 +70,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// The control socket.
     pub socket: PathBuf,
+    /// How services are balanced; `None`: they are not.
+    pub balancing: Option<Means>,
 }
 
 /// Why the daemon ended, or did not begin.
@@ -100,7 +104,7 @@ pub async fn run(
     open: impl FnOnce() -> Result<Box<dyn Enforcer>, DatapathError> + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let store = Store::open(&settings.state)?;
+    let store = Arc::new(Store::open(&settings.state)?);
     let server = Server::bind(&settings.socket)?;
     let mut enforcer = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
     let features = enforcer.features();
@@ -112,18 +116,25 @@ pub async fn run(
         );
     }
     let observer = Observer::spawn(enforcer.events()?, Naming::new(&settings.node))?;
-    let kernel = Kernel::spawn(enforcer)?;
+    let kernel = Kernel::spawn("datapath", enforcer)?;
 
     let (asking, requests) = Server::queue();
     let serving = tokio::spawn(server.serve(asking, observer.clone()));
     let (interfaces, trouble) = watch_interfaces();
     let changes = watch_source(&settings.source);
-    let mut daemon = Daemon::new(settings, store, kernel, observer, features, trouble);
+    let balancing = settings
+        .balancing
+        .clone()
+        .map(|means| Balancing::begin(means, &settings.node, Arc::clone(&store), interfaces.clone()));
+    let mut daemon = Daemon::new(settings, store, kernel, observer, features, trouble, balancing);
     let ended = daemon.run(changes, interfaces, requests, stop).await;
     serving.abort();
     // The socket is gone when this returns.
     _ = serving.await;
     daemon.observer.end();
+    if let Some(balancing) = daemon.balancing.take() {
+        balancing.end().await;
+    }
     info!("policyd ends; enforcement stays in place, as long as its pins do");
     ended
 }
@@ -196,6 +207,7 @@ struct Daemon {
     kernel: Kernel,
     observer: Observer,
     features: Features,
+    balancing: Option<Balancing>,
     began: Instant,
 
     /// What to enforce.
@@ -265,18 +277,20 @@ struct Kept {
 impl Daemon {
     fn new(
         settings: Settings,
-        store: Store,
+        store: Arc<Store>,
         kernel: Kernel,
         observer: Observer,
         features: Features,
         interface_trouble: Trouble,
+        balancing: Option<Balancing>,
     ) -> Self {
         Daemon {
             settings,
-            store: Arc::new(store),
+            store,
             kernel,
             observer,
             features,
+            balancing,
             began: Instant::now(),
             target: None,
             fallback: None,
@@ -422,8 +436,11 @@ impl Daemon {
         let last = self.target.as_ref().or(self.fallback.as_ref());
         let last = last
             .map(|target| LastGood { image: Arc::clone(&target.image), roster: Arc::clone(&target.roster) });
+        let ear = self.balancing.as_ref().map(Balancing::ear);
         self.work.spawn_blocking(move || {
-            Done::Read(Box::new(snapshot::take(&source, &node, &identities, last.as_ref())))
+            // Services go their own way at once.
+            let mut read = |project: &Project| ear.iter().for_each(|ear| ear.hear(project));
+            Done::Read(Box::new(snapshot::take(&source, &node, &identities, last.as_ref(), &mut read)))
         });
     }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Only routes to one address (/32, /128) are kept, and only those through a veth: that is how a CNI without a bridge
-//! leads to a pod. Not here: which pod it is ([`crate::wanted`]).
+//! leads to a pod. Of default routes it is known through which interface they go. Not here: which pod it is ([`crate::wanted`]).
 
 pub mod netlink;
 
@@ -30,6 +30,10 @@ pub struct Link {
     pub is_veth: bool,
     /// Whether it has an address that others can reach the node at.
     pub is_of_node: bool,
+    /// Those addresses, as the kernel lists them.
+    pub addresses: Vec<IpAddr>,
+    /// Whether a default route of the main table goes through it, in either family.
+    pub has_default_route: bool,
     /// Addresses that a route of their own leads through it, if it is a veth.
     pub routes: BTreeSet<IpAddr>,
 }

@@ -5,6 +5,7 @@
 //! interfaces ────────┼─ wanted ─ plan ─ daemon ─ kernel ┼─ observer   events with names
 //! registrations ─────┘                    │             └─ tally      packets by rule
 //!                                      control
+//! source ─ services ─ balancing ─ kernel                   at a pace of its own
 //! ```
 //!
 //! Invariants: what is wanted and in what order it is done are pure functions; only [`datapath`] speaks to the kernel's BPF;
@@ -13,6 +14,7 @@
 //! Not here: what policies mean (weir-compiler), the command line (`policyd`), Kubernetes as a source (to come).
 
 pub mod balancer;
+pub mod balancing;
 pub mod clock;
 pub mod control;
 pub mod daemon;

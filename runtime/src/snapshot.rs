@@ -77,7 +77,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn new(lines: impl Iterator<Item = String>) -> Self {
+    pub(crate) fn new(lines: impl Iterator<Item = String>) -> Self {
         let mut findings = Findings::default();
         for line in lines {
             if findings.lines.len() < FINDINGS {
@@ -90,8 +90,15 @@ impl Findings {
     }
 }
 
-/// Reads and compiles. Identity numbers are those of the file, and new ones are kept there.
-pub fn take(source: &Source, node: &str, identities: &Path, last: Option<&LastGood>) -> Taken {
+/// Reads and compiles. Identity numbers are those of the file, and new ones are kept there. `read` hears of what was read before policy
+/// is compiled, whatever is wrong with it.
+pub fn take(
+    source: &Source,
+    node: &str,
+    identities: &Path,
+    last: Option<&LastGood>,
+    read: &mut dyn FnMut(&Project),
+) -> Taken {
     let began = Instant::now();
     let mut project = match Project::read(&[], &[source.path().to_owned()], &mut |_| ()) {
         Ok(project) => project,
@@ -99,17 +106,18 @@ pub fn take(source: &Source, node: &str, identities: &Path, last: Option<&LastGo
             return Taken::Bad(Refusal { findings: told(&error.into()), ..Refusal::default() });
         }
     };
+    read(&project);
     let findings = match compile(&mut project, node, identities) {
         Ok(Some(Kept { image, legend, roster, warning })) => {
             let warnings = Findings::new(lines(&project, Severity::Warning).chain(warning));
-            let cluster = Arc::new(project.cluster);
+            let cluster = project.cluster;
             let took = began.elapsed();
             return Taken::Good(Snapshot { image, legend, cluster, roster, warnings, took });
         }
         Ok(None) => Findings::new(lines(&project, Severity::Error)),
         Err(error) => told(&error),
     };
-    let cluster = Arc::new(project.cluster);
+    let cluster = project.cluster;
     let roster = last.and_then(|last| join(&cluster, node, last));
     Taken::Bad(Refusal { findings, cluster: Some(cluster), roster: roster.map(Arc::new) })
 }

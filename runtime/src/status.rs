@@ -1,5 +1,7 @@
 //! What is in force, as the daemon tells it.
 
+use crate::balancer::{BalanceReport, DeviceHook};
+use crate::balancing::HealthCheck;
 use crate::enforcer::{ConntrackReport, Features, Sizes};
 use crate::wanted::Because;
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,81 @@ pub struct Status {
     pub drops: Vec<DropCount>,
     /// Whatever else is counted, by name.
     pub counters: Vec<(String, u64)>,
+    /// What is balanced; `None`: the settings say that nothing is.
+    #[serde(default)]
+    pub balancing: Option<BalancingStatus>,
+}
+
+/// What is balanced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalancingStatus {
+    /// What is wrong, a line each.
+    pub problems: Vec<String>,
+    /// The image in force; `None`: there is nothing to balance, or nothing is in force yet.
+    pub image: Option<ServiceImageStatus>,
+    /// The node's addresses that are the source of what it sends on.
+    pub node: Vec<String>,
+    /// The devices where it stands.
+    pub devices: Vec<DeviceStatus>,
+    /// How many pods' interfaces it stands at.
+    pub pods: usize,
+    /// Whether sockets are balanced where they connect.
+    pub sockets: bool,
+    /// Health-check ports that are to be open.
+    pub health_checks: Vec<HealthCheck>,
+    /// Translations and flows on record.
+    pub sweep: BalanceReport,
+    /// What was counted, by name; what is zero is left out.
+    pub counters: Vec<(String, u64)>,
+    /// What is probably not meant about services, a line each; the first hundred.
+    pub findings: Vec<String>,
+    /// How many lines more there are.
+    pub findings_left_out: usize,
+}
+
+/// A service image in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceImageStatus {
+    /// Its checksum.
+    pub checksum: String,
+    /// Since when, if this daemon put it in force.
+    pub since: Option<String>,
+    /// Seconds since then.
+    pub age_seconds: Option<u64>,
+    /// Whether it came from an earlier run and no source has confirmed it yet.
+    pub is_restored: bool,
+    /// What is in it; `None`: its bytes are lost.
+    pub contents: Option<ServiceContents>,
+}
+
+/// What a service image holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceContents {
+    /// Services with frontends.
+    pub services: usize,
+    /// Frontends; addresses as a whole are not counted.
+    pub frontends: usize,
+    /// Addresses and ports of backends.
+    pub backends: usize,
+    /// Slots of all tables.
+    pub slots: usize,
+    /// Slots in which flows may be on record with another backend.
+    pub unsettled: usize,
+    /// Bytes, names included.
+    pub bytes: usize,
+}
+
+/// A device where balancing stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// Its name.
+    pub device: String,
+    /// Its index.
+    pub index: u32,
+    /// By which hook what leaves the node again is sent on.
+    pub by: DeviceHook,
+    /// Why it has not what was asked for.
+    pub trouble: Option<String>,
 }
 
 /// An image in force.

@@ -4,8 +4,11 @@
 //! ```text
 //! image.weir        the image            identities.json   the numbers, as `policyc --identities` keeps them
 //! state.json        roster, registrations, and which image they are for
+//! services.weir     the service image    services-next.weir   the one that is about to come into force
 //! ```
 //!
+//! A service image is kept before it comes into force, for the next one is compiled after it: whichever of the two is in force when a process
+//! dies, it is here.
 //! Each file is replaced in one step. One that cannot be read, damaged or another version's, is told and counts as missing; what it held comes back with the
 //! source. One daemon at a time has the folder.
 
@@ -20,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use weir_abi::Image;
 use weir_abi::layout::MAX_IMAGE_BYTES;
+use weir_abi::services::ServiceImage;
+use weir_abi::services::layout::MAX_SERVICE_BYTES;
 use weir_compiler::identity::IdentityLock;
 use weir_project::{ProjectError, replace};
 
@@ -27,6 +32,8 @@ const VERSION: u32 = 2;
 const IMAGE: &str = "image.weir";
 const IDENTITIES: &str = "identities.json";
 const STATE: &str = "state.json";
+const SERVICES: &str = "services.weir";
+const NEXT_SERVICES: &str = "services-next.weir";
 const LOCK: &str = "lock";
 /// Names of files that are being written begin with this; see [`replace`].
 const TEMPORARY: &[u8] = b".weir-";
@@ -196,6 +203,65 @@ impl Store {
         Ok(replace(&self.folder.join(STATE), &serde_json::to_vec(&state)?)?)
     }
 
+    /// The service images that may be in force, checked, the likelier first; and what is wrong with others.
+    pub fn load_services(&self) -> (Vec<Arc<[u8]>>, Vec<String>) {
+        let (mut images, mut findings) = (Vec::new(), Vec::new());
+        let most = u64::try_from(MAX_SERVICE_BYTES).unwrap_or(u64::MAX);
+        for name in [SERVICES, NEXT_SERVICES] {
+            match self.read(name, most) {
+                Ok(Some(bytes)) => {
+                    let bytes: Arc<[u8]> = bytes.into();
+                    match ServiceImage::open(&bytes) {
+                        Ok(_) => images.push(bytes),
+                        Err(error) => findings.push(self.left_out(name, &error)),
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => findings.push(self.left_out(name, &error)),
+            }
+        }
+        (images, findings)
+    }
+
+    /// Keeps a service image that is about to come into force, beside the one that is.
+    ///
+    /// # Errors
+    /// [`StoreError::Replace`]; the old file is as it was.
+    pub fn keep_next_services(&self, image: &[u8]) -> Result<(), StoreError> {
+        Ok(replace(&self.folder.join(NEXT_SERVICES), image)?)
+    }
+
+    /// The service image that was kept last is in force.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`]; both files are as they were.
+    pub fn services_in_force(&self) -> Result<(), StoreError> {
+        let path = self.folder.join(SERVICES);
+        fs::rename(self.folder.join(NEXT_SERVICES), &path)
+            .map_err(|source| StoreError::Folder { path, source })
+    }
+
+    /// No service image is in force.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`].
+    pub fn forget_services(&self) -> Result<(), StoreError> {
+        self.remove_files(&[NEXT_SERVICES, SERVICES])
+    }
+
+    fn remove_files(&self, names: &[&str]) -> Result<(), StoreError> {
+        for name in names {
+            let path = self.folder.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::Folder { path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// A file of the folder, at most so many bytes; `None` if it is not there.
     fn read(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
         let file = match File::open(self.folder.join(name)) {
@@ -227,17 +293,12 @@ impl Store {
             return Ok(());
         }
         let store = Store::open(folder)?;
-        let fail = |path: &Path, source| StoreError::Folder { path: path.to_owned(), source };
         let aside = format!("{IDENTITIES}.damaged");
-        for name in [IMAGE, IDENTITIES, aside.as_str(), STATE, LOCK] {
-            let path = store.folder.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(&path, error)),
-                _ => {}
-            }
-        }
+        store.remove_files(&[IMAGE, IDENTITIES, aside.as_str(), STATE, NEXT_SERVICES, SERVICES, LOCK])?;
         match fs::remove_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(fail(folder, error)),
+            Err(source) if source.kind() != io::ErrorKind::DirectoryNotEmpty => {
+                Err(StoreError::Folder { path: folder.to_owned(), source })
+            }
             _ => Ok(()),
         }
     }

@@ -90,7 +90,7 @@ impl Town {
 
     /// What the source says to n1.
     pub(crate) fn take(&self) -> Taken {
-        take(&self.source(), "n1", &self.path("identities.json"), None)
+        take(&self.source(), "n1", &self.path("identities.json"), None, &mut |_| ())
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

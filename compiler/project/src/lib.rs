@@ -34,6 +34,7 @@ pub mod visible;
 #[cfg(test)]
 mod shop;
 
+pub use balancing::refused_services;
 pub use comparison::Comparison;
 pub use error::{ProjectError, UnreadableFile};
 pub use flows::answer;

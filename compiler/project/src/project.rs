@@ -12,6 +12,7 @@ use crate::refusal::Refused;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use weir_compiler::check;
 use weir_compiler::cluster::Cluster;
 use weir_compiler::compile::{self, CompileError, Compiled, Stage};
@@ -71,7 +72,7 @@ pub struct Project {
     /// The files.
     pub sources: Sources,
     /// The cluster's objects.
-    pub cluster: Cluster,
+    pub cluster: Arc<Cluster>,
     /// The policies.
     pub set: PolicySet,
     /// What is expected of them, in the order it was read.
@@ -114,8 +115,14 @@ impl Project {
         if !has_cluster {
             findings.retain(|finding| !NEEDS_CLUSTER.contains(&finding.code));
         }
-        let mut project =
-            Project { sources, cluster: snapshot, set, expectations, findings: Vec::new(), has_cluster };
+        let mut project = Project {
+            sources,
+            cluster: Arc::new(snapshot),
+            set,
+            expectations,
+            findings: Vec::new(),
+            has_cluster,
+        };
         project.add(findings);
         Ok(project)
     }
@@ -124,7 +131,7 @@ impl Project {
     pub(crate) fn of(sources: Sources, cluster: Cluster, set: PolicySet, findings: Vec<Diagnostic>) -> Self {
         let mut project = Project {
             sources,
-            cluster,
+            cluster: Arc::new(cluster),
             set,
             expectations: Vec::new(),
             findings: Vec::new(),

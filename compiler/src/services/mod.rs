@@ -19,6 +19,7 @@ mod claims;
 mod eligible;
 mod gather;
 mod history;
+mod kept;
 pub mod maglev;
 mod model;
 mod perfect_hash;
@@ -30,6 +31,7 @@ mod write;
 
 pub use candidates::Candidate;
 pub use eligible::{View, serve};
+pub use kept::{Kept, Recorded, settles_any};
 pub use model::{Balanced, Frontend, Model, NotBalanced, Pool};
 
 use crate::cluster::Cluster;

@@ -6,6 +6,7 @@
 
 mod cases;
 mod corruption;
+mod kept;
 mod laws;
 mod limits;
 mod random;

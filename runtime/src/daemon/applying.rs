@@ -91,6 +91,9 @@ impl Daemon {
             self.observer.rename(|naming| naming.set_placements(placements));
         }
         let image = wanted.state.image;
+        if let Some(balancing) = &self.balancing {
+            balancing.set_pods(wanted.placements.keys().copied().collect());
+        }
         self.wanted = wanted;
         if steps.is_empty() {
             self.failures.clear();

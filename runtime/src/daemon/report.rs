@@ -1,6 +1,7 @@
 //! The daemon's state in words: what is in force, and what is wrong.
 
 use super::{Daemon, checksum};
+use crate::balancing::Balancing;
 use crate::clock::rfc3339;
 use crate::status::{DropCount, EndpointStatus, ImageStatus, SourceStatus, Status};
 use std::net::IpAddr;
@@ -17,11 +18,17 @@ impl Daemon {
     pub(super) fn status(&self) -> Status {
         let counters = &self.measured.counters;
         let named = counters.named.iter().map(|(counter, count)| (counter.as_str().to_owned(), *count));
+        let balancing = self.balancing.as_ref().map(Balancing::status);
+        let mut problems = self.problems();
+        limited(
+            &mut problems,
+            balancing.iter().flat_map(|balancing| balancing.problems.clone()).collect::<Vec<_>>().into_iter(),
+        );
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.settings.node.clone(),
             up_seconds: self.began.elapsed().as_secs(),
-            problems: self.problems(),
+            problems,
             image: self.image_status(),
             source: self.source_status(),
             endpoints: self.endpoints(),
@@ -31,6 +38,7 @@ impl Daemon {
             conntrack: self.measured.conntrack,
             drops: self.drops(),
             counters: named.collect(),
+            balancing,
         }
     }
 

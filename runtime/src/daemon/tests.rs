@@ -25,6 +25,7 @@ fn settings(town: &Town) -> Settings {
         node: "n1".to_owned(),
         state: town.path("state"),
         socket: town.path("policyd.sock"),
+        balancing: None,
     }
 }
 

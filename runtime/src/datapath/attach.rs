@@ -9,32 +9,53 @@
 //! in that version's maps, until this one takes the interface over: one update of the link, then its name moves here.
 
 use super::error::DatapathError;
-use super::load::{Programs, attach_type, make_folder, program_name};
+use super::load::make_folder;
 use super::pins::Versions;
 use super::syscall;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
-use aya::programs::{Link, LinkOrder, ProgramError, SchedClassifier};
+use aya::programs::{Link, LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use weir_abi::state::Hook;
 
-const HOOKS: [Hook; 2] = [Hook::FromPod, Hook::ToPod];
-/// The place of our filters in clsact: before all that do not ask for the very first, since one that accepts a packet ends the chain.
-const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0x57, 0x45);
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// One hook of one interface, as a version has it written down.
+/// A program that stands at interfaces.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stand {
+    /// Its name in the object, and in pins.
+    pub(super) program: &'static str,
+    /// Inward or outward.
+    pub(super) side: TcAttachType,
+    /// Its place in clsact: lower goes first, and before all others that ask for no place.
+    pub(super) priority: u16,
+    /// Whether it goes last in a chain of tcx. A program before ours that accepts a packet would end the chain, so all others go first.
+    pub(super) is_last: bool,
+}
+
+/// Loaded programs that stand at interfaces together.
+pub(super) trait Standing {
+    /// Which.
+    fn stands(&self) -> &'static [Stand];
+
+    /// One of them.
+    fn program(&self, stand: &Stand) -> Option<&SchedClassifier>;
+
+    /// One of them, to attach it.
+    fn program_mut(&mut self, stand: &Stand) -> Option<&mut SchedClassifier>;
+}
+
+/// One program at one interface, as a version has it written down.
 struct Place<'a> {
     version: &'a Path,
     interface: u32,
-    hook: Hook,
+    stand: &'static Stand,
 }
 
 fn link_folder(version: &Path) -> PathBuf {
@@ -42,12 +63,12 @@ fn link_folder(version: &Path) -> PathBuf {
 }
 
 impl<'a> Place<'a> {
-    const fn new(version: &'a Path, interface: u32, hook: Hook) -> Self {
-        Place { version, interface, hook }
+    const fn new(version: &'a Path, interface: u32, stand: &'static Stand) -> Self {
+        Place { version, interface, stand }
     }
 
     fn name(&self) -> String {
-        format!("{}-{}", self.interface, program_name(self.hook))
+        format!("{}-{}", self.interface, self.stand.program)
     }
 
     /// The pin of a link.
@@ -71,23 +92,23 @@ impl<'a> Place<'a> {
 
 /// Puts both programs at an interface, or replaces those that stand there.
 pub(super) fn attach(
-    programs: &mut Programs,
+    programs: &mut impl Standing,
     versions: &Versions,
     interface: u32,
     by_tcx: bool,
 ) -> Result<(), DatapathError> {
     make_folder(&link_folder(&versions.own))?;
-    for hook in HOOKS {
-        let place = Place::new(&versions.own, interface, hook);
+    for stand in programs.stands() {
+        let place = Place::new(&versions.own, interface, stand);
         if place.is_taken() && replace(programs, &place)? || take_over(programs, versions, &place)? {
             continue;
         }
-        let Some(program) = programs.program_mut(hook) else { continue };
+        let Some(program) = programs.program_mut(stand) else { continue };
         if by_tcx {
             attach_tcx(program, &place).map_err(|source| place.error("attach a program", source))?;
         } else {
             make_folder(&place.mark())?;
-            if let Err(source) = put_filter(program, hook, interface) {
+            if let Err(source) = put_filter(program, stand, interface) {
                 // A mark would have the next run try again what this one reports as failed.
                 let _ = fs::remove_dir(place.mark());
                 return Err(place.error("attach a program", source));
@@ -98,7 +119,11 @@ pub(super) fn attach(
 }
 
 /// Puts the loaded program in the place of one that another version left there. False if none did.
-fn take_over(programs: &mut Programs, versions: &Versions, place: &Place<'_>) -> Result<bool, DatapathError> {
+fn take_over(
+    programs: &mut impl Standing,
+    versions: &Versions,
+    place: &Place<'_>,
+) -> Result<bool, DatapathError> {
     for other in &versions.others {
         let from = Place { version: other, ..*place };
         if !from.is_taken() || !replace(programs, &from)? {
@@ -118,14 +143,14 @@ fn take_over(programs: &mut Programs, versions: &Versions, place: &Place<'_>) ->
 }
 
 /// Takes over whatever other versions still have at interfaces. Where nobody said who is there, nothing passes from now on.
-pub(super) fn take_over_all(programs: &mut Programs, versions: &Versions) -> Result<(), DatapathError> {
+pub(super) fn take_over_all(programs: &mut impl Standing, versions: &Versions) -> Result<(), DatapathError> {
     make_folder(&link_folder(&versions.own))?;
     for other in &versions.others {
-        for (interface, hook) in attached(other)? {
+        for (interface, stand) in attached(other, programs.stands())? {
             if name_of(interface).is_err() {
-                detach_one(&Place::new(other, interface, hook))?;
+                detach_one(&Place::new(other, interface, stand))?;
             } else {
-                take_over(programs, versions, &Place::new(&versions.own, interface, hook))?;
+                take_over(programs, versions, &Place::new(&versions.own, interface, stand))?;
             }
         }
     }
@@ -133,7 +158,7 @@ pub(super) fn take_over_all(programs: &mut Programs, versions: &Versions) -> Res
 }
 
 /// The name of an interface; an error if there is none.
-fn name_of(interface: u32) -> Result<String, Source> {
+pub(super) fn name_of(interface: u32) -> Result<String, Source> {
     let name = nix::net::if_::if_indextoname(interface)?;
     // nix does not notice that there is none, and gives an empty name.
     if name.is_empty() {
@@ -143,30 +168,30 @@ fn name_of(interface: u32) -> Result<String, Source> {
 }
 
 fn attach_tcx(program: &mut SchedClassifier, place: &Place<'_>) -> Result<(), Source> {
-    // A program before ours that accepts a packet would end the chain.
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(&name_of(place.interface)?, attach_type(place.hook), options)?;
+    let order = if place.stand.is_last { LinkOrder::last() } else { LinkOrder::first() };
+    let options = TcAttachOptions::TcxOrder(order);
+    let id = program.attach_with_options(&name_of(place.interface)?, place.stand.side, options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(place.link())?;
     Ok(())
 }
 
 /// Our filter at an interface, whether it stands there or not.
-fn filter(hook: Hook, interface: u32) -> Result<SchedClassifierLink, Source> {
-    Ok(SchedClassifierLink::attached(&name_of(interface)?, attach_type(hook), PRIORITY, HANDLE, None)?)
+fn filter(stand: &Stand, interface: u32) -> Result<SchedClassifierLink, Source> {
+    Ok(SchedClassifierLink::attached(&name_of(interface)?, stand.side, stand.priority, HANDLE, None)?)
 }
 
 /// Makes our filter at an interface lead to the program: in one step where it stands there already.
-fn put_filter(program: &mut SchedClassifier, hook: Hook, interface: u32) -> Result<(), Source> {
-    let id = match program.attach_to_link(filter(hook, interface)?) {
+fn put_filter(program: &mut SchedClassifier, stand: &Stand, interface: u32) -> Result<(), Source> {
+    let id = match program.attach_to_link(filter(stand, interface)?) {
         Ok(id) => id,
         // There is none yet, or somebody removed it together with its clsact.
         Err(_) => {
             let name = name_of(interface)?;
             // There may be one already, ours or another's.
             let _ = qdisc_add_clsact(&name);
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
-            program.attach_with_options(&name, attach_type(hook), TcAttachOptions::Netlink(options))?
+            let options = NlOptions { priority: stand.priority, handle: HANDLE, classid: None };
+            program.attach_with_options(&name, stand.side, TcAttachOptions::Netlink(options))?
         }
     };
     // Dropped, the link would take the filter with it.
@@ -175,8 +200,8 @@ fn put_filter(program: &mut SchedClassifier, hook: Hook, interface: u32) -> Resu
 }
 
 /// Takes our filter from an interface. That it is not there, or the whole interface, is as good.
-fn take_filter(hook: Hook, interface: u32) -> Result<(), Source> {
-    let Ok(filter) = filter(hook, interface) else { return Ok(()) };
+fn take_filter(stand: &Stand, interface: u32) -> Result<(), Source> {
+    let Ok(filter) = filter(stand, interface) else { return Ok(()) };
     match filter.detach() {
         Err(ProgramError::NetlinkError(error))
             if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) =>
@@ -187,10 +212,10 @@ fn take_filter(hook: Hook, interface: u32) -> Result<(), Source> {
     }
 }
 
-/// Replaces the program at one hook by the loaded one, in one step. False, and the pin is gone, if what it stands for is gone: its
+/// Replaces one program by the loaded one, in one step. False, and the pin is gone, if what it stands for is gone: its
 /// interface ended, and perhaps another got its number.
-fn replace(programs: &mut Programs, place: &Place<'_>) -> Result<bool, DatapathError> {
-    let Some(program) = programs.program_mut(place.hook) else { return Ok(false) };
+fn replace(programs: &mut impl Standing, place: &Place<'_>) -> Result<bool, DatapathError> {
+    let Some(program) = programs.program_mut(place.stand) else { return Ok(false) };
     let path = place.link();
     let mut work = || -> Result<(), Source> {
         if path.exists() {
@@ -200,7 +225,7 @@ fn replace(programs: &mut Programs, place: &Place<'_>) -> Result<bool, DatapathE
             drop(program.take_link(id)?);
             Ok(())
         } else {
-            put_filter(program, place.hook, place.interface)
+            put_filter(program, place.stand, place.interface)
         }
     };
     match work() {
@@ -225,34 +250,38 @@ fn has_ended(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Interfaces where both loaded programs stand.
-pub(super) fn standing(programs: &mut Programs, version: &Path) -> Result<BTreeSet<u32>, DatapathError> {
-    let mut hooks: BTreeMap<u32, usize> = BTreeMap::new();
-    for (interface, hook) in attached(version)? {
-        if stands(programs, &Place::new(version, interface, hook)) {
-            *hooks.entry(interface).or_default() += 1;
+pub(super) fn standing(programs: &mut impl Standing, version: &Path) -> Result<BTreeSet<u32>, DatapathError> {
+    let mut found: BTreeMap<u32, usize> = BTreeMap::new();
+    for (interface, stand) in attached(version, programs.stands())? {
+        if stands(programs, &Place::new(version, interface, stand)) {
+            *found.entry(interface).or_default() += 1;
         }
     }
-    Ok(hooks.into_iter().filter(|(_, count)| *count == HOOKS.len()).map(|(interface, _)| interface).collect())
+    Ok(found
+        .into_iter()
+        .filter(|(_, count)| *count == programs.stands().len())
+        .map(|(interface, _)| interface)
+        .collect())
 }
 
 /// Whether a program stands where its pin or mark says. A filter in clsact is put there again to be sure of it: it goes with its clsact,
 /// and nothing is told of that.
-fn stands(programs: &mut Programs, place: &Place<'_>) -> bool {
+fn stands(programs: &mut impl Standing, place: &Place<'_>) -> bool {
     let Ok(name) = name_of(place.interface) else { return false };
     if !place.link().exists() {
         return programs
-            .program_mut(place.hook)
-            .is_some_and(|program| put_filter(program, place.hook, place.interface).is_ok());
+            .program_mut(place.stand)
+            .is_some_and(|program| put_filter(program, place.stand, place.interface).is_ok());
     }
-    let own = programs.program(place.hook).and_then(|program| program.info().ok()).map(|info| info.id());
-    let there = SchedClassifier::query_tcx(&name, attach_type(place.hook));
+    let own = programs.program(place.stand).and_then(|program| program.info().ok()).map(|info| info.id());
+    let there = SchedClassifier::query_tcx(&name, place.stand.side);
     there.is_ok_and(|(_, there)| there.iter().any(|info| Some(info.id()) == own))
 }
 
 /// Replaces every program that an earlier run or size class of this version attached. Pins of interfaces that are gone are removed.
-pub(super) fn replace_all(programs: &mut Programs, version: &Path) -> Result<(), DatapathError> {
-    for (interface, hook) in attached(version)? {
-        let place = Place::new(version, interface, hook);
+pub(super) fn replace_all(programs: &mut impl Standing, version: &Path) -> Result<(), DatapathError> {
+    for (interface, stand) in attached(version, programs.stands())? {
+        let place = Place::new(version, interface, stand);
         match replace(programs, &place) {
             Err(_) if name_of(interface).is_err() => detach_one(&place)?,
             // What had ended has nothing to replace; its interface is no pod's any more.
@@ -262,8 +291,13 @@ pub(super) fn replace_all(programs: &mut Programs, version: &Path) -> Result<(),
     Ok(())
 }
 
+/// Interfaces that have a pin or a mark of one of these programs.
+pub(super) fn interfaces(version: &Path, stands: &'static [Stand]) -> Result<BTreeSet<u32>, DatapathError> {
+    Ok(attached(version, stands)?.into_iter().map(|(interface, _)| interface).collect())
+}
+
 /// Interfaces and hooks that have a pin or a mark.
-fn attached(version: &Path) -> Result<Vec<(u32, Hook)>, DatapathError> {
+fn attached(version: &Path, stands: &'static [Stand]) -> Result<Vec<(u32, &'static Stand)>, DatapathError> {
     let folder = link_folder(version);
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -274,8 +308,8 @@ fn attached(version: &Path) -> Result<Vec<(u32, Hook)>, DatapathError> {
     let parse = |name: String| {
         let (interface, program) = name.split_once('-')?;
         let program = program.strip_suffix("-clsact").unwrap_or(program);
-        let hook = HOOKS.into_iter().find(|hook| program_name(*hook) == program)?;
-        Some((interface.parse().ok()?, hook))
+        let stand = stands.iter().find(|stand| stand.program == program)?;
+        Some((interface.parse().ok()?, stand))
     };
     Ok(names.filter_map(parse).collect())
 }
@@ -288,7 +322,7 @@ fn detach_one(place: &Place<'_>) -> Result<(), DatapathError> {
         detached.map_err(|error| fail(error.into()))?;
     }
     if mark.exists() {
-        take_filter(place.hook, place.interface).map_err(fail)?;
+        take_filter(place.stand, place.interface).map_err(fail)?;
     }
     for (path, removed) in [(&path, fs::remove_file(&path)), (&mark, fs::remove_dir(&mark))] {
         match removed {
@@ -302,18 +336,24 @@ fn detach_one(place: &Place<'_>) -> Result<(), DatapathError> {
 }
 
 /// Takes both programs from an interface, whichever version left them.
-pub(super) fn detach(versions: &Versions, interface: u32) -> Result<(), DatapathError> {
+pub(super) fn detach(
+    versions: &Versions,
+    stands: &'static [Stand],
+    interface: u32,
+) -> Result<(), DatapathError> {
     for version in versions.all() {
-        HOOKS.into_iter().try_for_each(|hook| detach_one(&Place::new(version, interface, hook)))?;
+        stands.iter().try_for_each(|stand| detach_one(&Place::new(version, interface, stand)))?;
     }
     Ok(())
 }
 
 /// Takes all programs from all interfaces.
-pub(super) fn detach_all(versions: &Versions) -> Result<(), DatapathError> {
+pub(super) fn detach_all(versions: &Versions, stands: &'static [Stand]) -> Result<(), DatapathError> {
     for version in versions.all() {
-        let attached = attached(version)?.into_iter();
-        attached.map(|(at, hook)| Place::new(version, at, hook)).try_for_each(|place| detach_one(&place))?;
+        let attached = attached(version, stands)?.into_iter();
+        attached
+            .map(|(at, stand)| Place::new(version, at, stand))
+            .try_for_each(|place| detach_one(&place))?;
     }
     Ok(())
 }

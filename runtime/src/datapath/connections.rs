@@ -160,7 +160,7 @@ pub(super) fn begin_epoch(settings: &Mapping) -> Result<(), DatapathError> {
 }
 
 /// The present tick, by the clock that the programs read (`bpf_ktime_get_coarse_ns`).
-fn now() -> Result<u32, DatapathError> {
+pub(super) fn now() -> Result<u32, DatapathError> {
     // The programs keep the lower 32 bits as well.
     #[expect(clippy::cast_possible_truncation, reason = "ticks wrap")]
     Ok((nanoseconds()? >> TICK_SHIFT) as u32)

@@ -1,6 +1,7 @@
 //! The programs in the kernel: loaded for one size class, with the maps that an earlier run pinned.
 
 use super::Options;
+use super::attach::{Stand, Standing};
 use super::error::DatapathError;
 use super::pins::Versions;
 use super::slots::Slots;
@@ -29,19 +30,18 @@ pub(super) const PINNED: &[&str] = &[
 /// Maps that outlive versions too.
 const CONNECTIONS: &[&str] = &["conntrack_v4", "conntrack_v6"];
 
-/// The name of a hook's program.
-pub(super) const fn program_name(hook: Hook) -> &'static str {
-    match hook {
-        Hook::FromPod => "from_pod",
-        Hook::ToPod => "to_pod",
-    }
-}
+/// Where both stand, as seen from the host's side of a veth: what a pod sends comes in there. In the order of [`Hook`].
+pub(super) static STANDS: [Stand; 2] = [
+    Stand { program: "from_pod", side: TcAttachType::Ingress, priority: 2, is_last: false },
+    Stand { program: "to_pod", side: TcAttachType::Egress, priority: 1, is_last: false },
+];
 
-/// Where a hook's program stands, as seen from the host's side of the veth.
-pub(super) const fn attach_type(hook: Hook) -> TcAttachType {
+/// The program of a hook.
+pub(super) const fn stand_of(hook: Hook) -> &'static Stand {
+    let [from_pod, to_pod] = &STANDS;
     match hook {
-        Hook::FromPod => TcAttachType::Ingress,
-        Hook::ToPod => TcAttachType::Egress,
+        Hook::FromPod => from_pod,
+        Hook::ToPod => to_pod,
     }
 }
 
@@ -79,39 +79,40 @@ impl Programs {
         }
         let mut programs =
             Programs { ebpf: loader.load(POLICY).map_err(|error| refused(&error, chain(&error)))? };
-        for hook in [Hook::FromPod, Hook::ToPod] {
-            let loaded = programs.program_mut(hook).map(SchedClassifier::load);
+        for stand in &STANDS {
+            let loaded = programs.program_mut(stand).map(SchedClassifier::load);
             match loaded {
                 Some(Ok(())) => {}
                 Some(Err(error)) => return Err(refused(&error, useful_line(&format!("{error:?}")))),
                 None => {
-                    return Err(refused(
-                        &program_name(hook),
-                        "a program is missing in the object".to_owned(),
-                    ));
+                    return Err(refused(&stand.program, "a program is missing in the object".to_owned()));
                 }
             }
         }
         Ok(programs)
     }
+}
 
-    /// A hook's program.
-    pub(super) fn program(&self, hook: Hook) -> Option<&SchedClassifier> {
-        self.ebpf.program(program_name(hook))?.try_into().ok()
+impl Standing for Programs {
+    fn stands(&self) -> &'static [Stand] {
+        &STANDS
     }
 
-    /// A hook's program, to attach it.
-    pub(super) fn program_mut(&mut self, hook: Hook) -> Option<&mut SchedClassifier> {
-        self.ebpf.program_mut(program_name(hook))?.try_into().ok()
+    fn program(&self, stand: &Stand) -> Option<&SchedClassifier> {
+        self.ebpf.program(stand.program)?.try_into().ok()
+    }
+
+    fn program_mut(&mut self, stand: &Stand) -> Option<&mut SchedClassifier> {
+        self.ebpf.program_mut(stand.program)?.try_into().ok()
     }
 }
 
-fn refused(error: &impl std::fmt::Debug, told: String) -> DatapathError {
+pub(super) fn refused(error: &impl std::fmt::Debug, told: String) -> DatapathError {
     DatapathError::Load { told, source: format!("{error:?}").into() }
 }
 
 /// The line of a verifier's log that says why: the last but for its statistics and what an error's debug form ends in.
-fn useful_line(log: &str) -> String {
+pub(super) fn useful_line(log: &str) -> String {
     let is_statistic = |line: &&str| {
         line.starts_with("processed ")
             || line.starts_with("verification time")

@@ -16,6 +16,7 @@
 //! Not here: which image, which pods.
 
 mod attach;
+mod balancing;
 mod connections;
 mod counting;
 mod enforcing;
@@ -32,12 +33,14 @@ mod syscall;
 mod table;
 mod temporary;
 
+pub use balancing::KernelBalancer;
 pub use error::DatapathError;
-pub use pins::{connection_folder, version_folder};
+pub use pins::{balancing_folder, connection_folder, version_folder};
 pub use question::{Answer, Arrival, Departure, Fate, Question};
 pub use temporary::{Temporary, remove_abandoned};
 
 use crate::plan::Renaming;
+use attach::Standing;
 use aya::programs::{TestRun, TestRunOptions};
 use load::Programs;
 use mapping::Mapping;
@@ -430,7 +433,7 @@ impl Datapath {
     /// # Errors
     /// What the kernel refused.
     pub fn detach(&mut self, interface: u32) -> Result<(), DatapathError> {
-        attach::detach(&self.versions, interface)
+        attach::detach(&self.versions, &load::STANDS, interface)
     }
 
     /// Whether programs of another version may stand at interfaces.
@@ -486,7 +489,7 @@ impl Datapath {
             ..TestRunOptions::default()
         };
         let missing = || DatapathError::TestRun("the program is not loaded".into());
-        let program = self.programs.program(hook).ok_or_else(missing)?;
+        let program = self.programs.program(load::stand_of(hook)).ok_or_else(missing)?;
         let result = program.test_run(run).map_err(|error| DatapathError::TestRun(Box::new(error)))?;
         Ok((result.return_value, returned))
     }
@@ -517,7 +520,8 @@ pub fn remove_everything(pin_root: &Path) -> Result<bool, DatapathError> {
         return Ok(false);
     }
     let _lock = pins::lock(&located.path, pin_root)?;
-    attach::detach_all(&Versions::find(&located.path)?)?;
+    balancing::remove_everything(&located.path, pin_root)?;
+    attach::detach_all(&Versions::find(&located.path)?, &load::STANDS)?;
     match std::fs::remove_dir_all(&located.path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(DatapathError::Pin { what: "remove", path: located.path, source })

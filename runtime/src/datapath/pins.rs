@@ -17,6 +17,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use weir_abi::ABI_VERSION;
+use weir_abi::services::SERVICE_VERSION;
+use weir_abi::services::live::BALANCE_VERSION;
 use weir_abi::state::{CONNTRACK_VERSION, STATE_VERSION};
 
 /// The place that the kernel has for a BPF file system. Elsewhere one is looked for, and never mounted.
@@ -112,6 +114,11 @@ pub fn version_folder(pin_root: &Path) -> PathBuf {
     pin_root.join(format!("{VERSION_FOLDERS}{STATE_VERSION}-image-{ABI_VERSION}"))
 }
 
+/// Where balancing has its pins: beside policy's, since it lives by itself, and of one process at a time like these.
+pub fn balancing_folder(pin_root: &Path) -> PathBuf {
+    pin_root.join("balancing")
+}
+
 /// What the name of the folder begins with that says whose interfaces the pins are of.
 const NETWORK_FOLDERS: &str = "network-";
 
@@ -154,6 +161,13 @@ impl Versions {
             own,
             connections,
         })
+    }
+
+    /// Those of balancing, in its folder.
+    pub(super) fn find_of_balancing(folder: &Path) -> Result<Versions, DatapathError> {
+        let own = folder.join(format!("{VERSION_FOLDERS}{BALANCE_VERSION}-image-{SERVICE_VERSION}"));
+        let others = folders(folder, VERSION_FOLDERS, &own)?;
+        Ok(Versions { connections: own.clone(), own, others, other_connections: Vec::new() })
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Path> {

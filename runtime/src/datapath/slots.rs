@@ -150,6 +150,18 @@ impl Slots {
         Ok(())
     }
 
+    /// Gives back the memory of both images. No program that reads them stands anywhere.
+    pub(super) fn empty(&mut self, settings: &Mapping) -> Result<(), DatapathError> {
+        for slot in 0..self.values.len() {
+            if let Some(value) = self.values.get_mut(slot).filter(|value| value.is_some()) {
+                self.outer.remove(&key_of(slot)).map_err(fail("empty a slot"))?;
+                *value = None;
+            }
+            self.name_image(settings, slot);
+        }
+        Ok(())
+    }
+
     /// Returns when every program that began before this call has ended: the kernel does so when a slot is filled, here with what is
     /// in it already.
     pub(super) fn wait_for_programs(&self) -> Result<(), DatapathError> {

@@ -218,6 +218,46 @@ pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     call(LINK_DETACH, &LinkAttr { link_fd: number(link) }).map(drop)
 }
 
+/// `struct ethtool_drvinfo`.
+#[derive(FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct DriverInfo {
+    command: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+/// The driver of a network interface, as `ethtool -i` tells it.
+pub(super) fn driver_of(interface: &str) -> io::Result<String> {
+    const GET_DRIVER: u32 = 3;
+    let socket = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Inet,
+        nix::sys::socket::SockType::Datagram,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let mut info = DriverInfo { command: GET_DRIVER, driver: [0; 32], rest: [0; 160] };
+    let mut name = [0; libc::IFNAMSIZ];
+    if interface.len() >= name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in name.iter_mut().zip(interface.bytes()) {
+        *to = from.cast_signed();
+    }
+    let mut request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: std::ptr::from_mut(&mut info).cast() },
+    };
+    // SAFETY: the kernel reads the name and writes a `struct ethtool_drvinfo`, which `info` has the size and layout of; both outlive the
+    // call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let end = info.driver.iter().position(|&byte| byte == 0).unwrap_or(info.driver.len());
+    Ok(String::from_utf8_lossy(info.driver.get(..end).unwrap_or_default()).into_owned())
+}
+
 /// A map whose keys and values have one size each, as bytes.
 #[derive(Debug)]
 pub(super) struct RawMap {

@@ -9,7 +9,7 @@ use futures_util::stream::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
 use std::io;
@@ -131,11 +131,13 @@ fn add(known: &mut Interfaces, message: &NetlinkMessage<RouteNetlinkMessage>) ->
     }
 }
 
-/// A router may learn thousands of routes a second; those to networks say nothing of pods.
+/// A router may learn thousands of routes a second; those to networks say nothing of pods or of the way out.
 fn matters(message: &NetlinkMessage<RouteNetlinkMessage>) -> bool {
     let NetlinkPayload::InnerMessage(inner) = &message.payload else { return true };
     match inner {
-        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => is_host_route(route),
+        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+            is_host_route(route) || is_default_route(route)
+        }
         _ => true,
     }
 }
@@ -153,6 +155,7 @@ async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
             found.own.insert(address);
             if let Some(link) = found.links.get_mut(&message.header.index) {
                 link.is_of_node = true;
+                link.addresses.push(address);
             }
         }
     }
@@ -163,6 +166,11 @@ async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
         while let Some(message) = routes.try_next().await.map_err(fail("routes"))? {
             if let Some((address, interface)) = host_route(&message) {
                 found.add_route(address, interface);
+            }
+            for interface in default_interfaces(&message) {
+                if let Some(link) = found.links.get_mut(&interface) {
+                    link.has_default_route = true;
+                }
             }
         }
     }
@@ -205,6 +213,25 @@ fn is_host_route(message: &RouteMessage) -> bool {
     message.header.kind == RouteType::Unicast && matches!(message.header.destination_prefix_length, 32 | 128)
 }
 
+fn is_default_route(message: &RouteMessage) -> bool {
+    let header = &message.header;
+    let is_main = header.table == RouteHeader::RT_TABLE_MAIN;
+    header.kind == RouteType::Unicast && header.destination_prefix_length == 0 && is_main
+}
+
+/// The interfaces of a default route; several, if it has several ways.
+fn default_interfaces(message: &RouteMessage) -> Vec<u32> {
+    if !is_default_route(message) {
+        return Vec::new();
+    }
+    let of_attribute = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Oif(interface) => vec![*interface],
+        RouteAttribute::MultiPath(ways) => ways.iter().map(|way| way.interface_index).collect(),
+        _ => Vec::new(),
+    };
+    message.attributes.iter().flat_map(of_attribute).collect()
+}
+
 fn host_route(message: &RouteMessage) -> Option<(IpAddr, u32)> {
     if !is_host_route(message) {
         return None;
@@ -232,6 +259,7 @@ fn host_route(message: &RouteMessage) -> Option<(IpAddr, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtnetlink::packet_route::route::RouteNextHop;
 
     #[test]
     fn only_routes_to_one_address_count() {
@@ -253,6 +281,32 @@ mod tests {
         let mut local = one;
         local.header.kind = RouteType::Local;
         assert_eq!(host_route(&local), None);
+    }
+
+    #[test]
+    fn default_routes_lead_out() {
+        let route = |bits| {
+            RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(Ipv4Addr::UNSPECIFIED, bits)
+                .output_interface(7)
+                .build()
+        };
+        assert_eq!(default_interfaces(&route(0)), [7]);
+        assert_eq!(default_interfaces(&route(8)), []);
+        let mut unreachable = route(0);
+        unreachable.header.kind = RouteType::Unreachable;
+        assert_eq!(default_interfaces(&unreachable), []);
+        let mut other_table = route(0);
+        other_table.header.table = 7;
+        assert_eq!(default_interfaces(&other_table), []);
+        let mut several = route(0);
+        let way = |interface_index| {
+            let mut way = RouteNextHop::default();
+            way.interface_index = interface_index;
+            way
+        };
+        several.attributes = vec![RouteAttribute::MultiPath(vec![way(3), way(4)])];
+        assert_eq!(default_interfaces(&several), [3, 4]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn a_bad_policy_refuses_the_whole_and_says_who_is_there() {
 ";
     town.file("source/cluster.yaml", format!("{CLUSTER}{more}"));
     let last = LastGood { image: good.image.clone(), roster: good.roster.clone() };
-    let taken = take(&town.source(), "n1", &town.path("identities.json"), Some(&last));
+    let taken = take(&town.source(), "n1", &town.path("identities.json"), Some(&last), &mut |_| ());
     let Taken::Bad(refusal) = taken else { panic!("{taken:?}") };
     assert!(refusal.findings.lines.iter().any(|line| line.contains("bad.yaml:5:3: error[")), "{refusal:?}");
     // The newcomer has the labels of a known identity, so policy stands for it.
@@ -56,7 +56,7 @@ fn a_cluster_that_cannot_be_read_takes_nobody_away() {
     let last = LastGood { image: good.image.clone(), roster: good.roster.clone() };
     for bad in ["items: [", "", &CLUSTER.replace("name: n1", "name: n9")] {
         town.file("source/cluster.yaml", bad);
-        let taken = take(&town.source(), "n1", &town.path("identities.json"), Some(&last));
+        let taken = take(&town.source(), "n1", &town.path("identities.json"), Some(&last), &mut |_| ());
         let Taken::Bad(refusal) = taken else { panic!("{taken:?}") };
         assert!(refusal.roster.is_none(), "{refusal:?}");
         assert!(!refusal.findings.lines.is_empty());
@@ -66,8 +66,13 @@ fn a_cluster_that_cannot_be_read_takes_nobody_away() {
 #[test]
 fn a_source_that_is_not_there_is_told() {
     let town = Town::new();
-    let taken =
-        take(&Source::Directory(town.path("no\u{1b}where")), "n1", &town.path("identities.json"), None);
+    let taken = take(
+        &Source::Directory(town.path("no\u{1b}where")),
+        "n1",
+        &town.path("identities.json"),
+        None,
+        &mut |_| (),
+    );
     let Taken::Bad(refusal) = taken else { panic!("{taken:?}") };
     let [line] = refusal.findings.lines.as_slice() else { panic!("{refusal:?}") };
     assert!(line.starts_with("cannot read ") && line.contains("no\\u{1b}where"), "{line}");

@@ -8,8 +8,8 @@ fn veth(name: &str, routes: &[&str]) -> Link {
     Link {
         name: name.to_owned(),
         is_veth: true,
-        is_of_node: false,
         routes: routes.iter().map(|address| address.parse().unwrap()).collect(),
+        ..Link::default()
     }
 }
 

@@ -324,6 +324,7 @@ const _: () = {
     use crate::layout::Header;
     use core::mem::offset_of;
     assert!(offset_of!(Header, version) == offset_of!(ServiceHeader, version));
+    assert!(offset_of!(Header, kernel_bytes) == offset_of!(ServiceHeader, kernel_bytes));
     assert!(offset_of!(Header, checksum) == offset_of!(ServiceHeader, checksum));
     assert!(size_of::<FrontendRecord>() == 64);
 };

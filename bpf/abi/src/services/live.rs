@@ -222,3 +222,11 @@ records! {
 
 /// The enums of balancing's live state that C shares.
 pub const BALANCE_NUMBERS: &[Numbers] = &[Place::NUMBERS, BalanceCounter::NUMBERS];
+
+// What swaps images writes either.
+const _: () = {
+    use crate::state::Settings;
+    use core::mem::offset_of;
+    assert!(offset_of!(Settings, generation) == offset_of!(ServiceSettings, generation));
+    assert!(offset_of!(Settings, images) == offset_of!(ServiceSettings, images));
+};

@@ -70,6 +70,24 @@ impl<'a> ServiceImage<'a> {
         }
     }
 
+    /// The slots that a flow hashes to: by table and slot, each with its present backend. There may be one for each scope, for who only knows
+    /// the flow does not know where it comes from.
+    pub fn slots_of(&self, flow: &Question) -> impl Iterator<Item = (u32, u32, Backend)> + use<'a> {
+        let image = *self;
+        let [address, client] = [flow.address, flow.client].map(|address| address.to_canonical());
+        let (client_port, port, protocol) = (flow.client_port, flow.port, flow.protocol);
+        let found = image.meet(&Question { address, ..*flow }).ok();
+        [Scope::External, Scope::Internal].into_iter().filter_map(move |scope| {
+            let frontend = found?;
+            let (number, table) = frontend.table(scope)?;
+            let client_port = if frontend.affinity().is_some() { 0 } else { client_port };
+            let [client, address] = [client, address].map(address_bytes);
+            let slot = table.slot_of(flow_hash(client, client_port, address, port, protocol));
+            let (backend, _) = table.slot(slot)?;
+            Some((number, slot, image.backend_at(frontend.record.backends, backend)?))
+        })
+    }
+
     /// Answers for one packet.
     pub fn ask(&self, question: &Question) -> Answer<'a> {
         let refused = |choice, frontend| Answer { choice, frontend, backend: None, previous: None };

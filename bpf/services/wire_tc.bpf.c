@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* Services at a device of the node: `from_wire` where it receives, `to_wire` where it sends.
+ *
+ *     from outside -> frontend -> backend here      -> its address, and to the stack; on record for the reply
+ *                              -> backend elsewhere -> wrapped or with an option (DSR), or with the node's address (SNAT)
+ *     from another balancer    -> unwrapped         -> as if it had come from outside, to the backend that it names
+ *     reply to SNAT            -> the client
+ *     reply of a backend here (to_wire) -> comes from the service
+ *
+ * What is of no service passes untouched. Not here: policy, which judges what came of it at the pod's veth. */
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../fragments.h"
+#include "../parse.h"
+#include "answers.h"
+#include "flows.h"
+#include "forwarding.h"
+#include "next_hop.h"
+#include "rewrite.h"
+#include "translations.h"
+#include "wrapping.h"
+
+#define PASS TC_ACT_UNSPEC
+#define DROP TC_ACT_SHOT
+
+/* Ports that SNAT tries. */
+#define PORT_TRIES 32
+
+/* What is known of a packet on its way through a program; in a map for the reason told at policy's. */
+struct journey {
+	struct packet packet;
+	struct packet inner; /* of an ICMP error, or of a wrapped packet */
+	struct question question;
+	struct target target;
+	struct translation_key key;
+	struct translation_key other_key;
+	struct translation_record record;
+	struct translation_record other;
+	struct next_hop_record hop;
+	struct address own; /* the node's */
+	struct address named; /* the backend that another balancer chose */
+	__u32 tick;
+	__u32 seen_under;
+	bool is_named;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct journey);
+} journeys SEC(".maps");
+
+static __always_inline struct journey *this_journey(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&journeys, &zero);
+}
+
+static __always_inline int drop(struct __sk_buff *skb, enum balance_counter why)
+{
+	count(why, skb->len);
+	return DROP;
+}
+
+/* Why a choice leads nowhere, and what comes of it. */
+static __noinline int refuse(struct __sk_buff *skb, const struct journey *journey, __u8 choice)
+{
+	switch (choice) {
+	case CHOICE_NO_SERVICE:
+		return PASS;
+	case CHOICE_NO_LOCAL_BACKEND:
+		return drop(skb, BALANCE_COUNTER_NO_LOCAL_BACKEND);
+	case CHOICE_UNKNOWN_PORT:
+		return drop(skb, BALANCE_COUNTER_UNKNOWN_PORT);
+	case CHOICE_NOT_FROM_OUTSIDE:
+		return drop(skb, BALANCE_COUNTER_NOT_FROM_OUTSIDE);
+	case CHOICE_SOURCE_REFUSED:
+		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
+	default:
+		count(BALANCE_COUNTER_NO_BACKEND, skb->len);
+		if (!REJECTS || !answer_with(skb, &journey->packet, 0, journey->tick))
+			return DROP;
+		return bpf_redirect(skb->ifindex, 0);
+	}
+}
+
+/* Reads the packet. False: it is nothing that services have to do with. */
+static __noinline bool read_packet(struct __sk_buff *skb, struct packet *packet)
+{
+	bool parsed;
+
+	if (skb->vlan_present)
+		return false;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		parsed = parse_v4(skb, packet, ETH_HLEN);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		parsed = parse_v6(skb, packet, ETH_HLEN);
+	else
+		return false;
+	packet->source_port = packet->destination_port = 0;
+	packet->flags = 0;
+	return parsed && (packet->fragment == LATER_FRAGMENT || parse_transport(skb, packet, packet->transport, true));
+}
+
+static __noinline __u8 choose_for(struct journey *journey, const struct image *image, const struct frontend_record *frontend)
+{
+	return choose(image, frontend, &journey->question, journey->tick, &journey->target);
+}
+
+/* Sends a packet out by the device that leads to an address. */
+static __noinline int send_to(struct __sk_buff *skb, const struct address *to, __u32 tick)
+{
+	struct next_hop_record hop = {};
+
+	if (find_next_hop(skb, to, skb->ifindex, tick, &hop) < 0)
+		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
+	return bpf_redirect_neigh(hop.interface, NULL, 0, 0);
+}
+
+/* Sends a packet on as an entry says: to a backend of this node by the stack, else out. */
+static __noinline int go_on(struct __sk_buff *skb, const struct journey *journey, const struct translation_record *record)
+{
+	const struct packet *packet = &journey->packet;
+	struct address destination;
+	struct rewriting to;
+	bool stays;
+
+	as_recorded(&to, record);
+	stays = same_address(to.source, &packet->source);
+	destination = *to.destination;
+	if (stays) {
+		count(BALANCE_COUNTER_DELIVERED, skb->len);
+		return rewrite(skb, packet, &to) ? PASS : DROP;
+	}
+	if (!spend_hop(skb, packet))
+		return drop(skb, BALANCE_COUNTER_HOPS_ENDED);
+	count(BALANCE_COUNTER_MASQUERADED, skb->len);
+	return rewrite(skb, packet, &to) ? send_to(skb, &destination, journey->tick) : DROP;
+}
+
+/* The entry for the packet, told by the packet and where it goes; `journey->other` with its key is that for replies. */
+static __always_inline void note(struct journey *journey, const struct address *source, __u16 source_port, enum place place_of_replies)
+{
+	const struct packet *packet = &journey->packet;
+	struct translation_record *record = &journey->record;
+
+	__builtin_memcpy(record->source, source, 16);
+	__builtin_memcpy(record->destination, &journey->target.address, 16);
+	record->source_port = source_port;
+	record->destination_port = journey->target.port;
+	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, 0);
+	record->seen_under = journey->seen_under;
+	record->other_place = place_of_replies;
+	record->state = 0;
+	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
+	key_of_other(&journey->other_key, &journey->key, record);
+	turn_round(&journey->other, &journey->key, record);
+}
+
+/* A flow to a backend of this node keeps its client's address. Of two services that lead one client's port to one backend's the younger has it:
+ * no reply could be told apart. */
+static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
+{
+	note(journey, &journey->packet.source, journey->packet.source_port, PLACE_TO_WIRE);
+	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
+	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+		return drop(skb, BALANCE_COUNTER_NO_ROOM);
+	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
+	return go_on(skb, journey, &journey->record);
+}
+
+/* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. */
+static __noinline bool take_port(struct journey *journey)
+{
+	const struct packet *packet = &journey->packet;
+	__u32 begin = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
+
+	for (__u32 tried = 0; tried < PORT_TRIES; tried++) {
+		/* SCTP's checksum is over its ports, which therefore stay. */
+		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * 61) % PORTS;
+
+		note(journey, &journey->own, port, PLACE_FROM_WIRE);
+		if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
+			return true;
+		if (packet->protocol == IPPROTO_SCTP)
+			return false;
+	}
+	return false;
+}
+
+/* A flow to a backend elsewhere that is to come back through this node. */
+static __noinline int begin_masqueraded(struct __sk_buff *skb, struct journey *journey)
+{
+	struct translation_record *record;
+
+	if (is_unspecified(&journey->own) || (!journey->packet.is_v6 && !journey->own.words[3]))
+		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
+	if (!take_port(journey))
+		return drop(skb, BALANCE_COUNTER_NO_PORT);
+	if (bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_NOEXIST)) {
+		/* Another packet of the flow was faster, or an old entry is in the way. */
+		record = find_translation(&journey->key, journey->tick);
+		if (record) {
+			bpf_map_delete_elem(&translations, &journey->other_key);
+			return go_on(skb, journey, record);
+		}
+		if (bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY)) {
+			bpf_map_delete_elem(&translations, &journey->other_key);
+			return drop(skb, BALANCE_COUNTER_NO_ROOM);
+		}
+	}
+	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
+	return go_on(skb, journey, &journey->record);
+}
+
+/* Sends a packet to its backend's node, with the client's address and what tells of the service. */
+static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey)
+{
+	const struct packet *packet = &journey->packet;
+	struct address to = journey->target.address;
+	bool tells = !DSR_BY_OPTION || (journey->question.is_new && packet->fragment != LATER_FRAGMENT && !is_icmp(packet));
+	__u32 length = skb->len - ETH_HLEN + (tells ? wrapping_bytes(packet->is_v6) : 0);
+	struct next_hop_record *hop = &journey->hop;
+	struct rewriting as = {
+		.source = &packet->source,
+		.destination = &to,
+		.source_port = packet->source_port,
+		.destination_port = journey->target.port,
+	};
+
+	if (find_next_hop(skb, &to, skb->ifindex, journey->tick, hop) < 0)
+		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
+	/* What the device cuts into pieces is cut into smaller ones. */
+	if (hop->mtu && length > hop->mtu && !skb->gso_segs) {
+		count(BALANCE_COUNTER_TOO_BIG, skb->len);
+		if (!answer_with(skb, packet, hop->mtu - wrapping_bytes(packet->is_v6), journey->tick))
+			return DROP;
+		return bpf_redirect(skb->ifindex, 0);
+	}
+	count(BALANCE_COUNTER_DIRECT, skb->len);
+	if (!DSR_BY_OPTION) {
+		if (!wrap(skb, packet->is_v6, &journey->own, &to))
+			return DROP;
+		return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
+	}
+	if (!spend_hop(skb, packet))
+		return drop(skb, BALANCE_COUNTER_HOPS_ENDED);
+	if (!rewrite(skb, packet, &as) || (tells && !put_option(skb, packet)))
+		return DROP;
+	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
+}
+
+/* Whether an entry's backend still serves its flow. Of one that is not listed any more only TCP's own flows go on. */
+static __noinline bool is_still_right(const struct image *image, const struct frontend_record *frontend, struct journey *journey,
+				      struct translation_record *record)
+{
+	const struct question *question = &journey->question;
+	const struct backend_record *backend;
+
+	if (question->is_new && record->state & FLOW_CLOSED)
+		return false;
+	if (record->seen_under == journey->seen_under)
+		return true;
+	backend = find_backend(image, frontend, true, (const struct address *)record->destination, record->destination_port);
+	if (question->protocol == IPPROTO_TCP ? question->is_new && (!backend || backend->state != BACKEND_STATE_ACTIVE) :
+						!backend || backend->state == BACKEND_STATE_LEAVING)
+		return false;
+	record->seen_under = journey->seen_under;
+	return true;
+}
+
+/* Forgets a flow. */
+static __noinline void forget(struct journey *journey, const struct translation_record *record)
+{
+	key_of_other(&journey->other_key, &journey->key, record);
+	bpf_map_delete_elem(&translations, &journey->other_key);
+	bpf_map_delete_elem(&translations, &journey->key);
+}
+
+/* A packet that met a frontend. */
+static __noinline int serve(struct __sk_buff *skb, struct journey *journey, const struct image *image,
+			    const struct frontend_record *frontend)
+{
+	const struct packet *packet = &journey->packet;
+	struct translation_record *record;
+	bool direct = is_direct(frontend, packet->protocol);
+	const struct backend_record *backend;
+	__u8 choice = CHOICE_BACKEND;
+
+	if (frontend->sources != NO_RECORD && is_refused(image, frontend, &packet->source))
+		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
+	key_of_packet(&journey->key, packet, PLACE_FROM_WIRE);
+	record = find_translation(&journey->key, journey->tick);
+	if (journey->is_named) {
+		backend = find_backend(image, frontend, true, &journey->named, 0);
+		if (!backend)
+			return refuse(skb, journey, CHOICE_NO_BACKEND);
+		aim(&journey->target, backend);
+	} else if (direct || !record || !is_still_right(image, frontend, journey, record)) {
+		choice = choose_for(journey, image, frontend);
+		if (choice != CHOICE_BACKEND)
+			return refuse(skb, journey, choice);
+	} else {
+		advance(&journey->key, record, packet->flags, journey->tick);
+		return go_on(skb, journey, record);
+	}
+	if (!journey->is_named && !journey->target.is_local && direct)
+		return send_direct(skb, journey);
+	if (record) {
+		if (record->destination_port == journey->target.port &&
+		    same_address((const struct address *)record->destination, &journey->target.address) &&
+		    !(journey->question.is_new && record->state & FLOW_CLOSED)) {
+			advance(&journey->key, record, packet->flags, journey->tick);
+			return go_on(skb, journey, record);
+		}
+		forget(journey, record);
+	}
+	if (journey->is_named || journey->target.is_local)
+		return begin_here(skb, journey);
+	return begin_masqueraded(skb, journey);
+}
+
+/* What a packet of another balancer is about: it is taken for the backend that it was sent to, as if its client had sent it here. */
+static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *journey, const struct image *image)
+{
+	const struct packet *outer = &journey->packet;
+	struct packet *inner = &journey->inner;
+	const struct frontend_record *frontend;
+	const struct backend_record *backend;
+	__u8 why;
+
+	if (outer->fragment != WHOLE || outer->transport != ETH_HLEN + (outer->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
+		return false;
+	if (outer->is_v6 ? !parse_v6(skb, inner, outer->transport) : !parse_v4(skb, inner, outer->transport))
+		return false;
+	journey->named = outer->destination;
+	/* A later piece is known by what its first was, once it is unwrapped. */
+	if (inner->fragment == LATER_FRAGMENT) {
+		ask_of(&journey->question, inner, true);
+		return find_frontend(image, &inner->destination, 0, 0);
+	}
+	if (!parse_transport(skb, inner, inner->transport, true))
+		return false;
+	if (is_icmp(inner))
+		return is_icmp_error(inner) && find_frontend(image, &inner->destination, 0, 0);
+	ask_of(&journey->question, inner, true);
+	frontend = meet(image, &journey->question, &why);
+	if (!frontend)
+		return false;
+	backend = find_backend(image, frontend, true, &journey->named, 0);
+	return backend && backend->flags & BACKEND_LOCAL;
+}
+
+/* A packet that says by an option which service its client asked for. */
+static __noinline int learn_option(struct __sk_buff *skb, struct journey *journey, const struct image *image)
+{
+	struct packet *packet = &journey->packet;
+	const struct frontend_record *frontend;
+	const struct backend_record *backend;
+	struct address service;
+	__u16 port;
+	__u8 why;
+
+	if (packet->fragment == LATER_FRAGMENT || !read_option(skb, packet, &service, &port))
+		return PASS;
+	ask_of(&journey->question, packet, true);
+	journey->question.address = service;
+	journey->question.port = port;
+	frontend = meet(image, &journey->question, &why);
+	if (!frontend)
+		return PASS;
+	backend = find_backend(image, frontend, true, &packet->destination, packet->destination_port);
+	if (!backend || !(backend->flags & BACKEND_LOCAL))
+		return PASS;
+	if (frontend->sources != NO_RECORD && is_refused(image, frontend, &packet->source))
+		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
+	aim(&journey->target, backend);
+	key_of_tuple(&journey->key, &packet->source, &service, packet->source_port, port, packet->protocol, PLACE_FROM_WIRE);
+	note(journey, &packet->source, packet->source_port, PLACE_TO_WIRE);
+	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
+	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+		return drop(skb, BALANCE_COUNTER_NO_ROOM);
+	count(BALANCE_COUNTER_UNWRAPPED, skb->len);
+	return take_option(skb, packet) ? PASS : DROP;
+}
+
+/* Reads the packet that an ICMP error is about. */
+static __noinline bool read_inner(struct __sk_buff *skb, const struct packet *error, struct packet *inner)
+{
+	return parse_inner(skb, error, inner) && !is_icmp(inner);
+}
+
+/* An ICMP error about a packet that was rewritten, or about the reply of a backend elsewhere that went to the client directly. */
+static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enum place place)
+{
+	const struct packet *packet = &journey->packet;
+	struct packet *inner = &journey->inner;
+	const struct service_settings *settings = present_service_settings();
+	const struct frontend_record *frontend;
+	struct translation_record *record;
+	struct image image = {};
+	struct address destination;
+	struct rewriting to;
+	__u8 why;
+
+	if (!read_inner(skb, packet, inner))
+		return PASS;
+	/* It is about what somebody sent; the entry is that of packets the other way. */
+	key_of_tuple(&journey->key, &inner->destination, &inner->source, inner->destination_port, inner->source_port, inner->protocol,
+		     place);
+	record = find_translation(&journey->key, journey->tick);
+	if (record) {
+		as_recorded(&to, record);
+		destination = *to.destination;
+		bool stays = place == PLACE_TO_WIRE || same_address(to.source, &inner->destination);
+
+		if (!rewrite_error(skb, packet, inner, &to))
+			return DROP;
+		return stays ? PASS : send_to(skb, &destination, journey->tick);
+	}
+	if (place != PLACE_FROM_WIRE || journey->is_named || !settings || !present_image(settings, &image))
+		return PASS;
+	journey->question.client = inner->destination;
+	journey->question.address = inner->source;
+	journey->question.client_port = inner->destination_port;
+	journey->question.port = inner->source_port;
+	journey->question.protocol = inner->protocol;
+	journey->question.from_outside = true;
+	journey->question.is_new = false;
+	frontend = meet(&image, &journey->question, &why);
+	if (!frontend || !is_direct(frontend, inner->protocol) ||
+	    choose_for(journey, &image, frontend) != CHOICE_BACKEND || journey->target.is_local)
+		return PASS;
+	if (!DSR_BY_OPTION)
+		return send_direct(skb, journey);
+	destination = journey->target.address;
+	to.source = &inner->destination;
+	to.destination = &destination;
+	to.source_port = inner->destination_port;
+	to.destination_port = journey->target.port;
+	return rewrite_error(skb, packet, inner, &to) ? send_to(skb, &destination, journey->tick) : DROP;
+}
+
+/* The packet's ports, if it is a piece of one. 0, or why it is dropped. */
+static __noinline int join(struct journey *journey, enum place place)
+{
+	bool recorded;
+
+	if (journey->packet.fragment == WHOLE)
+		return 0;
+	return join_fragment(&service_fragments, &journey->packet, place, journey->tick, &recorded);
+}
+
+/* A packet that has been read. */
+static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, const struct image *image,
+			     const struct service_settings *settings)
+{
+	struct packet *packet = &journey->packet;
+	const struct frontend_record *frontend;
+	struct translation_record *record;
+	__u8 why;
+
+	if (is_icmp(packet))
+		return packet->fragment == WHOLE && is_icmp_error(packet) ? relate(skb, journey, PLACE_FROM_WIRE) : PASS;
+	/* A piece whose first did not come this way may be anybody's. */
+	if (join(journey, PLACE_FROM_WIRE))
+		return PASS;
+	ask_of(&journey->question, packet, true);
+	frontend = meet(image, &journey->question, &why);
+	if (frontend)
+		return serve(skb, journey, image, frontend);
+	if (why != CHOICE_NO_SERVICE)
+		return refuse(skb, journey, why);
+	if (is_to_taken_port(settings, &packet->destination, packet->destination_port, packet->is_v6)) {
+		key_of_packet(&journey->key, packet, PLACE_FROM_WIRE);
+		record = find_translation(&journey->key, journey->tick);
+		if (!record)
+			return PASS;
+		advance(&journey->key, record, packet->flags, journey->tick);
+		return go_on(skb, journey, record);
+	}
+	return learn_option(skb, journey, image);
+}
+
+SEC("classifier")
+int from_wire(struct __sk_buff *skb)
+{
+	const struct service_settings *settings = present_service_settings();
+	struct journey *journey = this_journey();
+	struct image image = {};
+	struct packet *packet;
+
+	if (!settings || !journey || !present_image(settings, &image))
+		return PASS;
+	packet = &journey->packet;
+	journey->tick = service_tick();
+	journey->is_named = false;
+	journey->seen_under = service_header_of(&image)->checksum;
+	if (!read_packet(skb, packet))
+		return PASS;
+	node_address(&journey->own, settings, packet->is_v6);
+	if (packet->protocol == (packet->is_v6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
+		if (!is_wrapped_for_us(skb, journey, &image))
+			return PASS;
+		if (!unwrap(skb, packet->is_v6) || !read_packet(skb, packet))
+			return drop(skb, BALANCE_COUNTER_MALFORMED);
+		count(BALANCE_COUNTER_UNWRAPPED, skb->len);
+		journey->is_named = true;
+	}
+	return arrive(skb, journey, &image, settings);
+}
+
+SEC("classifier")
+int to_wire(struct __sk_buff *skb)
+{
+	struct journey *journey = this_journey();
+	struct translation_record *record;
+	struct rewriting to;
+	struct packet *packet;
+
+	if (!journey)
+		return PASS;
+	packet = &journey->packet;
+	journey->tick = service_tick();
+	journey->is_named = false;
+	if (!read_packet(skb, packet))
+		return PASS;
+	if (is_icmp(packet))
+		return packet->fragment == WHOLE && is_icmp_error(packet) ? relate(skb, journey, PLACE_TO_WIRE) : PASS;
+	if (join(journey, PLACE_TO_WIRE))
+		return PASS;
+	key_of_packet(&journey->key, packet, PLACE_TO_WIRE);
+	record = find_translation(&journey->key, journey->tick);
+	if (!record)
+		return PASS;
+	advance(&journey->key, record, packet->flags, journey->tick);
+	as_recorded(&to, record);
+	return rewrite(skb, packet, &to) ? PASS : DROP;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

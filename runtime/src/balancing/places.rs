@@ -1,0 +1,118 @@
+//! Where balancing stands: the node's addresses, its devices, and its pods' interfaces.
+//!
+//! Pure. An address of the node's object is the node's only if an interface has it: an address that a cloud translates is no source. Without one it is the first address of the way out, else of a device. A device
+//! that is named in the settings and is not there is told; pods' interfaces and the loopback are no devices.
+
+use crate::interfaces::{Interfaces, Link};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use weir_compiler::cluster::Cluster;
+
+/// Where balancing is to stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places {
+    /// The source of what the node sends on.
+    pub(super) v4: Option<Ipv4Addr>,
+    /// The same.
+    pub(super) v6: Option<Ipv6Addr>,
+    /// Devices, by index.
+    pub(super) devices: BTreeSet<u32>,
+    /// Pods' interfaces; `None`: not known yet.
+    pub(super) pods: Option<BTreeSet<u32>>,
+    /// Devices that are wanted by name and are not there.
+    pub(super) missing: Vec<String>,
+}
+
+/// Finds them. `named` are the devices of the settings; none: those with an address of the node or a default route.
+pub(super) fn places(
+    cluster: &Cluster,
+    node: &str,
+    interfaces: &Interfaces,
+    named: &BTreeSet<String>,
+    pods: Option<&BTreeSet<u32>>,
+) -> Places {
+    let object = cluster.node_named(node).and_then(|place| cluster.nodes.get(place));
+    let told: &[IpAddr] = object.map_or(&[], |node| &node.addresses);
+    let is_pods = |index: &u32| pods.is_some_and(|pods| pods.contains(index));
+    let is_wanted = |link: &Link| {
+        if named.is_empty() {
+            link.has_default_route || link.addresses.iter().any(|address| told.contains(address))
+        } else {
+            named.contains(&link.name)
+        }
+    };
+    let links = || interfaces.links.iter().filter(|(index, _)| !is_pods(index)).map(|(_, link)| link);
+    let ways_out =
+        links().filter(|link| link.has_default_route).chain(links().filter(|link| is_wanted(link)));
+    let own = told.iter().filter(|address| interfaces.own.contains(address));
+    let own = own.chain(ways_out.flat_map(|link| &link.addresses));
+    let own: Vec<IpAddr> = own.map(IpAddr::to_canonical).collect();
+    let v4 = own.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    let v6 = own.iter().find_map(|address| match address {
+        IpAddr::V6(address) => Some(*address),
+        IpAddr::V4(_) => None,
+    });
+    let found = interfaces.links.iter().filter(|(index, link)| is_wanted(link) && !is_pods(index));
+    let devices = found.map(|(&index, _)| index).collect();
+    let missing = named.iter().filter(|name| interfaces.named(name).is_none()).cloned().collect();
+    Places { v4, v6, devices, pods: pods.cloned(), missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str, addresses: &[&str], has_default_route: bool) -> Link {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Link { name: name.to_owned(), addresses, has_default_route, ..Link::default() }
+    }
+
+    fn interfaces() -> Interfaces {
+        let links = [
+            (1, link("lo", &[], false)),
+            (2, link("eth0", &["10.1.0.1", "fd00:1::1"], false)),
+            (3, link("wan0", &["198.51.100.9", "198.51.100.10"], true)),
+            (4, link("br0", &["10.9.0.1"], false)),
+            (5, link("veth-web", &[], false)),
+        ];
+        let own = links.iter().flat_map(|(_, link)| link.addresses.clone()).collect();
+        Interfaces { links: links.into(), own }
+    }
+
+    fn of(node: &str, named: &[&str]) -> Places {
+        let town = crate::town::Town::new();
+        let named = named.iter().map(|&name| name.to_owned()).collect();
+        let pods = [5].into();
+        places(&town.snapshot().cluster, node, &interfaces(), &named, Some(&pods))
+    }
+
+    #[test]
+    fn the_nodes_object_says_its_addresses_and_devices() {
+        let found = of("n1", &[]);
+        assert_eq!((found.v4, found.v6), ("10.1.0.1".parse().ok(), "fd00:1::1".parse().ok()));
+        assert_eq!(found.devices, [2, 3].into());
+        assert_eq!(found.pods, Some([5].into()));
+    }
+
+    #[test]
+    fn who_has_no_address_that_is_here_has_that_of_the_way_out() {
+        // 10.1.0.2 is n2's, and on no interface.
+        for node in ["n2", "nobody"] {
+            let found = of(node, &[]);
+            assert_eq!((found.v4, found.v6), ("198.51.100.9".parse().ok(), None), "{node}");
+            assert_eq!(found.devices, [3].into());
+        }
+    }
+
+    #[test]
+    fn devices_that_are_named_are_those() {
+        let found = of("n1", &["br0", "eth7", "veth-web"]);
+        assert_eq!(found.devices, [4].into(), "a pod's interface is no device");
+        let alone = of("nobody", &["br0"]);
+        assert_eq!(alone.v4, "198.51.100.9".parse().ok(), "the way out goes first");
+        assert_eq!(found.missing, ["eth7"]);
+    }
+}

@@ -1,0 +1,154 @@
+//! Programs at the node's devices: tc always, and XDP where the driver has it.
+//!
+//! XDP is asked of the driver itself: in the kernel's own stead of one it would be slower than tc. A veth has it too, but what it sends
+//! back is lost unless the other end has it as well, so of itself we use none there.
+//!
+//! Not here: which devices.
+
+use super::KernelBalancer;
+use super::load::{FAST, Programs, STANDS};
+use crate::balancer::{DeviceHook, DeviceMode, DeviceReport};
+use crate::datapath::attach;
+use crate::datapath::error::DatapathError;
+use crate::datapath::load::make_folder;
+use crate::datapath::pins::Versions;
+use crate::datapath::syscall;
+use crate::snapshot::chain;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::{XdpLink, XdpMode};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use tracing::{info, warn};
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// Drivers whose XDP loses what it sends back.
+const LOSING: &[&str] = &["veth"];
+
+fn link(version: &Path, device: u32) -> PathBuf {
+    version.join("links").join(format!("{device}-{FAST}"))
+}
+
+/// Devices that have a link of XDP.
+fn linked(version: &Path) -> Result<BTreeSet<u32>, DatapathError> {
+    let folder = version.join("links");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(source) => return Err(DatapathError::Pin { what: "list", path: folder, source }),
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter_map(|name| name.strip_suffix(FAST)?.strip_suffix('-')?.parse().ok()).collect())
+}
+
+/// Puts the programs at these devices and takes them from all others.
+pub(super) fn set(
+    balancer: &mut KernelBalancer,
+    devices: &BTreeSet<u32>,
+) -> Result<Vec<DeviceReport>, DatapathError> {
+    let KernelBalancer { options, versions, programs, has_tcx, .. } = balancer;
+    make_folder(&versions.own.join("links"))?;
+    for device in attach::interfaces(&versions.own, &STANDS)? {
+        if !devices.contains(&device) {
+            attach::detach(versions, &STANDS, device)?;
+        }
+    }
+    for device in linked(&versions.own)? {
+        if !devices.contains(&device) {
+            detach(&versions.own, device)?;
+        }
+    }
+    let mut reports = Vec::new();
+    for &device in devices {
+        let mut report = DeviceReport { index: device, by: DeviceHook::Tc, trouble: None };
+        if let Err(error) = attach::attach(programs, versions, device, *has_tcx) {
+            report.trouble = Some(chain(&error));
+        } else {
+            let name = attach::name_of(device).unwrap_or_default();
+            let wants = match options.device_mode {
+                DeviceMode::Tc => false,
+                DeviceMode::Xdp => true,
+                DeviceMode::Auto => {
+                    let driver = syscall::driver_of(&name);
+                    driver.is_ok_and(|driver| !LOSING.contains(&driver.as_str()))
+                }
+            };
+            if !wants {
+                detach(&versions.own, device)?;
+            } else {
+                match stand_fast(programs, &versions.own, device) {
+                    Ok(()) => report.by = DeviceHook::Xdp,
+                    Err(error) if options.device_mode == DeviceMode::Auto => {
+                        info!(device = name, %error, "its driver has no XDP; tc sends on");
+                    }
+                    Err(error) => report.trouble = Some(format!("it has no XDP: {error}")),
+                }
+            }
+        }
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+/// Puts the XDP program at a device, or replaces the one that stands there.
+fn stand_fast(programs: &mut Programs, version: &Path, device: u32) -> Result<(), Source> {
+    let path = link(version, device);
+    let program = programs.fast_mut().ok_or("the program is missing in the object")?;
+    if path.exists() {
+        let there = FdLink::from(PinnedLink::from_pin(&path)?);
+        if let Ok(id) = program.attach_to_link(XdpLink::try_from(there)?) {
+            drop(program.take_link(id)?);
+            return Ok(());
+        }
+        // Its device ended, and another got its number.
+        fs::remove_file(&path)?;
+    }
+    let id = program.attach_to_if_index(device, XdpMode::Driver)?;
+    let there: FdLink = program.take_link(id)?.try_into()?;
+    there.pin(&path)?;
+    Ok(())
+}
+
+/// Replaces every XDP program that an earlier run or size class of this version attached.
+pub(super) fn replace_all(programs: &mut Programs, version: &Path) -> Result<(), DatapathError> {
+    for device in linked(version)? {
+        if let Err(source) = stand_fast(programs, version, device) {
+            if attach::name_of(device).is_ok() {
+                return Err(DatapathError::Attach {
+                    interface: device,
+                    what: "replace the XDP program",
+                    source,
+                });
+            }
+            warn!(device, "a device is gone");
+            detach(version, device)?;
+        }
+    }
+    Ok(())
+}
+
+fn detach(version: &Path, device: u32) -> Result<(), DatapathError> {
+    let path = link(version, device);
+    if !path.exists() {
+        return Ok(());
+    }
+    let detached = syscall::open(&path).and_then(|link| syscall::detach_link(link.as_fd()));
+    detached.map_err(|error| DatapathError::Attach {
+        interface: device,
+        what: "detach the XDP program",
+        source: error.into(),
+    })?;
+    fs::remove_file(&path).map_err(|source| DatapathError::Pin { what: "unpin", path, source })
+}
+
+/// Takes the XDP programs of all versions from all devices.
+pub(super) fn detach_all(versions: &Versions) -> Result<(), DatapathError> {
+    for version in versions.all() {
+        linked(version)?.into_iter().try_for_each(|device| detach(version, device))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! What balances, as a value: its programs loaded, service images in force, what stands at devices, pods and sockets.
+//!
+//! ```text
+//! KernelBalancer::open ─ pinned maps and links of an earlier run are taken over
+//!   install ─ checked, written beside the image in force, one word flipped        (../slots.rs)
+//!   set_devices ─ XDP where it can be, and tc                                    (devices.rs)
+//!   flows, sweep, counters ─ what the programs left for us                       (records.rs)
+//! ```
+//!
+//! Invariants: as those of [`super::Datapath`]; its pins are in a folder of their own, so either may be opened without the other.
+//!
+//! Not here: policy, what is wanted.
+
+mod devices;
+mod load;
+mod records;
+
+use super::attach;
+use super::error::DatapathError;
+use super::mapping::Mapping;
+use super::pins::{self, Located, Versions, balancing_folder};
+use super::slots::{self, Slots};
+use super::{Installation, load::has_tcx, load::make_folder, mapped};
+use crate::balancer::{BalanceReport, Balancer, BalancerOptions, DeviceReport, FlowOnRecord};
+use aya::programs::ProgramError;
+use load::Programs;
+use nix::fcntl::Flock;
+use records::Tables;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::mem::offset_of;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use weir_abi::services::ServiceImage;
+use weir_abi::services::live::{BalanceCounter, ServiceSettings};
+
+/// The kernel's programs and maps of balancing.
+#[derive(Debug)]
+pub struct KernelBalancer {
+    options: BalancerOptions,
+    versions: Versions,
+    programs: Programs,
+    slots: Slots,
+    settings: Mapping,
+    tables: Tables,
+    /// A move to larger slots has begun and not come to its end.
+    is_split: bool,
+    has_tcx: bool,
+    /// The pins are this process's alone.
+    _lock: Flock<File>,
+    _located: Located,
+}
+
+impl KernelBalancer {
+    /// Loads the programs. Maps that an earlier run of this version pinned are used on, and programs that it attached are replaced.
+    ///
+    /// # Errors
+    /// [`DatapathError`]; what is attached already stays as it is.
+    pub fn open(options: &BalancerOptions) -> Result<Self, DatapathError> {
+        let located = pins::locate(&options.pin_root)?;
+        pins::ensure_file_system(&located.path)?;
+        let (folder, name) = (balancing_folder(&located.path), balancing_folder(&options.pin_root));
+        let lock = pins::lock(&folder, &name)?;
+        pins::claim_network(&folder, &name)?;
+        let versions = Versions::find_of_balancing(&folder)?;
+        let own = &versions.own;
+        make_folder(own)?;
+        let slots = match Slots::find(own)? {
+            Some(slots) => slots,
+            None => Slots::create(own, slots::SMALLEST_CLASS, 0, &[])?,
+        };
+        let mut programs = Programs::load(options, own, &slots)?;
+        let settings = mapped(own, "service_settings", size_of::<ServiceSettings>())?;
+        slots.name_images(&settings);
+        slots.settle(&settings)?;
+        slots.forget_others(own)?;
+        let tables = Tables::open(own)?;
+        programs.replace_all(own)?;
+        let (options, has_tcx) = (options.clone(), has_tcx());
+        Ok(KernelBalancer {
+            options,
+            versions,
+            programs,
+            slots,
+            settings,
+            tables,
+            is_split: false,
+            has_tcx,
+            _lock: lock,
+            _located: located,
+        })
+    }
+
+    /// The XDP program, for who measures it.
+    ///
+    /// # Errors
+    /// It is not loaded.
+    pub fn fast_program(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+        self.programs.fast().ok_or(ProgramError::NotLoaded)?.fd().map(|fd| fd.as_fd())
+    }
+
+    /// As policy's: the image in force is copied into larger slots, then programs are replaced one by one.
+    fn grow(&mut self, class: usize) -> Result<(), DatapathError> {
+        let folder = &self.versions.own;
+        let image = self.slots.image(&self.settings);
+        let slot = 1 - Slots::idle(&self.settings);
+        let slots = Slots::create(folder, class, slot, &image)?;
+        self.is_split = true;
+        let moved = Programs::load(&self.options, folder, &slots).and_then(|mut programs| {
+            programs.replace_all(folder)?;
+            slots.wait_for_programs()?;
+            Ok(programs)
+        });
+        match moved {
+            Ok(programs) => (self.slots, self.programs) = (slots, programs),
+            Err(error) => return Err(self.reunite().err().unwrap_or(error)),
+        }
+        self.is_split = false;
+        self.slots.forget_others(&self.versions.own)
+    }
+
+    /// Has all programs use the same slots again, after a move to larger ones that failed.
+    fn reunite(&mut self) -> Result<(), DatapathError> {
+        if self.is_split {
+            self.programs.replace_all(&self.versions.own)?;
+            self.slots.wait_for_programs()?;
+            self.slots.forget_others(&self.versions.own)?;
+            self.is_split = false;
+        }
+        Ok(())
+    }
+}
+
+impl Balancer for KernelBalancer {
+    fn image_in_force(&self) -> Option<u64> {
+        self.slots.checksum(&self.settings)
+    }
+
+    fn install(&mut self, bytes: &[u8]) -> Result<Installation, DatapathError> {
+        let began = Instant::now();
+        let image = ServiceImage::open(bytes)?;
+        let header = *image.header();
+        let kernel = bytes.get(..header.kernel_bytes as usize).unwrap_or(bytes);
+        let class = slots::class_for(kernel.len())?;
+        self.reunite()?;
+        let grown = class > self.slots.class();
+        if grown {
+            self.grow(class)?;
+        }
+        let mut in_force = Duration::ZERO;
+        self.slots.swap(&self.settings, kernel, || in_force = began.elapsed())?;
+        let (checksum, class, settled) = (header.checksum, self.slots.class(), began.elapsed());
+        Ok(Installation { checksum, bytes: kernel.len(), class, grown, in_force, settled })
+    }
+
+    fn set_node(&mut self, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Result<(), DatapathError> {
+        let [a, b, c, d] = v4.map_or([0; 4], |address| address.octets());
+        self.settings
+            .store(offset_of!(ServiceSettings, node_v4), u64::from_le_bytes([a, b, c, d, 0, 0, 0, 0]));
+        let v6 = v6.map_or(0, |address| u128::from_le_bytes(address.octets()));
+        for (place, half) in [(0, v6 as u64), (8, (v6 >> 64) as u64)] {
+            self.settings.store(offset_of!(ServiceSettings, node_v6) + place, half);
+        }
+        Ok(())
+    }
+
+    fn set_devices(&mut self, devices: &BTreeSet<u32>) -> Result<Vec<DeviceReport>, DatapathError> {
+        devices::set(self, devices)
+    }
+
+    fn set_pods(&mut self, _interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
+    fn withdraw(&mut self) -> Result<(), DatapathError> {
+        attach::detach_all(&self.versions, &load::STANDS)?;
+        devices::detach_all(&self.versions)?;
+        self.slots.empty(&self.settings)
+    }
+
+    fn flows(&mut self) -> Result<Vec<FlowOnRecord>, DatapathError> {
+        self.tables.flows()
+    }
+
+    fn sweep(&mut self, most: usize) -> Result<BalanceReport, DatapathError> {
+        self.tables.sweep(most)
+    }
+
+    fn counters(&self) -> Result<Vec<(BalanceCounter, u64)>, DatapathError> {
+        self.tables.counters()
+    }
+}
+
+/// Takes everything of balancing out of the kernel. Whoever calls this holds no balancer.
+pub(super) fn remove_everything(pin_root: &Path, name: &Path) -> Result<(), DatapathError> {
+    let folder = balancing_folder(pin_root);
+    if !folder.exists() {
+        return Ok(());
+    }
+    let _lock = pins::lock(&folder, &balancing_folder(name))?;
+    let versions = Versions::find_of_balancing(&folder)?;
+    attach::detach_all(&versions, &load::STANDS)?;
+    devices::detach_all(&versions)
+}
