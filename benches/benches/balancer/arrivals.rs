@@ -29,7 +29,9 @@ const TOGETHER: u32 = 64;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 0);
 const CLIENT_PORT: u16 = 20_000;
 const CLIENT_FLOWS: u32 = 16;
+/// As in the program, which takes flows and services in this order.
 const STRIDE: u32 = 2_654_435_761;
+const SERVICE_STRIDE: u32 = 2_246_822_519;
 /// Place of the measured program.
 const BALANCER: u32 = 0;
 
@@ -48,6 +50,11 @@ impl Kind {
             Kind::Syn | Kind::Ack => 6,
         }
     }
+}
+
+/// The sum of halfwords, as the machine reads them.
+fn halves(bytes: &[u8]) -> u32 {
+    bytes.chunks_exact(2).map(|pair| u32::from(u16::from_ne_bytes([pair[0], pair[1]]))).sum()
 }
 
 /// What comes.
@@ -77,6 +84,13 @@ impl Stream {
         (address.into(), CLIENT_PORT + (flow % CLIENT_FLOWS) as u16)
     }
 
+    /// The service of a turn.
+    pub(crate) fn address(&self, turn: u32) -> Ipv4Addr {
+        let flow = turn.wrapping_mul(STRIDE) & (self.flows - 1);
+        let scaled = u64::from(flow.wrapping_mul(SERVICE_STRIDE)) * u64::from(self.services);
+        (self.service.to_bits() + (scaled >> 32) as u32 * self.apart).into()
+    }
+
     /// The first flow's packet, without checksums.
     pub(crate) fn packet(&self) -> [u8; BYTES] {
         let mut packet = [0; BYTES];
@@ -99,13 +113,24 @@ impl Stream {
         packet
     }
 
+    /// A turn's packet, as the program writes it.
+    pub(crate) fn packet_of(&self, turn: u32) -> [u8; BYTES] {
+        let mut packet = self.packet();
+        let (client, port) = self.client(turn);
+        packet[ADDRESSES..][..4].copy_from_slice(&client.octets());
+        packet[ADDRESSES + 4..][..4].copy_from_slice(&self.address(turn).octets());
+        packet[TRANSPORT..][..2].copy_from_slice(&port.to_be_bytes());
+        let sum = halves(&packet[ETHERNET..TRANSPORT]);
+        let sum = (sum & 0xFFFF) + (sum >> 16);
+        let sum = (sum & 0xFFFF) + (sum >> 16);
+        packet[ADDRESSES - 2..ADDRESSES].copy_from_slice(&(!sum as u16).to_ne_bytes());
+        packet
+    }
+
     /// `struct arrival`.
     fn arrival(&self, turn: u32) -> [u64; 11] {
         let packet = self.packet();
-        let words = |bytes: &[u8]| -> u32 {
-            bytes.chunks_exact(2).map(|pair| u32::from(u16::from_ne_bytes([pair[0], pair[1]]))).sum()
-        };
-        let sum = words(&packet[ETHERNET..ADDRESSES]);
+        let sum = halves(&packet[ETHERNET..ADDRESSES]);
         let mut arrival = [0; 11];
         for (word, bytes) in arrival.iter_mut().zip(packet.chunks_exact(8)) {
             *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));

@@ -14,6 +14,7 @@ mod flow_table;
 mod network;
 mod nftables;
 mod turns;
+mod weir;
 
 use std::process::ExitCode;
 use weir_benches::alone;

@@ -33,6 +33,8 @@ pub(crate) struct Cost {
     pub(crate) floor: Figure,
     /// Above that.
     pub(crate) net: Figure,
+    /// How many there were, those before the samples too.
+    pub(crate) packets: u64,
 }
 
 /// What each program costs. Before each sample every flow has been met, unless `new` says that each packet is to be the first of its own.
@@ -66,9 +68,13 @@ pub(crate) fn in_turns(
             gross.take(arrivals.run(contestant.way, PACKETS, contestant.verdict));
         }
     }
+    let mut packets = u64::from(PACKETS) * ROUNDS as u64;
+    if !new {
+        packets += u64::from(stream.flows) + u64::from(stream.flows.min(PACKETS)) * ROUNDS as u64;
+    }
     let cost = |(floors, gross): (Samples, Samples)| {
         let floor = floors.figure();
-        Cost { floor, net: gross.figure().above(floor, 1) }
+        Cost { floor, net: gross.figure().above(floor, 1), packets }
     };
     samples.into_iter().map(cost).collect()
 }

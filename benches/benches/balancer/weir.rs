@@ -1,0 +1,149 @@
+//! The product's balancer on the edge of a cluster, in the network of the measurement, and what it should make of a packet.
+
+use crate::arrivals::{Arrivals, BYTES, Kind, Out, SENT_BACK, Stream, WRAPPING};
+use crate::network::HOP;
+use aya::maps::MapInfo;
+use aya::programs::{ProgramFd, loaded_programs};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use weir_abi::services::live::BalanceCounter;
+use weir_abi::services::{Question, Scope, ServiceImage};
+use weir_benches::compiled::Balanced;
+use weir_benches::workload::edge;
+use weir_compiler::services::{Compiled, KEEP_ALL, Previous};
+use weir_runtime::balancer::{Balancer, BalancerOptions, DeviceMode, Mode};
+use weir_runtime::datapath::{Installation, KernelBalancer, balancing_folder, remove_everything};
+
+/// Backends of the edge's services, as many as the peers have.
+const BACKENDS: u32 = 100;
+
+/// It, out of the kernel with the value.
+pub(crate) struct Weir {
+    balancer: KernelBalancer,
+    pins: Pins,
+    image: Compiled,
+    class: usize,
+}
+
+struct Pins(PathBuf);
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        _ = remove_everything(&self.0);
+    }
+}
+
+impl Weir {
+    /// At the edge, with all slots settled.
+    pub(crate) fn at_the_edge() -> Self {
+        Self::open(edge_image(BACKENDS, None))
+    }
+
+    /// At the edge, with no slot settled: there were fewer backends, in a table of another size.
+    pub(crate) fn unsettled() -> Self {
+        let before = edge_image(BACKENDS / 2, None);
+        Self::open(edge_image(BACKENDS, Some(&before)))
+    }
+
+    /// With an image of one's own.
+    pub(crate) fn open(image: Compiled) -> Self {
+        let pins = Pins(PathBuf::from(format!("/sys/fs/bpf/weir-bench-balancer-{}", std::process::id())));
+        let options = BalancerOptions {
+            pin_root: pins.0.clone(),
+            mode: Mode::Dsr,
+            device_mode: DeviceMode::Tc,
+            flows: 1 << 21,
+            translations: 1 << 20,
+            ..BalancerOptions::default()
+        };
+        let mut balancer = KernelBalancer::open(&options).unwrap();
+        let class = balancer.install(image.bytes.as_bytes()).unwrap().class;
+        balancer.set_node(Some(edge::NODE.1), None).unwrap();
+        Weir { balancer, pins, image, class }
+    }
+
+    /// Puts another image in force.
+    pub(crate) fn install(&mut self, image: Compiled) -> Installation {
+        let installation = self.balancer.install(image.bytes.as_bytes()).unwrap();
+        self.image = image;
+        self.class = installation.class;
+        installation
+    }
+
+    /// The program at XDP.
+    pub(crate) fn fast(&self) -> ProgramFd {
+        self.program("from_wire_fast")
+    }
+
+    /// A program by its name: of those that the kernel has, the one that uses these images.
+    pub(crate) fn program(&self, name: &str) -> ProgramFd {
+        let images = self.images();
+        let found = loaded_programs().flatten().find(|program| {
+            let maps = program.map_ids().ok().flatten().unwrap_or_default();
+            program.name_as_str() == Some(name) && maps.contains(&images)
+        });
+        found.unwrap().fd().unwrap()
+    }
+
+    /// The number of the map that its images are in.
+    fn images(&self) -> u32 {
+        let folder = balancing_folder(&self.pins.0);
+        let name = format!("images-{}", self.class);
+        let mut versions = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path().join(&name));
+        MapInfo::from_pin(versions.find(|path| path.exists()).unwrap()).unwrap().id()
+    }
+
+    /// How often something was counted.
+    pub(crate) fn counted(&self, counter: BalanceCounter) -> u64 {
+        let counters = self.balancer.counters().unwrap();
+        counters.iter().find(|(name, _)| *name == counter).map_or(0, |(_, count)| *count)
+    }
+
+    /// The backends that a packet of a stream may go to: of a new flow, and of one that was there.
+    pub(crate) fn backends(&self, stream: &Stream, turn: u32) -> [Option<IpAddr>; 2] {
+        let (client, client_port) = stream.client(turn);
+        let image = ServiceImage::open(self.image.bytes.as_bytes()).unwrap();
+        let answer = image.ask(&Question {
+            address: stream.address(turn).into(),
+            port: stream.port,
+            protocol: stream.kind.protocol(),
+            scope: Scope::External,
+            client: client.into(),
+            client_port,
+        });
+        [answer.backend, answer.previous].map(|backend| backend.map(|backend| backend.address))
+    }
+
+    /// Sends some packets of a stream and holds what comes out against the interpreted image: wrapped whole and unchanged, for the backend that the
+    /// image says.
+    pub(crate) fn verify_wrapping(&self, arrivals: &mut Arrivals, stream: &Stream) {
+        arrivals.measure(&self.fast());
+        for turn in (0..stream.flows.min(1 << 12)).step_by(61) {
+            arrivals.expect(stream, turn);
+            let out = arrivals.send("to_wrap");
+            let [present, previous] = self.backends(stream, turn);
+            let backend = if stream.kind == Kind::Syn { present } else { previous.or(present) };
+            check_wrapped(&out, stream, turn, backend);
+        }
+    }
+}
+
+/// The image of the edge, after that of another time.
+fn edge_image(backends: u32, before: Option<&Compiled>) -> Compiled {
+    let before = before.map(|before| ServiceImage::open(before.bytes.as_bytes()).unwrap());
+    let before = before.map(|image| Previous { image, keeps: KEEP_ALL });
+    Balanced::read(edge::cluster(backends)).compiled_for(edge::NODE.0, before)
+}
+
+fn check_wrapped(out: &Out, stream: &Stream, turn: u32, backend: Option<IpAddr>) {
+    assert_eq!((out.verdict, out.packet.len()), (SENT_BACK, BYTES + WRAPPING), "turn {turn}");
+    let (ethernet, rest) = out.packet.split_at(14);
+    let (outer, inner) = rest.split_at(WRAPPING);
+    assert_eq!(ethernet[..6], HOP);
+    assert_eq!((outer[0], outer[9]), (0x45, 4), "IPv4 in IPv4");
+    let sum: u32 = outer.chunks_exact(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    assert_eq!((sum & 0xFFFF) + (sum >> 16), 0xFFFF, "its checksum");
+    let address = |at: usize| Ipv4Addr::new(outer[at], outer[at + 1], outer[at + 2], outer[at + 3]);
+    assert_eq!((address(12), Some(IpAddr::V4(address(16)))), (edge::NODE.1, backend), "turn {turn}");
+    assert_eq!(inner, &stream.packet_of(turn)[14..], "turn {turn}");
+}
