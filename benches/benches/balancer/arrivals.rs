@@ -25,9 +25,7 @@ const ADDRESSES: usize = ETHERNET + 12;
 const TRANSPORT: usize = ETHERNET + 20;
 /// Packets that go up the stack together.
 const TOGETHER: u32 = 64;
-/// The first client, and its first port; each has sixteen flows.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(11, 0, 0, 0);
-const CLIENT_PORT: u16 = 20_000;
+const CLIENT: (Ipv4Addr, u16) = (Ipv4Addr::new(11, 0, 0, 0), 20_000);
 const CLIENT_FLOWS: u32 = 16;
 /// As in the program, which takes flows and services in this order.
 const STRIDE: u32 = 2_654_435_761;
@@ -61,6 +59,8 @@ fn halves(bytes: &[u8]) -> u32 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stream {
     pub(crate) kind: Kind,
+    /// The first client and its first port; each has sixteen flows.
+    pub(crate) client: (Ipv4Addr, u16),
     /// Where to; the first of them.
     pub(crate) service: Ipv4Addr,
     pub(crate) port: u16,
@@ -74,18 +74,18 @@ pub(crate) struct Stream {
 impl Stream {
     /// To one service's port 80.
     pub(crate) const fn to(kind: Kind, service: Ipv4Addr, flows: u32) -> Self {
-        Stream { kind, service, port: 80, services: 1, apart: 0, flows }
+        Stream { kind, client: CLIENT, service, port: 80, services: 1, apart: 0, flows }
     }
 
     /// The client of a turn.
-    pub(crate) fn client(&self, turn: u32) -> (Ipv4Addr, u16) {
+    pub(crate) fn client_of(&self, turn: u32) -> (Ipv4Addr, u16) {
         let flow = turn.wrapping_mul(STRIDE) & (self.flows - 1);
-        let address = CLIENT.to_bits() + flow / CLIENT_FLOWS;
-        (address.into(), CLIENT_PORT + (flow % CLIENT_FLOWS) as u16)
+        let (address, port) = self.client;
+        ((address.to_bits() + flow / CLIENT_FLOWS).into(), port + (flow % CLIENT_FLOWS) as u16)
     }
 
     /// The service of a turn.
-    pub(crate) fn address(&self, turn: u32) -> Ipv4Addr {
+    pub(crate) fn service_of(&self, turn: u32) -> Ipv4Addr {
         let flow = turn.wrapping_mul(STRIDE) & (self.flows - 1);
         let scaled = u64::from(flow.wrapping_mul(SERVICE_STRIDE)) * u64::from(self.services);
         (self.service.to_bits() + (scaled >> 32) as u32 * self.apart).into()
@@ -98,9 +98,9 @@ impl Stream {
         packet[6..12].copy_from_slice(&HOP);
         let length = (BYTES - ETHERNET) as u8;
         packet[12..ADDRESSES].copy_from_slice(&[8, 0, 0x45, 0, 0, length, 0, 1, 0, 0, 64, self.kind.protocol(), 0, 0]);
-        packet[ADDRESSES..][..4].copy_from_slice(&CLIENT.octets());
+        packet[ADDRESSES..][..4].copy_from_slice(&self.client.0.octets());
         packet[ADDRESSES + 4..][..4].copy_from_slice(&self.service.octets());
-        packet[TRANSPORT..][..2].copy_from_slice(&CLIENT_PORT.to_be_bytes());
+        packet[TRANSPORT..][..2].copy_from_slice(&self.client.1.to_be_bytes());
         packet[TRANSPORT + 2..][..2].copy_from_slice(&self.port.to_be_bytes());
         match self.kind {
             Kind::Udp => packet[TRANSPORT + 5] = (BYTES - TRANSPORT) as u8,
@@ -116,9 +116,9 @@ impl Stream {
     /// A turn's packet, as the program writes it.
     pub(crate) fn packet_of(&self, turn: u32) -> [u8; BYTES] {
         let mut packet = self.packet();
-        let (client, port) = self.client(turn);
+        let (client, port) = self.client_of(turn);
         packet[ADDRESSES..][..4].copy_from_slice(&client.octets());
-        packet[ADDRESSES + 4..][..4].copy_from_slice(&self.address(turn).octets());
+        packet[ADDRESSES + 4..][..4].copy_from_slice(&self.service_of(turn).octets());
         packet[TRANSPORT..][..2].copy_from_slice(&port.to_be_bytes());
         let sum = halves(&packet[ETHERNET..TRANSPORT]);
         let sum = (sum & 0xFFFF) + (sum >> 16);

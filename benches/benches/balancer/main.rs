@@ -13,6 +13,8 @@ mod direct;
 mod flow_table;
 mod network;
 mod nftables;
+mod others;
+mod steps;
 mod turns;
 mod weir;
 
@@ -21,5 +23,5 @@ use weir_benches::alone;
 use weir_benches::figures::tell_parts;
 
 fn main() -> ExitCode {
-    tell_parts(&[("direct", direct::measure), ("nftables", nftables::measure)], alone::on_one_cpu)
+    tell_parts(&[("direct", direct::measure), ("others", others::measure), ("steps", steps::measure), ("nftables", nftables::measure)], alone::on_one_cpu)
 }

@@ -4,6 +4,8 @@ use crate::arrivals::{Arrivals, BYTES, Kind, Out, SENT_BACK, Stream, WRAPPING};
 use crate::network::HOP;
 use aya::maps::MapInfo;
 use aya::programs::{ProgramFd, loaded_programs};
+use std::collections::BTreeSet;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use weir_abi::services::live::BalanceCounter;
@@ -70,6 +72,12 @@ impl Weir {
         installation
     }
 
+    /// Puts its programs at a device, by tc.
+    pub(crate) fn stand_at(&mut self, device: u32) {
+        let reports = self.balancer.set_devices(&BTreeSet::from([device])).unwrap();
+        assert!(reports.iter().all(|report| report.trouble.is_none()), "{reports:?}");
+    }
+
     /// The program at XDP.
     pub(crate) fn fast(&self) -> ProgramFd {
         self.program("from_wire_fast")
@@ -87,10 +95,32 @@ impl Weir {
 
     /// The number of the map that its images are in.
     fn images(&self) -> u32 {
-        let folder = balancing_folder(&self.pins.0);
-        let name = format!("images-{}", self.class);
-        let mut versions = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path().join(&name));
-        MapInfo::from_pin(versions.find(|path| path.exists()).unwrap()).unwrap().id()
+        MapInfo::from_pin(self.folder().join(self.images_name())).unwrap().id()
+    }
+
+    fn images_name(&self) -> String {
+        format!("images-{}", self.class)
+    }
+
+    /// Where its maps are pinned.
+    fn folder(&self) -> PathBuf {
+        let versions = fs::read_dir(balancing_folder(&self.pins.0)).unwrap().flatten();
+        versions.map(|entry| entry.path()).find(|path| path.join(self.images_name()).exists()).unwrap()
+    }
+
+    /// Its maps, by the names that programs have for them, for programs that are to share them.
+    pub(crate) fn maps(&self) -> Vec<(&'static str, PathBuf)> {
+        let folder = self.folder();
+        let mut maps = vec![("service_images", folder.join(self.images_name()))];
+        for name in ["service_settings", "translations", "flows", "next_hops", "service_fragments", "balance_counters"] {
+            maps.push((name, folder.join(name)));
+        }
+        maps
+    }
+
+    /// What places in its images are masked by.
+    pub(crate) fn mask(&self) -> u32 {
+        u32::try_from(self.class - 1).unwrap()
     }
 
     /// How often something was counted.
@@ -101,10 +131,10 @@ impl Weir {
 
     /// The backends that a packet of a stream may go to: of a new flow, and of one that was there.
     pub(crate) fn backends(&self, stream: &Stream, turn: u32) -> [Option<IpAddr>; 2] {
-        let (client, client_port) = stream.client(turn);
+        let (client, client_port) = stream.client_of(turn);
         let image = ServiceImage::open(self.image.bytes.as_bytes()).unwrap();
         let answer = image.ask(&Question {
-            address: stream.address(turn).into(),
+            address: stream.service_of(turn).into(),
             port: stream.port,
             protocol: stream.kind.protocol(),
             scope: Scope::External,

@@ -7,7 +7,12 @@ use std::net::Ipv4Addr;
 
 /// How many services [`ten_thousand`] has.
 pub const SERVICES: u32 = 10_000;
+/// Nodes with backends; there is one more without.
 const NODES: u32 = 20;
+/// That one, and its address.
+pub const EDGE: (&str, Ipv4Addr) = ("node-20", Ipv4Addr::new(172, 16, 1, 21));
+/// Addresses of load balancers in the cluster of [`ten_thousand`]: the first, how far they are apart, and how many there are so.
+pub const OUTSIDE: (Ipv4Addr, u32, u32) = (Ipv4Addr::new(198, 51, 0, 2), 3, 3333);
 /// Ports of nodes begin here.
 const NODE_PORTS: u32 = 30_000;
 
@@ -63,7 +68,7 @@ pub fn address(service: u32) -> Ipv4Addr {
 
 fn cluster(services: u32, ports: u32, backends: u32) -> String {
     let mut yaml = Yaml::with_capacity(20_000_000);
-    for node in 0..NODES {
+    for node in 0..=NODES {
         tiny_cluster::node(&mut yaml, &format!("node-{node}"), &format!("172.16.1.{}", node + 1));
     }
     for number in 0..services {
