@@ -101,8 +101,7 @@ pub struct Row {
 
 impl Row {
     /// The table's head.
-    const HEAD: &str =
-        "| workload | figure | compared with | measured | goal |\n|---|---|---|---|---|";
+    const HEAD: &str = "| workload | figure | compared with | measured | goal |\n|---|---|---|---|---|";
 }
 
 impl fmt::Display for Row {

@@ -8,6 +8,7 @@
 pub mod alone;
 pub mod compiled;
 pub mod figures;
+pub mod maps;
 pub mod prefixes;
 pub mod random;
 pub mod timed;

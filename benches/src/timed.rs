@@ -1,6 +1,9 @@
 //! What a piece of work takes of this process.
 
-#![expect(clippy::unwrap_used, reason = "a kernel that does not tell what a process took has nothing to measure with")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a kernel that does not tell what a process took has nothing to measure with"
+)]
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;

@@ -6,6 +6,7 @@ use aya::programs::tc::{SchedClassifier, TcAttachType};
 use aya::programs::{ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use std::net::Ipv4Addr;
+use weir_benches::workload::services;
 
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
@@ -77,6 +78,12 @@ impl Stream {
         Stream { kind, client: CLIENT, service, port: 80, services: 1, apart: 0, flows }
     }
 
+    /// To one load balancer's address after another, of those in the cluster of 10,000 services.
+    pub(crate) const fn to_many(kind: Kind, flows: u32) -> Self {
+        let (service, apart, services) = services::OUTSIDE;
+        Stream { services, apart, ..Self::to(kind, service, flows) }
+    }
+
     /// The client of a turn.
     pub(crate) fn client_of(&self, turn: u32) -> (Ipv4Addr, u16) {
         let flow = turn.wrapping_mul(STRIDE) & (self.flows - 1);
@@ -97,7 +104,22 @@ impl Stream {
         packet[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
         packet[6..12].copy_from_slice(&HOP);
         let length = (BYTES - ETHERNET) as u8;
-        packet[12..ADDRESSES].copy_from_slice(&[8, 0, 0x45, 0, 0, length, 0, 1, 0, 0, 64, self.kind.protocol(), 0, 0]);
+        packet[12..ADDRESSES].copy_from_slice(&[
+            8,
+            0,
+            0x45,
+            0,
+            0,
+            length,
+            0,
+            1,
+            0,
+            0,
+            64,
+            self.kind.protocol(),
+            0,
+            0,
+        ]);
         packet[ADDRESSES..][..4].copy_from_slice(&self.client.0.octets());
         packet[ADDRESSES + 4..][..4].copy_from_slice(&self.service.octets());
         packet[TRANSPORT..][..2].copy_from_slice(&self.client.1.to_be_bytes());
@@ -105,7 +127,16 @@ impl Stream {
         match self.kind {
             Kind::Udp => packet[TRANSPORT + 5] = (BYTES - TRANSPORT) as u8,
             Kind::Syn | Kind::Ack => {
-                packet[TRANSPORT + 4..][..8].copy_from_slice(&[0, 0, 0, 1, 0, 0, 0, u8::from(self.kind == Kind::Ack)]);
+                packet[TRANSPORT + 4..][..8].copy_from_slice(&[
+                    0,
+                    0,
+                    0,
+                    1,
+                    0,
+                    0,
+                    0,
+                    u8::from(self.kind == Kind::Ack),
+                ]);
                 let flags = if self.kind == Kind::Syn { 2 } else { 16 };
                 packet[TRANSPORT + 12..][..4].copy_from_slice(&[0x50, flags, 0xFF, 0xFF]);
             }
@@ -192,7 +223,8 @@ impl Arrivals {
 
     /// Says what comes from now on, from a turn on.
     pub(crate) fn expect(&mut self, stream: &Stream, turn: u32) {
-        let mut arrivals: Array<_, [u64; 11]> = Array::try_from(self.ebpf.map_mut("arrivals").unwrap()).unwrap();
+        let mut arrivals: Array<_, [u64; 11]> =
+            Array::try_from(self.ebpf.map_mut("arrivals").unwrap()).unwrap();
         arrivals.set(0, stream.arrival(turn), 0).unwrap();
     }
 

@@ -42,7 +42,13 @@ pub(crate) fn measure((): &(), tell: &mut dyn FnMut(Row)) {
     }
 }
 
-fn costs(arrivals: &mut Arrivals, stream: &Stream, new: bool, weir: &Weir, table: &mut FlowTable) -> [Cost; 3] {
+fn costs(
+    arrivals: &mut Arrivals,
+    stream: &Stream,
+    new: bool,
+    weir: &Weir,
+    table: &mut FlowTable,
+) -> [Cost; 3] {
     weir.verify_wrapping(arrivals, stream);
     let before = weir.counted(BalanceCounter::DirectFast);
     table.met();

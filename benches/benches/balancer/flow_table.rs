@@ -30,7 +30,8 @@ impl FlowTable {
             program.load().unwrap();
         }
         let first = |address: Ipv4Addr| [u32::from_ne_bytes(address.octets()), 0, 0, 0];
-        let mut services: HashMap<_, [u32; 5], u32> = HashMap::try_from(ebpf.map_mut("services").unwrap()).unwrap();
+        let mut services: HashMap<_, [u32; 5], u32> =
+            HashMap::try_from(ebpf.map_mut("services").unwrap()).unwrap();
         for protocol in [6, 17] {
             let [low, high] = 80_u16.to_be_bytes();
             let [address, ..] = first(service);

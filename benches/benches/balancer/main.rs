@@ -11,17 +11,26 @@
 mod arrivals;
 mod direct;
 mod flow_table;
+mod install;
 mod network;
-mod nftables;
 mod others;
+mod stack;
 mod steps;
 mod turns;
 mod weir;
 
 use std::process::ExitCode;
 use weir_benches::alone;
-use weir_benches::figures::tell_parts;
+use weir_benches::figures::{Part, tell_parts};
+
+const PARTS: &[Part<()>] = &[
+    ("direct", direct::measure),
+    ("others", others::measure),
+    ("steps", steps::measure),
+    ("stack", stack::measure),
+    ("install", install::measure),
+];
 
 fn main() -> ExitCode {
-    tell_parts(&[("direct", direct::measure), ("others", others::measure), ("steps", steps::measure), ("nftables", nftables::measure)], alone::on_one_cpu)
+    tell_parts(PARTS, alone::on_one_cpu)
 }

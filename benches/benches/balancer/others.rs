@@ -6,9 +6,8 @@ use crate::turns::{Contestant, Cost, in_turns};
 use crate::weir::Weir;
 use std::net::Ipv4Addr;
 use weir_abi::services::live::BalanceCounter;
-use weir_benches::compiled::Balanced;
 use weir_benches::figures::Row;
-use weir_benches::workload::{edge, services};
+use weir_benches::workload::edge;
 
 const FLOWS: &[(u32, &str)] = &[(1, "1 flow"), (1 << 16, "65,536 flows"), (1 << 20, "1,048,576 flows")];
 /// Flows of which each packet is the first of its own.
@@ -39,7 +38,9 @@ fn wrapped(arrivals: &mut Arrivals, weir: &Weir, stream: &Stream, new: bool) -> 
     weir.verify_wrapping(arrivals, stream);
     let before = weir.counted(BalanceCounter::DirectFast);
     let program = weir.fast();
-    let [cost] = in_turns(arrivals, stream, new, &[Contestant::wrapping(&program)])[..] else { unreachable!() };
+    let [cost] = in_turns(arrivals, stream, new, &[Contestant::wrapping(&program)])[..] else {
+        unreachable!()
+    };
     assert_eq!(weir.counted(BalanceCounter::DirectFast) - before, cost.packets, "each packet is sent on");
     cost
 }
@@ -62,10 +63,8 @@ fn unsettled(arrivals: &mut Arrivals, tell: &mut dyn FnMut(Row)) {
 
 /// Packets to one service after another, of an image that no cache holds.
 fn many_services(arrivals: &mut Arrivals, tell: &mut dyn FnMut(Row)) {
-    let image = Balanced::read(services::ten_thousand()).compiled_for(services::EDGE.0, None);
-    let weir = Weir::open(image);
-    let (service, apart, services) = services::OUTSIDE;
-    let stream = Stream { services, apart, ..Stream::to(Kind::Ack, service, 1 << 20) };
+    let weir = Weir::with_many_services();
+    let stream = Stream::to_many(Kind::Ack, 1 << 20);
     let cost = wrapped(arrivals, &weir, &stream, false);
     tell(row("IPIP DSR, 1,048,576 known TCP flows over 3,333 of 10,000 services".to_owned(), &cost));
 }
@@ -93,7 +92,8 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
         arrivals.send_up(flows);
         assert_eq!(arrivals.departures(), [0, u64::from(flows)], "each flow is sent on by tc");
         let before = weir.counted(BalanceCounter::MasqueradedFast);
-        let [cost] = in_turns(arrivals, &Stream { kind: Kind::Ack, ..first }, false, &[rewriting()])[..] else {
+        let [cost] = in_turns(arrivals, &Stream { kind: Kind::Ack, ..first }, false, &[rewriting()])[..]
+        else {
             unreachable!()
         };
         assert_eq!(weir.counted(BalanceCounter::MasqueradedFast) - before, cost.packets);
@@ -115,7 +115,11 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
     let answered = arrivals.send("to_rewrite").packet;
     let client = request.client_of(0);
     let expected = [edge::MASKED.octets(), client.0.octets()].concat();
-    assert_eq!((&answered[26..34], &answered[36..38]), (&expected[..], &client.1.to_be_bytes()[..]), "a reply");
+    assert_eq!(
+        (&answered[26..34], &answered[36..38]),
+        (&expected[..], &client.1.to_be_bytes()[..]),
+        "a reply"
+    );
     let costs = in_turns(arrivals, &reply, false, &[rewriting()]);
     tell(row("a reply to SNAT at XDP, 1 flow".to_owned(), &costs[0]));
 }

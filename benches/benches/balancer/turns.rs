@@ -22,7 +22,11 @@ impl<'a> Contestant<'a> {
 
     /// The way to what does nothing, and what that says.
     const fn floor(&self) -> (&'static str, u32) {
-        if self.way.len() == "to_wrap".len() { ("to_room", SENT_BACK) } else { ("to_nothing", crate::arrivals::PASS) }
+        if self.way.len() == "to_wrap".len() {
+            ("to_room", SENT_BACK)
+        } else {
+            ("to_nothing", crate::arrivals::PASS)
+        }
     }
 }
 

@@ -11,13 +11,17 @@ use std::path::PathBuf;
 use weir_abi::services::live::BalanceCounter;
 use weir_abi::services::{Question, Scope, ServiceImage};
 use weir_benches::compiled::Balanced;
-use weir_benches::workload::edge;
+use weir_benches::maps::{Held, maps_held};
+use weir_benches::workload::{edge, services};
 use weir_compiler::services::{Compiled, KEEP_ALL, Previous};
 use weir_runtime::balancer::{Balancer, BalancerOptions, DeviceMode, Mode};
 use weir_runtime::datapath::{Installation, KernelBalancer, balancing_folder, remove_everything};
 
 /// Backends of the edge's services, as many as the peers have.
 const BACKENDS: u32 = 100;
+/// Room for all flows that any measurement has on record.
+const FLOWS: u32 = 1 << 21;
+const TRANSLATIONS: u32 = 1 << 18;
 
 /// It, out of the kernel with the value.
 pub(crate) struct Weir {
@@ -47,21 +51,30 @@ impl Weir {
         Self::open(edge_image(BACKENDS, Some(&before)))
     }
 
+    /// With an image that no cache holds.
+    pub(crate) fn with_many_services() -> Self {
+        Self::open(Balanced::read(services::ten_thousand()).compiled_for(services::EDGE.0, None))
+    }
+
     /// With an image of one's own.
     pub(crate) fn open(image: Compiled) -> Self {
+        let room = BalancerOptions { flows: FLOWS, translations: TRANSLATIONS, ..BalancerOptions::default() };
+        Self::started(image, room).0
+    }
+
+    /// The same with sizes of one's own, and how that image came into force.
+    pub(crate) fn started(image: Compiled, sizes: BalancerOptions) -> (Self, Installation) {
         let pins = Pins(PathBuf::from(format!("/sys/fs/bpf/weir-bench-balancer-{}", std::process::id())));
         let options = BalancerOptions {
             pin_root: pins.0.clone(),
             mode: Mode::Dsr,
             device_mode: DeviceMode::Tc,
-            flows: 1 << 21,
-            translations: 1 << 20,
-            ..BalancerOptions::default()
+            ..sizes
         };
         let mut balancer = KernelBalancer::open(&options).unwrap();
-        let class = balancer.install(image.bytes.as_bytes()).unwrap().class;
+        let installation = balancer.install(image.bytes.as_bytes()).unwrap();
         balancer.set_node(Some(edge::NODE.1), None).unwrap();
-        Weir { balancer, pins, image, class }
+        (Weir { balancer, pins, image, class: installation.class }, installation)
     }
 
     /// Puts another image in force.
@@ -112,10 +125,24 @@ impl Weir {
     pub(crate) fn maps(&self) -> Vec<(&'static str, PathBuf)> {
         let folder = self.folder();
         let mut maps = vec![("service_images", folder.join(self.images_name()))];
-        for name in ["service_settings", "translations", "flows", "next_hops", "service_fragments", "balance_counters"] {
+        for name in [
+            "service_settings",
+            "translations",
+            "flows",
+            "next_hops",
+            "service_fragments",
+            "balance_counters",
+        ] {
             maps.push((name, folder.join(name)));
         }
         maps
+    }
+
+    /// Bytes that the kernel holds of its images, and of all its other maps.
+    pub(crate) fn held(&self) -> [usize; 2] {
+        let (images, others): (Vec<Held>, Vec<Held>) =
+            maps_held().into_values().partition(|map| map.value_size >= self.class as u64);
+        [images, others].map(|maps| maps.iter().map(|map| map.bytes as usize).sum())
     }
 
     /// What places in its images are masked by.

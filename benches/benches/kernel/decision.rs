@@ -6,11 +6,11 @@
 
 use crate::bench_programs::{BATCH, BATCHES, BenchPrograms, Costs};
 use crate::expanded;
-use weir_benches::figures::Row;
 use crate::laboratory::{Bed, Laboratory};
 use std::net::Ipv4Addr;
 use weir_abi::{Action, Identity, Image, Outcome};
 use weir_benches::compiled::{image_of, parsed, subject};
+use weir_benches::figures::Row;
 use weir_benches::tiny_cluster;
 use weir_benches::workload::dealt::{Dealt, Query};
 

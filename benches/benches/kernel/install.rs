@@ -1,12 +1,12 @@
 //! A new list of prefixes in force: an image from its compiled bytes on, beside the other ways to tell a kernel so many prefixes.
 
 use crate::expanded;
-use weir_benches::figures::{Figure, Row, Samples};
 use crate::firewall;
 use crate::laboratory::Laboratory;
 use aya::maps::lpm_trie::LpmTrie;
 use std::time::Instant;
 use weir_benches::compiled::{image_of, parsed};
+use weir_benches::figures::{Figure, Row, Samples};
 use weir_benches::prefixes::Prefix;
 use weir_benches::tiny_cluster;
 use weir_benches::workload::dealt::Dealt;

@@ -19,7 +19,8 @@ const SLICE: usize = 17;
 const NEWCOMER: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 
 /// What happens to it.
-const CHANGES: [(&str, fn(&mut EndpointSlice)); 2] = [("one endpoint goes", remove), ("one endpoint comes", add)];
+const CHANGES: [(&str, fn(&mut EndpointSlice)); 2] =
+    [("one endpoint goes", remove), ("one endpoint comes", add)];
 
 fn remove(slice: &mut EndpointSlice) {
     slice.endpoints.pop();
@@ -49,6 +50,10 @@ fn of(workload: &Workload, tell: &mut dyn FnMut(Row)) {
     let (first, took) = repeated(&balanced, None);
     let before = ServiceImage::open(first.bytes.as_bytes()).unwrap();
     row("trees to the image of one node, ms and CPU ms", took);
+    let mut checked = Samples::default();
+    (0..ROUNDS)
+        .for_each(|_| checked.take(timed(|| ServiceImage::open(first.bytes.as_bytes()).is_ok()).1.wall));
+    row("the check of every byte of it, ms", checked.figure().to_string());
     let contents = first.contents;
     let kernel = f64::from(before.header().kernel_bytes) / 1e6;
     row(

@@ -44,7 +44,9 @@ pub fn cluster(backends: u32) -> String {
         yaml.line("endpoints:");
         for place in 0..backends {
             let address = Ipv4Addr::from_bits(FIRST_BACKEND.to_bits() + place);
-            yaml.line(format_args!("- {{addresses: [{address}], conditions: {{ready: true}}, nodeName: node-1}}"));
+            yaml.line(format_args!(
+                "- {{addresses: [{address}], conditions: {{ready: true}}, nodeName: node-1}}"
+            ));
         }
     }
     yaml.finish()
