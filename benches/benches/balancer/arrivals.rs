@@ -174,6 +174,33 @@ impl Stream {
     }
 }
 
+/// What a program does to the packets that come to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It puts a header around them, which is taken away before the next.
+    Wrapped,
+    /// It leaves them as long as they are.
+    AsLong,
+}
+
+impl Way {
+    /// The programs that lead to the measured one, and to one that does nothing; and what that says.
+    const fn programs(self) -> (&'static str, (&'static str, u32)) {
+        match self {
+            Way::Wrapped => ("to_wrap", ("to_room", SENT_BACK)),
+            Way::AsLong => ("to_rewrite", ("to_nothing", PASS)),
+        }
+    }
+
+    /// Bytes of the packet that a run begins with: those of one that the program has been at.
+    const fn bytes(self) -> usize {
+        match self {
+            Way::Wrapped => BYTES + WRAPPING,
+            Way::AsLong => BYTES,
+        }
+    }
+}
+
 /// A packet as it came out.
 pub(crate) struct Out {
     pub(crate) verdict: u32,
@@ -228,11 +255,19 @@ impl Arrivals {
         arrivals.set(0, stream.arrival(turn), 0).unwrap();
     }
 
-    /// So many packets through a program; nanoseconds for one.
-    pub(crate) fn run(&self, program: &str, packets: u32, verdict: u32) -> f64 {
-        let wrapped = matches!(program, "to_wrap" | "to_room");
-        let packet = vec![0; if wrapped { BYTES + WRAPPING } else { BYTES }];
-        let context = self.context(packet.len());
+    /// So many packets through the measured program, which is to say that of each; nanoseconds for one.
+    pub(crate) fn run(&self, way: Way, packets: u32, verdict: u32) -> f64 {
+        self.repeat(way.programs().0, way.bytes(), packets, verdict)
+    }
+
+    /// So many packets through a program that does nothing but what the way needs.
+    pub(crate) fn run_floor(&self, way: Way, packets: u32) -> f64 {
+        let (program, verdict) = way.programs().1;
+        self.repeat(program, way.bytes(), packets, verdict)
+    }
+
+    fn repeat(&self, program: &str, bytes: usize, packets: u32, verdict: u32) -> f64 {
+        let (packet, context) = (vec![0; bytes], self.context(bytes));
         let options = TestRunOptions {
             data_in: Some(&packet),
             ctx_in: Some(&context),
@@ -244,10 +279,9 @@ impl Arrivals {
         result.duration.as_nanos() as f64
     }
 
-    /// One packet through a program, and what it made of it.
-    pub(crate) fn send(&self, program: &str) -> Out {
-        let packet = vec![0; if program == "to_wrap" { BYTES + WRAPPING } else { BYTES }];
-        let context = self.context(packet.len());
+    /// One packet through the measured program, and what it made of it.
+    pub(crate) fn send(&self, way: Way) -> Out {
+        let (packet, context) = (vec![0; way.bytes()], self.context(way.bytes()));
         let mut out = vec![0; 2 * BYTES];
         let options = TestRunOptions {
             data_in: Some(&packet),
@@ -255,7 +289,7 @@ impl Arrivals {
             ctx_in: Some(&context),
             ..TestRunOptions::default()
         };
-        let result = self.program(program).test_run(options).unwrap();
+        let result = self.program(way.programs().0).test_run(options).unwrap();
         out.truncate(result.data_size_out as usize);
         Out { verdict: result.return_value, packet: out }
     }

@@ -1,6 +1,6 @@
 //! At XDP beside the usual case: unsettled slots, a large image, source NAT and its replies, and what packets of no service pay.
 
-use crate::arrivals::{Arrivals, Kind, PASS, SENT_BACK, Stream};
+use crate::arrivals::{Arrivals, Kind, Stream, Way};
 use crate::network::{self, DEVICE};
 use crate::turns::{Contestant, Cost, in_turns};
 use crate::weir::Weir;
@@ -74,8 +74,7 @@ fn no_service(arrivals: &mut Arrivals, tell: &mut dyn FnMut(Row)) {
     let weir = Weir::at_the_edge();
     let program = weir.fast();
     let stream = Stream::to(Kind::Ack, edge::NO_SERVICE, 1 << 20);
-    let passing = Contestant { program: &program, way: "to_rewrite", verdict: PASS };
-    let costs = in_turns(arrivals, &stream, false, &[passing]);
+    let costs = in_turns(arrivals, &stream, false, &[Contestant::passing(&program)]);
     tell(row("a packet of no service, at XDP".to_owned(), &costs[0]));
 }
 
@@ -84,7 +83,7 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
     let mut weir = Weir::at_the_edge();
     weir.stand_at(device);
     let program = weir.fast();
-    let rewriting = || Contestant { program: &program, way: "to_rewrite", verdict: SENT_BACK };
+    let rewriting = Contestant::rewriting(&program);
     for &(flows, what) in &FLOWS[..2] {
         let first = Stream::to(Kind::Syn, edge::MASKED, flows);
         arrivals.departures();
@@ -92,8 +91,7 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
         arrivals.send_up(flows);
         assert_eq!(arrivals.departures(), [0, u64::from(flows)], "each flow is sent on by tc");
         let before = weir.counted(BalanceCounter::MasqueradedFast);
-        let [cost] = in_turns(arrivals, &Stream { kind: Kind::Ack, ..first }, false, &[rewriting()])[..]
-        else {
+        let [cost] = in_turns(arrivals, &Stream { kind: Kind::Ack, ..first }, false, &[rewriting])[..] else {
             unreachable!()
         };
         assert_eq!(weir.counted(BalanceCounter::MasqueradedFast) - before, cost.packets);
@@ -102,7 +100,7 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
     let request = Stream::to(Kind::Ack, edge::MASKED, 1);
     arrivals.measure(&program);
     arrivals.expect(&request, 0);
-    let sent = arrivals.send("to_rewrite").packet;
+    let sent = arrivals.send(Way::AsLong).packet;
     let port = |at: usize| u16::from_be_bytes([sent[at], sent[at + 1]]);
     let backend = Ipv4Addr::new(sent[30], sent[31], sent[32], sent[33]);
     let reply = Stream {
@@ -112,7 +110,7 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
         ..Stream::to(Kind::Ack, edge::NODE.1, 1)
     };
     arrivals.expect(&reply, 0);
-    let answered = arrivals.send("to_rewrite").packet;
+    let answered = arrivals.send(Way::AsLong).packet;
     let client = request.client_of(0);
     let expected = [edge::MASKED.octets(), client.0.octets()].concat();
     assert_eq!(
@@ -120,6 +118,6 @@ fn masked(arrivals: &mut Arrivals, device: u32, tell: &mut dyn FnMut(Row)) {
         (&expected[..], &client.1.to_be_bytes()[..]),
         "a reply"
     );
-    let costs = in_turns(arrivals, &reply, false, &[rewriting()]);
+    let costs = in_turns(arrivals, &reply, false, &[rewriting]);
     tell(row("a reply to SNAT at XDP, 1 flow".to_owned(), &costs[0]));
 }

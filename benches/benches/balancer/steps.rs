@@ -1,6 +1,6 @@
 //! What each step of Direct Server Return at XDP takes, by programs that stop after it.
 
-use crate::arrivals::{Arrivals, Kind, PASS, Stream};
+use crate::arrivals::{Arrivals, Kind, Stream};
 use crate::network::{self, DEVICE};
 use crate::turns::{Contestant, in_turns};
 use crate::weir::Weir;
@@ -50,9 +50,8 @@ pub(crate) fn measure((): &(), tell: &mut dyn FnMut(Row)) {
 fn steps(arrivals: &mut Arrivals, weir: &Weir, stream: &Stream, what: &str, tell: &mut dyn FnMut(Row)) {
     let steps = load(weir);
     let whole = weir.fast();
-    let stops = |program| Contestant { program, way: "to_rewrite", verdict: PASS };
     let contestants: Vec<Contestant<'_>> =
-        steps.iter().map(stops).chain([Contestant::wrapping(&whole)]).collect();
+        steps.iter().map(Contestant::passing).chain([Contestant::wrapping(&whole)]).collect();
     let costs = in_turns(arrivals, stream, false, &contestants);
     let mut row = |figure: String, measured: String| {
         tell(Row {

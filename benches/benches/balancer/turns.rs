@@ -1,6 +1,6 @@
 //! Programs on one stream of packets, each in its turn in every round.
 
-use crate::arrivals::{Arrivals, SENT_BACK, Stream};
+use crate::arrivals::{Arrivals, PASS, SENT_BACK, Stream, Way};
 use aya::programs::ProgramFd;
 use weir_benches::figures::{Figure, ROUNDS, Samples};
 
@@ -8,25 +8,27 @@ use weir_benches::figures::{Figure, ROUNDS, Samples};
 pub(crate) const PACKETS: u32 = 1 << 18;
 
 /// A program, the way to it, and what it says of each packet.
+#[derive(Clone, Copy)]
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'a ProgramFd,
-    pub(crate) way: &'static str,
+    pub(crate) way: Way,
     pub(crate) verdict: u32,
 }
 
 impl<'a> Contestant<'a> {
     /// One that wraps packets and sends them back.
     pub(crate) const fn wrapping(program: &'a ProgramFd) -> Self {
-        Contestant { program, way: "to_wrap", verdict: SENT_BACK }
+        Contestant { program, way: Way::Wrapped, verdict: SENT_BACK }
     }
 
-    /// The way to what does nothing, and what that says.
-    const fn floor(&self) -> (&'static str, u32) {
-        if self.way.len() == "to_wrap".len() {
-            ("to_room", SENT_BACK)
-        } else {
-            ("to_nothing", crate::arrivals::PASS)
-        }
+    /// One that rewrites packets and sends them back.
+    pub(crate) const fn rewriting(program: &'a ProgramFd) -> Self {
+        Contestant { program, way: Way::AsLong, verdict: SENT_BACK }
+    }
+
+    /// One that lets packets pass.
+    pub(crate) const fn passing(program: &'a ProgramFd) -> Self {
+        Contestant { program, way: Way::AsLong, verdict: PASS }
     }
 }
 
@@ -60,9 +62,8 @@ pub(crate) fn in_turns(
         let turn = PACKETS * u32::try_from(round).unwrap();
         for (contestant, (floors, gross)) in contestants.iter().zip(&mut samples) {
             arrivals.measure(contestant.program);
-            let (way, verdict) = contestant.floor();
             arrivals.expect(stream, turn);
-            floors.take(arrivals.run(way, PACKETS, verdict));
+            floors.take(arrivals.run_floor(contestant.way, PACKETS));
             if !new {
                 // Once for the caches, which hold what the program before has left.
                 arrivals.expect(stream, turn.wrapping_sub(stream.flows.min(PACKETS)));

@@ -1,6 +1,6 @@
 //! The product's balancer on the edge of a cluster, in the network of the measurement, and what it should make of a packet.
 
-use crate::arrivals::{Arrivals, BYTES, Kind, Out, SENT_BACK, Stream, WRAPPING};
+use crate::arrivals::{Arrivals, BYTES, Kind, Out, SENT_BACK, Stream, WRAPPING, Way};
 use crate::network::HOP;
 use aya::maps::MapInfo;
 use aya::programs::{ProgramFd, loaded_programs};
@@ -177,7 +177,7 @@ impl Weir {
         arrivals.measure(&self.fast());
         for turn in (0..stream.flows.min(1 << 12)).step_by(61) {
             arrivals.expect(stream, turn);
-            let out = arrivals.send("to_wrap");
+            let out = arrivals.send(Way::Wrapped);
             let [present, previous] = self.backends(stream, turn);
             let backend = if stream.kind == Kind::Syn { present } else { previous.or(present) };
             check_wrapped(&out, stream, turn, backend);

@@ -19,8 +19,10 @@ const SLICE: usize = 17;
 const NEWCOMER: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 
 /// What happens to it.
-const CHANGES: [(&str, fn(&mut EndpointSlice)); 2] =
-    [("one endpoint goes", remove), ("one endpoint comes", add)];
+const CHANGES: [Change; 2] = [("one endpoint goes", remove), ("one endpoint comes", add)];
+
+/// What it is called, and what it does.
+type Change = (&'static str, fn(&mut EndpointSlice));
 
 fn remove(slice: &mut EndpointSlice) {
     slice.endpoints.pop();
