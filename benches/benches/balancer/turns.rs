@@ -5,7 +5,7 @@ use aya::programs::ProgramFd;
 use weir_benches::figures::{Figure, ROUNDS, Samples};
 
 /// Packets in one sample; where there are more flows, the next sample goes on with others.
-pub(crate) const PACKETS: u32 = 1 << 18;
+pub(crate) const PACKETS: u32 = 1 << 17;
 
 /// A program, the way to it, and what it says of each packet.
 #[derive(Clone, Copy)]

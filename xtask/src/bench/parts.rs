@@ -37,7 +37,7 @@ pub(super) const ALL: &[Part] = &[
     Part {
         name: "balancer",
         title: "Balancing",
-        how: "Least / median of nine rounds in one process on CPU 0, in which everything that is compared has its turn; five through the stack. \
+        how: "Least / median of nine rounds in one process on CPU 0, in which everything that is compared has its turn; through the stack in three namespaces, one after the other. \
          Test runs of programs at XDP, through a wrapper that takes from each packet what the program before made of it, writes the headers of the \
          next flow, in random order, and hands it on; the floor is that wrapper with a program that makes the room for a header and nothing else. \
          Packets are held against the interpreted image before they are timed, and counted after.",
