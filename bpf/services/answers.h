@@ -13,8 +13,8 @@
 #define ICMPV6_CODE_PORT 4
 #define ICMPV6_TOO_BIG 2
 #define ANSWER_HOPS 64
-/* What is quoted: an IPv4 header with all its options and eight bytes, or an IPv6 header and as much. */
-#define QUOTE 68
+/* What is quoted at most: an IPv4 header with all its options, or an IPv6 header with some others behind it, and eight bytes. */
+#define QUOTE 104
 
 struct icmp_answer {
 	__u8 type;
@@ -89,12 +89,18 @@ static __always_inline __u16 sum_of(const void *bytes, __u32 size, __u32 seed)
 	return ~sum;
 }
 
+/* Copies the packet's headers up to the ports. */
+static __always_inline bool quote(struct __sk_buff *skb, const struct packet *packet, __u8 *quoted)
+{
+	__u32 bytes = packet->transport - ETH_HLEN + 8;
+
+	return bytes >= sizeof(struct iphdr) && bytes <= QUOTE && !bpf_skb_load_bytes(skb, ETH_HLEN, quoted, bytes);
+}
+
 static __always_inline bool answer_v4(struct __sk_buff *skb, const struct packet *packet, __u32 mtu, struct answer_v4 *answer)
 {
-	__u32 quoted = packet->transport - ETH_HLEN + 8;
-
 	__builtin_memset(answer, 0, sizeof(*answer));
-	if (quoted < sizeof(struct iphdr) || quoted > QUOTE || bpf_skb_load_bytes(skb, ETH_HLEN, answer->icmp.quote, quoted))
+	if (!quote(skb, packet, answer->icmp.quote))
 		return false;
 	*(__u8 *)&answer->ip = 0x45;
 	answer->ip.tot_len = bpf_htons(sizeof(*answer));
@@ -114,7 +120,7 @@ static __always_inline bool answer_v4(struct __sk_buff *skb, const struct packet
 static __always_inline bool answer_v6(struct __sk_buff *skb, const struct packet *packet, __u32 mtu, struct answer_v6 *answer)
 {
 	__builtin_memset(answer, 0, sizeof(*answer));
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, answer->icmp.quote, sizeof(struct ipv6hdr) + 8))
+	if (!quote(skb, packet, answer->icmp.quote))
 		return false;
 	*(__be32 *)&answer->ip = bpf_htonl(0x60000000);
 	answer->ip.payload_len = bpf_htons(sizeof(answer->icmp));

@@ -56,5 +56,6 @@ static __always_inline void ask_of(struct question *question, const struct packe
 	question->port = packet->destination_port;
 	question->protocol = packet->protocol;
 	question->from_outside = from_outside;
+	question->is_forwarded = false;
 	question->is_new = may_be_new(packet->protocol, packet->flags);
 }

@@ -22,6 +22,7 @@ struct question {
 	__u8 protocol;
 	bool from_outside;
 	bool is_new; /* It may begin a flow, and of TCP it does. */
+	bool is_forwarded; /* Another node's balancer sent it, perhaps for a port of that node. */
 };
 
 static __always_inline __u64 mix(__u64 hash, __u64 word)
@@ -81,11 +82,13 @@ static __always_inline const struct frontend_record *meet(const struct image *im
 	found = find_frontend(image, &question->address, 0, 0);
 	if (!found)
 		return NULL;
-	if (found->kind != FRONTEND_KIND_NODE_ADDRESS) {
+	if (found->kind == FRONTEND_KIND_ADDRESS) {
 		if (question->from_outside)
 			*why = CHOICE_UNKNOWN_PORT;
 		return NULL;
 	}
+	if (found->kind == FRONTEND_KIND_PEER_ADDRESS && !question->is_forwarded)
+		return NULL;
 	if (is_v4(&question->address))
 		set_v4(&any, 0);
 	return find_frontend(image, &any, question->port, question->protocol);

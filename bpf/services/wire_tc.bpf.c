@@ -351,6 +351,7 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	if (is_icmp(inner))
 		return is_icmp_error(inner) && find_frontend(image, &inner->destination, 0, 0);
 	ask_of(&journey->question, inner, true);
+	journey->question.is_forwarded = true;
 	frontend = meet(image, &journey->question, &why);
 	if (!frontend)
 		return false;
@@ -373,6 +374,7 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 	ask_of(&journey->question, packet, true);
 	journey->question.address = service;
 	journey->question.port = port;
+	journey->question.is_forwarded = true;
 	frontend = meet(image, &journey->question, &why);
 	if (!frontend)
 		return PASS;
@@ -433,6 +435,7 @@ static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enu
 	journey->question.port = inner->source_port;
 	journey->question.protocol = inner->protocol;
 	journey->question.from_outside = true;
+	journey->question.is_forwarded = false;
 	journey->question.is_new = false;
 	frontend = meet(&image, &journey->question, &why);
 	if (!frontend || !is_direct(frontend, inner->protocol) ||
@@ -473,6 +476,7 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 	if (join(journey, PLACE_FROM_WIRE))
 		return PASS;
 	ask_of(&journey->question, packet, true);
+	journey->question.is_forwarded = journey->is_named;
 	frontend = meet(image, &journey->question, &why);
 	if (frontend)
 		return serve(skb, journey, image, frontend);

@@ -59,6 +59,7 @@ static __always_inline bool read_transport(struct frame *frame, const void *tran
 	question->client_port = bpf_ntohs(ports->source);
 	question->port = bpf_ntohs(ports->dest);
 	question->from_outside = true;
+	question->is_forwarded = false;
 	question->is_new = may_be_new(protocol, frame->tcp_flags);
 	return true;
 }

@@ -7,10 +7,12 @@
 use crate::datapath::{DatapathError, Installation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use weir_abi::services::live::BalanceCounter;
+
+pub use weir_compiler::services::FlowOnRecord;
 
 /// How balancing is to be. Sizes are those of maps that are made anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,23 +198,6 @@ pub enum DeviceHook {
     Xdp,
     /// tc alone.
     Tc,
-}
-
-/// A flow on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowOnRecord {
-    /// The client.
-    pub client: IpAddr,
-    /// Its port; 0 under session affinity.
-    pub client_port: u16,
-    /// The service's address, as the packet names it.
-    pub address: IpAddr,
-    /// The service's port.
-    pub port: u16,
-    /// IP protocol.
-    pub protocol: u8,
-    /// The backend.
-    pub backend: (IpAddr, u16),
 }
 
 /// What a sweep found.

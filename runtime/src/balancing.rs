@@ -14,6 +14,7 @@
 mod ages;
 mod bring;
 mod health;
+mod in_force;
 mod part;
 mod places;
 mod services;
@@ -49,7 +50,7 @@ pub struct Settings {
     pub sockets: bool,
     /// Where health-check ports listen; `None`: at every address.
     pub health_checks: Option<IpAddr>,
-    /// For how long a flow may say nothing and still find its backend.
+    /// For how long a connection may say nothing and still find its backend; flows of datagrams less.
     pub idle: Duration,
 }
 
@@ -59,7 +60,7 @@ impl Default for Settings {
             devices: BTreeSet::new(),
             sockets: true,
             health_checks: None,
-            idle: Duration::from_secs(8000),
+            idle: Duration::from_secs(21_600),
         }
     }
 }
@@ -94,6 +95,7 @@ struct Heard {
 /// The part of the daemon that balances.
 #[derive(Debug)]
 pub struct Balancing {
+    node: String,
     heard: watch::Sender<Heard>,
     pods: watch::Sender<Option<BTreeSet<u32>>>,
     status: watch::Receiver<BalancingStatus>,
@@ -104,6 +106,7 @@ pub struct Balancing {
 /// A way to tell of what was read, from any thread.
 #[derive(Clone, Debug)]
 pub struct Ear {
+    node: String,
     heard: watch::Sender<Heard>,
 }
 
@@ -111,7 +114,7 @@ impl Ear {
     /// Hears of what was read, whatever is wrong with its policies.
     pub fn hear(&self, project: &Project) {
         let known = self.heard.borrow().services.as_ref().map(|services| Arc::clone(services.files()));
-        let services = Services::of(project, known.as_deref());
+        let services = Services::of(project, &self.node, known.as_deref());
         self.heard.send_modify(|heard| match services {
             Ok(services) => *heard = Heard { services: Some(Arc::new(services)), refused: None },
             Err(refused) => heard.refused = Some(refused),
@@ -131,14 +134,14 @@ impl Balancing {
         let (pods, placed) = watch::channel(None);
         let (tell, status) = watch::channel(BalancingStatus::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let part = Part::new(means, node, store, tell);
+        let part = Part::new(means, store, tell);
         let running = tokio::spawn(part.run(hearing, interfaces, placed, stopped));
-        Balancing { heard, pods, status, stop: Some(stop), running }
+        Balancing { node: node.to_owned(), heard, pods, status, stop: Some(stop), running }
     }
 
     /// Who may tell it of what was read.
     pub fn ear(&self) -> Ear {
-        Ear { heard: self.heard.clone() }
+        Ear { node: self.node.clone(), heard: self.heard.clone() }
     }
 
     /// Says at which interfaces pods are.

@@ -229,26 +229,30 @@ impl<'i> Gathered<'i> {
         self.ports.push(FrontendPortRecord { service, backends: at, backend_count: number(run.len()), name });
     }
 
-    /// Addresses as a whole: those of services, whose other ports lead nowhere, and those of nodes, at whose ports services are.
+    /// Addresses as a whole: those of services, whose other ports lead nowhere, and those of nodes, at whose ports services are; of other nodes
+    /// too, since what their balancers send here is meant for their ports.
     fn whole_addresses(&mut self, model: &Model<'_>) {
         let cluster = self.input.cluster;
         let pools = model.services.iter().flat_map(|balanced| &balanced.pools);
         let has_node_ports =
             pools.flat_map(|pool| &pool.frontends).any(|frontend| frontend.kind == FrontendKind::NodePort);
         let own = self.input.node;
-        let mut nodes: BTreeSet<IpAddr> = BTreeSet::new();
-        for (place, node) in cluster.nodes.iter().enumerate() {
-            if has_node_ports && own.is_none_or(|own| own == place) {
-                nodes.extend(node.addresses.iter().map(IpAddr::to_canonical));
+        let mut nodes: BTreeMap<IpAddr, FrontendKind> = BTreeMap::new();
+        for (place, node) in cluster.nodes.iter().enumerate().filter(|_| has_node_ports) {
+            let is_own = own.is_none_or(|own| own == place);
+            let addresses = node.addresses.iter().map(IpAddr::to_canonical);
+            for address in addresses.filter(|address| !address.is_unspecified()) {
+                let kind = if is_own { FrontendKind::NodeAddress } else { FrontendKind::PeerAddress };
+                // One that two nodes claim is the node's own.
+                nodes.entry(address).and_modify(|known| *known = kind.min(*known)).or_insert(kind);
             }
         }
-        nodes.retain(|address| !address.is_unspecified());
         // An address that a pod or node has is never a service's as a whole.
         let is_free = |address: &&IpAddr| {
-            !nodes.contains(*address) && matches!(cluster.party(**address), Party::Outside(_))
+            !nodes.contains_key(*address) && matches!(cluster.party(**address), Party::Outside(_))
         };
         let services = self.taken.iter().filter(is_free).map(|&address| (address, FrontendKind::Address));
-        let nodes = nodes.iter().map(|&address| (address, FrontendKind::NodeAddress));
+        let nodes = nodes.iter().map(|(&address, &kind)| (address, kind));
         self.frontends.extend(services.chain(nodes).map(|(address, kind)| {
             let address = address_bytes(address);
             let record = FrontendRecord {

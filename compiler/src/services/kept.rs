@@ -6,11 +6,11 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
-use weir_abi::services::{Choice, Question, Scope, ServiceImage};
+use weir_abi::services::{Choice, FlowSlot, Question, Scope, ServiceImage};
 
 /// A flow on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct FlowOnRecord {
     /// The client.
     pub client: IpAddr,
     /// Its port; of no account under session affinity.
@@ -25,7 +25,7 @@ pub struct Recorded {
     pub backend: (IpAddr, u16),
 }
 
-/// Slots of an image that flows on record keep.
+/// Unsettled slots of an image that flows on record keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// By table and slot.
@@ -34,15 +34,15 @@ pub struct Kept {
 
 impl Kept {
     /// Those that these flows keep under an image.
-    pub fn new(image: &ServiceImage<'_>, flows: impl IntoIterator<Item = Recorded>) -> Self {
+    pub fn new(image: &ServiceImage<'_>, flows: impl IntoIterator<Item = FlowOnRecord>) -> Self {
         let mut slots = FxHashSet::default();
         for flow in flows {
-            let Recorded { client, client_port, address, port, protocol, .. } = flow;
+            let FlowOnRecord { client, client_port, address, port, protocol, .. } = flow;
             let scope = Scope::External;
             let question = Question { address, port, protocol, scope, client, client_port };
             let with = (flow.backend.0.to_canonical(), flow.backend.1);
-            for (table, slot, present) in image.slots_of(&question) {
-                if (present.address, present.port) != with {
+            for FlowSlot { table, slot, present, is_unsettled } in image.slots_of(&question) {
+                if is_unsettled && (present.address, present.port) != with {
                     slots.insert((table, slot));
                 }
             }
@@ -53,6 +53,11 @@ impl Kept {
     /// Whether a slot of a table is kept.
     pub fn keeps(&self, table: u32, slot: u32) -> bool {
         self.slots.contains(&(table, slot))
+    }
+
+    /// The slots, by table and slot, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u32)> + '_ {
+        self.slots.iter().copied()
     }
 }
 

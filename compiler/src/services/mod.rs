@@ -31,7 +31,7 @@ mod write;
 
 pub use candidates::Candidate;
 pub use eligible::{View, serve};
-pub use kept::{Kept, Recorded, settles_any};
+pub use kept::{FlowOnRecord, Kept, settles_any};
 pub use model::{Balanced, Frontend, Model, NotBalanced, Pool};
 
 use crate::cluster::Cluster;

@@ -7,14 +7,14 @@ use proptest::sample::Index;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use weir_abi::services::{Choice, FrontendKind, Scope, ServiceImage, address_bytes, flow_hash};
-use weir_compiler::services::{Kept, Previous, Recorded, settles_any};
+use weir_compiler::services::{FlowOnRecord, Kept, Previous, settles_any};
 
 /// Flows at addresses that may be services', with backends that may be theirs.
 fn flows() -> impl Strategy<Value = Vec<(String, u16, Index)>> {
     prop::collection::vec((question(), 1024..1100u16, any::<Index>()), 0..40)
 }
 
-fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<Recorded> {
+fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<FlowOnRecord> {
     let backends: Vec<(IpAddr, u16)> = image
         .frontends()
         .flat_map(|frontend| frontend.backends().collect::<Vec<_>>())
@@ -23,7 +23,7 @@ fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<Rec
         .collect();
     let flow = |(asked, client_port, backend): &(String, u16, Index)| {
         let asked = parse(asked);
-        Recorded {
+        FlowOnRecord {
             client: asked.client,
             client_port: *client_port,
             address: asked.address,
@@ -36,7 +36,7 @@ fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<Rec
 }
 
 /// Every slot of every table, held against every flow.
-fn brute(image: &ServiceImage<'_>, flows: &[Recorded]) -> BTreeSet<(u32, u32)> {
+fn brute(image: &ServiceImage<'_>, flows: &[FlowOnRecord]) -> BTreeSet<(u32, u32)> {
     let mut kept = BTreeSet::new();
     for flow in flows {
         let frontends: Vec<_> = image.frontends().collect();
@@ -56,8 +56,9 @@ fn brute(image: &ServiceImage<'_>, flows: &[Recorded]) -> BTreeSet<(u32, u32)> {
                 let port = if frontend.affinity().is_some() { 0 } else { flow.client_port };
                 let [client, address] = [flow.client, flow.address].map(address_bytes);
                 if table.slot_of(flow_hash(client, port, address, flow.port, flow.protocol)) == slot {
-                    let present = frontend.backends().nth(table.slot(slot).unwrap().0 as usize).unwrap();
-                    if (present.address, present.port) != flow.backend {
+                    let (present, is_unsettled) = table.slot(slot).unwrap();
+                    let present = frontend.backends().nth(present as usize).unwrap();
+                    if is_unsettled && (present.address, present.port) != flow.backend {
                         kept.insert((number, slot));
                     }
                 }
@@ -95,6 +96,7 @@ proptest! {
         let flows = recorded(&flows, &image);
         let kept = Kept::new(&image, flows.iter().copied());
         let expected = brute(&image, &flows);
+        prop_assert_eq!(&kept.iter().collect::<BTreeSet<_>>(), &expected);
         for number in 0..u32::try_from(image.table_count()).unwrap() {
             let table = image.table(number).unwrap();
             for slot in 0..table.len() {

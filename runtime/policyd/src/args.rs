@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Monitor(MonitorArgs),
     /// Tell for each flow what the kernel's programs do with its first packet
     Verdict(VerdictArgs),
-    /// Take everything out of the kernel: from then on nothing is enforced
+    /// Take everything out of the kernel: from then on nothing is enforced or balanced
     Cleanup(CleanupArgs),
 }
 
@@ -67,7 +67,8 @@ pub(crate) struct RunArgs {
     pub(crate) pins: Option<PathBuf>,
 }
 
-const CONFIG: &str = "\
+/// What `policyd run --help` says of the file.
+pub(crate) const CONFIG: &str = "\
 A configuration file, with what holds where nothing is said:
   source: dir:PATH                 # must be said, here or on the command line
   node: NAME                       # the host's name
@@ -75,13 +76,31 @@ A configuration file, with what holds where nothing is said:
   state: /var/lib/weir
   pins: /sys/fs/bpf/weir
   events:
-    aggregation: flags             # none: every packet; interval: one in 5 s; flags: that, and SYN, FIN, RST
+    aggregation: flags             # none: every packet; interval: one in 5 s; flags: and SYN, FIN, RST
     dropsPerSecond: 256            # told per CPU; all are counted
+  balancing:
+    enabled: true                  # services reach their backends through this node
+    mode: snat                     # from whom: the node; dsr: the client; hybrid: dsr for TCP alone
+    dispatch: ipip                 # under dsr, a header around the packet; option: in it
+    noBackend: reject              # a service that nobody serves is answered; drop: it is not
+    devices:
+      names: []                    # those with the node's InternalIP or a default route
+      mode: auto                   # xdp where the driver has it, else tc
+    sockets:
+      enabled: true                # sockets of this node are balanced where they connect
+      cgroup: PATH                 # the root of cgroup2
+    ports: {first: 61000, last: 65535}  # of this node, that snat takes
+    healthChecks: {address: any}   # where healthCheckNodePorts listen
+    idleSeconds: 21600             # a connection that is idle for longer may move
   maps:                            # of a datapath that is made anew
     conntrackV4: 262144
     conntrackV6: 131072
     addresses: 1048576             # of each family
     interfaces: 4096               # pods on this node
+    translations: 524288           # of balancing; a flow has two
+    flows: 262144                  # on record while backends change
+    nextHops: 65536                # backends and gateways
+    socketServices: 262144         # sockets that were given a backend
 
 The log's level is set by RUST_LOG, for example RUST_LOG=debug.";
 

@@ -2,14 +2,18 @@
 //!
 //! An unknown field is refused by name: a setting that does nothing would be believed.
 
+mod balancing;
+
 use crate::args::{PINS, RunArgs, SOCKET, STATE};
 use anyhow::{Context, bail};
+use balancing::Balancing;
+pub(crate) use balancing::{overlapping_ports, root_of_cgroups};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use weir_abi::state::Aggregation;
-use weir_runtime::daemon::Settings;
+use weir_runtime::balancer::BalancerOptions;
 use weir_runtime::datapath::Options;
 use weir_runtime::source::Source;
 
@@ -26,6 +30,7 @@ struct Config {
     state: Option<PathBuf>,
     pins: Option<PathBuf>,
     events: Events,
+    balancing: Balancing,
     maps: Maps,
 }
 
@@ -43,13 +48,29 @@ struct Maps {
     conntrack_v6: Option<u32>,
     addresses: Option<u32>,
     interfaces: Option<u32>,
+    translations: Option<u32>,
+    flows: Option<u32>,
+    next_hops: Option<u32>,
+    socket_services: Option<u32>,
 }
 
 /// What a daemon runs with.
 #[derive(Debug)]
 pub(crate) struct Configured {
-    pub(crate) settings: Settings,
+    pub(crate) source: Source,
+    pub(crate) node: String,
+    pub(crate) state: PathBuf,
+    pub(crate) socket: PathBuf,
     pub(crate) options: Options,
+    /// `None`: services are not balanced.
+    pub(crate) balancing: Option<ConfiguredBalancing>,
+}
+
+/// How services are balanced.
+#[derive(Debug)]
+pub(crate) struct ConfiguredBalancing {
+    pub(crate) settings: weir_runtime::balancing::Settings,
+    pub(crate) options: BalancerOptions,
 }
 
 /// Joins the command line, the file and what holds otherwise.
@@ -70,17 +91,13 @@ pub(crate) fn configured(args: &RunArgs) -> anyhow::Result<Configured> {
     let path = |given: &Option<PathBuf>, written: Option<PathBuf>, otherwise: &str| {
         given.clone().or(written).unwrap_or_else(|| PathBuf::from(otherwise))
     };
-    let settings = Settings {
-        source,
-        node,
-        state: path(&args.state, config.state, STATE),
-        socket: path(&args.socket, config.socket, SOCKET),
-    };
+    let pin_root = path(&args.pins, config.pins, PINS);
+    let balancing = config.balancing.configured(&pin_root, &config.maps)?;
     let usual = Options::default();
     let options = Options {
-        pin_root: path(&args.pins, config.pins, PINS),
+        pin_root,
         aggregation: match config.events.aggregation {
-            Some(name) => aggregation(&name)?,
+            Some(name) => named("events.aggregation", &name, Aggregation::ALL, Aggregation::as_str)?,
             None => usual.aggregation,
         },
         drops_per_second: config.events.drops_per_second.unwrap_or(usual.drops_per_second),
@@ -89,7 +106,8 @@ pub(crate) fn configured(args: &RunArgs) -> anyhow::Result<Configured> {
         addresses: size("addresses", config.maps.addresses, usual.addresses)?,
         interfaces: size("interfaces", config.maps.interfaces, usual.interfaces)?,
     };
-    Ok(Configured { settings, options })
+    let (state, socket) = (path(&args.state, config.state, STATE), path(&args.socket, config.socket, SOCKET));
+    Ok(Configured { source, node, state, socket, options, balancing })
 }
 
 fn read(path: &Path) -> anyhow::Result<Config> {
@@ -107,13 +125,11 @@ fn host_name() -> anyhow::Result<String> {
     name.into_string().map_err(|name| anyhow::anyhow!("{} is not UTF-8", name.display()))
 }
 
-fn aggregation(name: &str) -> anyhow::Result<Aggregation> {
-    let known = Aggregation::ALL.iter().copied();
-    let names = || Aggregation::ALL.iter().map(|level| level.as_str()).collect::<Vec<_>>().join(", ");
-    known
-        .clone()
-        .find(|level| level.as_str() == name)
-        .with_context(|| format!("events.aggregation is `{name}`; it may be one of {}", names()))
+/// A value that is written by name.
+fn named<T: Copy>(field: &str, name: &str, all: &[T], as_str: fn(T) -> &'static str) -> anyhow::Result<T> {
+    let names = || all.iter().map(|&one| as_str(one)).collect::<Vec<_>>().join(", ");
+    let known = all.iter().copied().find(|&one| as_str(one) == name);
+    known.with_context(|| format!("{field} is `{name}`; it may be one of {}", names()))
 }
 
 /// Maps that hold nothing would deny everything, and the kernel's own limit is no good place to learn of a slip.
@@ -145,10 +161,10 @@ mod tests {
     #[test]
     fn the_command_line_goes_before_the_file_and_that_before_the_rest() {
         let text = "source: dir:/elsewhere\nnode: n2\nsocket: /run/a.sock\nevents: {aggregation: none}\n";
-        let Configured { settings, options } = with(text).unwrap();
-        assert_eq!((settings.node.as_str(), settings.source.to_string().as_str()), ("n1", "dir:/policies"));
-        assert_eq!(settings.socket, Path::new("/run/a.sock"));
-        assert_eq!(settings.state, Path::new(STATE));
+        let Configured { source, node, socket, state, options, .. } = with(text).unwrap();
+        assert_eq!((node.as_str(), source.to_string().as_str()), ("n1", "dir:/policies"));
+        assert_eq!(socket, Path::new("/run/a.sock"));
+        assert_eq!(state, Path::new(STATE));
         assert_eq!((options.aggregation, options.conntrack_v4), (Aggregation::None, 1 << 18));
     }
 
@@ -160,12 +176,34 @@ mod tests {
             ("maps: {addresses: 0}", "maps.addresses is 0"),
             ("maps: {addresses: -1}", "policyd.yaml"),
             ("- 1", "policyd.yaml"),
+            ("balancing: {mode: nat}", "balancing.mode is `nat`; it may be one of snat, dsr, hybrid"),
+            ("balancing: {dispatch: vxlan}", "ipip, option"),
+            ("balancing: {noBackend: refuse}", "reject, drop"),
+            ("balancing: {devices: {mode: generic}}", "balancing.devices.mode is `generic`"),
+            ("balancing: {devices: {name: eth0}}", "name"),
+            ("balancing: {ports: {first: 0}}", "balancing.ports are 0 to 65535"),
+            ("balancing: {ports: {first: 62000, last: 61999}}", "balancing.ports are 62000 to 61999"),
+            ("balancing: {healthChecks: {address: node}}", "balancing.healthChecks.address is `node`"),
+            ("balancing: {idleSeconds: 0}", "balancing.idleSeconds is 0"),
+            ("maps: {translations: 0}", "maps.translations is 0"),
         ] {
             let failure = format!("{:#}", with(text).unwrap_err());
             assert!(failure.contains(told), "{text}: {failure}");
         }
         let missing = configured(&args(Some("/nowhere/policyd.yaml".into())));
         assert!(missing.unwrap_err().to_string().contains("/nowhere/policyd.yaml"));
+    }
+
+    /// What `--help` says holds where nothing is said is what holds.
+    #[test]
+    fn the_help_is_true() {
+        let help = crate::args::CONFIG;
+        let text: String =
+            help.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| format!("{line}\n")).collect();
+        let told = with(&text.replace("cgroup: PATH", "cgroup: null")).unwrap();
+        let usual = with("").unwrap();
+        assert_eq!(format!("{told:?}"), format!("{usual:?}"));
+        assert!(told.balancing.is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Since when slots are unsettled: a flow that says nothing is on no record, and is to find its backend all the same when it speaks again.
 //!
-//! So a slot settles no sooner than a flow may be idle after it became unsettled. That is known by frontend and scope, because tables have other
+//! So a slot settles no sooner than a flow may be idle after it became unsettled, which is as long as its record lives (`bpf/services/options.h`). That is known by frontend and scope, because tables have other
 //! numbers in every image; a frontend is as young as its youngest slot. What an earlier daemon left is as young as this one.
 //!
 //! Not here: flows on record (`weir_compiler::services::Kept`).
@@ -10,6 +10,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::Instant;
 use weir_abi::services::{Frontend, Scope, ServiceImage, SlotTable};
+use weir_compiler::ir::protocol;
+
+/// How long a flow of datagrams may be idle,
+const DATAGRAMS: Duration = Duration::from_secs(65);
+/// and one of SCTP.
+const SCTP: Duration = Duration::from_secs(226);
 
 type Key = (IpAddr, u16, u8, Scope);
 
@@ -20,6 +26,17 @@ pub(super) struct Ages {
 }
 
 const SCOPES: [Scope; 2] = [Scope::External, Scope::Internal];
+
+/// How long a flow at a frontend may be idle, if one of TCP may be so long.
+fn idle(frontend: &Frontend<'_>, tcp: Duration) -> Duration {
+    let idle = match (frontend.affinity(), frontend.protocol()) {
+        (Some(seconds), _) => Duration::from_secs(u64::from(seconds)),
+        (None, protocol::TCP) => tcp,
+        (None, protocol::SCTP) => SCTP,
+        (None, _) => DATAGRAMS,
+    };
+    idle.min(tcp)
+}
 
 fn key(frontend: &Frontend<'_>, scope: Scope) -> Key {
     (frontend.address(), frontend.port(), frontend.protocol(), scope)
@@ -57,13 +74,16 @@ impl Ages {
         Ages { since }
     }
 
-    /// The tables that may not settle yet.
-    pub(super) fn young(&self, image: &ServiceImage<'_>, idle: Duration, now: Instant) -> HashSet<u32> {
-        let is_young = |key: &Key| self.since.get(key).is_none_or(|since| now < *since + idle);
+    /// The tables that may not settle yet, if a flow of TCP may be idle for so long.
+    pub(super) fn young(&self, image: &ServiceImage<'_>, tcp: Duration, now: Instant) -> HashSet<u32> {
+        let is_young = |frontend: &Frontend<'_>, scope| {
+            let since = self.since.get(&key(frontend, scope));
+            since.is_none_or(|since| now.duration_since(*since) < idle(frontend, tcp))
+        };
         let tables = image.frontends().flat_map(|frontend| {
             SCOPES.map(|scope| {
                 let (number, table) = frontend.table(scope)?;
-                (table.previous_len() > 0 && is_young(&key(&frontend, scope))).then_some(number)
+                (table.previous_len() > 0 && is_young(&frontend, scope)).then_some(number)
             })
         });
         tables.flatten().collect()

@@ -3,100 +3,30 @@
 //! ```text
 //! flows ─ compile ─┬─ the same image: nothing to do
 //!                  ├─ nothing to balance: programs withdrawn, images forgotten
-//!                  └─ keep the next image ─ install ─ it is the one in force
+//!                  └─ keep the next image ─ flows again ─ install ─ it is the one in force
 //! ```
 //!
-//! Whatever is cut short leaves an image in force that is on disk, so that the next one is compiled after it. Not here: when it is done, and
+//! Where flows have come meanwhile to slots that were let settle, none settles this time. Whatever is cut short leaves an image in force that is on disk, so that the next one is compiled after it. Not here: when it is done, and
 //! what follows ([`super::part`]).
 
-use super::ages::Ages;
-use super::health::{HealthCheck, checks};
+use super::in_force::InForce;
 use super::services::{Compiled, Services};
 use super::{Open, Settings};
-use crate::balancer::{Balancer, FlowOnRecord};
+use crate::balancer::Balancer;
 use crate::kernel::Kernel;
 use crate::snapshot::{Findings, chain};
-use crate::status::ServiceContents;
 use crate::store::Store;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::info;
-use weir_abi::services::{FrontendKind, ServiceImage};
-use weir_compiler::services::{Kept, Recorded, settles_any};
+use weir_abi::services::ServiceImage;
+use weir_compiler::services::{FlowOnRecord, Kept, settles_any};
 
 /// A way to what balances.
 pub(super) type Way = Kernel<dyn Balancer>;
-
-/// An image in force.
-#[derive(Clone, Debug)]
-pub(super) struct InForce {
-    pub(super) checksum: u64,
-    /// `None`: only the kernel has it.
-    pub(super) image: Option<Arc<[u8]>>,
-    /// When this daemon put it in force.
-    pub(super) since: Option<SystemTime>,
-    /// It is of an earlier run, and no source has said so yet.
-    pub(super) is_restored: bool,
-    pub(super) contents: Option<ServiceContents>,
-    pub(super) checks: Vec<HealthCheck>,
-    ages: Ages,
-}
-
-impl InForce {
-    /// What is told of an image that is in force; what was unsettled counts from now.
-    fn of(image: &Arc<[u8]>, opened: &ServiceImage<'_>) -> InForce {
-        InForce {
-            checksum: opened.header().checksum,
-            image: Some(Arc::clone(image)),
-            since: None,
-            is_restored: false,
-            contents: Some(contents(opened)),
-            checks: checks(opened),
-            ages: Ages::default().after(None, opened, Instant::now()),
-        }
-    }
-
-    /// One of which nothing but its checksum is left.
-    fn lost(checksum: u64) -> InForce {
-        InForce {
-            checksum,
-            image: None,
-            since: None,
-            is_restored: true,
-            contents: None,
-            checks: Vec::new(),
-            ages: Ages::default(),
-        }
-    }
-
-    pub(super) fn has_unsettled(&self) -> bool {
-        self.contents.is_some_and(|contents| contents.unsettled > 0)
-    }
-}
-
-fn contents(image: &ServiceImage<'_>) -> ServiceContents {
-    let of_services = |kind| !matches!(kind, FrontendKind::Address | FrontendKind::NodeAddress);
-    let mut backends = BTreeSet::new();
-    for frontend in image.frontends() {
-        backends.extend(frontend.backends().map(|backend| backend.number));
-    }
-    let tables = (0..).map_while(|number| image.table(number));
-    let (slots, unsettled) = tables.fold((0, 0), |(slots, unsettled), table| {
-        let marked = if table.previous_len() == 0 { 0 } else { table.slots().filter(|slot| slot.1).count() };
-        (slots + table.slots().count(), unsettled + marked)
-    });
-    ServiceContents {
-        services: image.services().len(),
-        frontends: image.frontends().filter(|frontend| of_services(frontend.kind)).count(),
-        backends: backends.len(),
-        slots,
-        unsettled,
-        bytes: image.bytes().len(),
-    }
-}
 
 /// What is needed on the way.
 pub(super) struct Errand {
@@ -104,7 +34,6 @@ pub(super) struct Errand {
     pub(super) open: Open,
     pub(super) store: Arc<Store>,
     pub(super) settings: Settings,
-    pub(super) node: String,
     pub(super) services: Arc<Services>,
     pub(super) in_force: Option<Arc<InForce>>,
     /// Only to let slots settle.
@@ -199,84 +128,121 @@ pub(super) async fn take_up(open: Open, store: Arc<Store>) -> Brought {
 enum Said {
     /// No slot can settle now.
     NothingSettles,
-    Compiled(Compiled),
+    Compiled(Compiled, Option<Settling>),
     Refused(String),
+}
+
+/// What was known of flows when slots were let settle.
+struct Settling {
+    /// The image in force.
+    image: Arc<[u8]>,
+    kept: Kept,
+    /// Tables of which nothing settles.
+    young: HashSet<u32>,
+}
+
+impl Settling {
+    fn keeps(&self, table: u32, slot: u32) -> bool {
+        self.young.contains(&table) || self.kept.keeps(table, slot)
+    }
+
+    /// Whether flows have come since that keep a slot which was let settle: they would move.
+    fn is_overtaken(&self, flows: &[FlowOnRecord]) -> bool {
+        let Ok(image) = ServiceImage::open(&self.image) else { return true };
+        let kept = Kept::new(&image, flows.iter().copied());
+        kept.iter().any(|(table, slot)| !self.keeps(table, slot))
+    }
 }
 
 /// Brings services into force.
 pub(super) async fn bring(errand: Errand) -> Brought {
-    let Errand { way, open, store, settings, node, services, in_force, to_settle } = errand;
-    let so_far = Brought::so_far(way.clone(), in_force.clone());
-    let records = match records(way.as_ref(), in_force.as_deref()).await {
-        Ok(records) => records,
-        Err(why) if to_settle => return so_far.failed(why),
-        // Without them nothing settles, and nothing is lost by that.
-        Err(_) => None,
-    };
-    let idle = settings.idle;
-    let last = in_force.clone();
-    let compiling =
-        spawn_blocking(move || compile(&services, &node, last.as_deref(), records, idle, to_settle));
-    let compiled = match compiling.await {
-        Ok(Said::NothingSettles) => return so_far.done(),
-        Ok(Said::Refused(why)) => return Brought { refused: Some(why), ..so_far },
-        Ok(Said::Compiled(compiled)) => compiled,
-        Err(gone) => return so_far.failed(gone.to_string()),
+    let so_far = Brought::so_far(errand.way.clone(), errand.in_force.clone());
+    match records(errand.way.as_ref(), errand.in_force.as_deref()).await {
+        Ok(records) => match try_once(&errand, so_far, records).await {
+            Ok(brought) => brought,
+            // There is another time to settle; what is new is not to wait for it.
+            Err(so_far) if errand.to_settle => so_far.done(),
+            Err(so_far) => without_settling(&errand, so_far).await,
+        },
+        Err(why) if errand.to_settle => so_far.failed(why),
+        Err(_) => without_settling(&errand, so_far).await,
+    }
+}
+
+/// Without records nothing settles, and nothing is lost by that.
+async fn without_settling(errand: &Errand, so_far: Brought) -> Brought {
+    try_once(errand, so_far, None).await.unwrap_or_else(Brought::done)
+}
+
+/// One try.
+///
+/// # Errors
+/// Flows have come meanwhile to slots that were let settle; nothing was done.
+async fn try_once(
+    errand: &Errand,
+    so_far: Brought,
+    records: Option<Vec<FlowOnRecord>>,
+) -> Result<Brought, Brought> {
+    let Errand { open, store, settings, services, in_force, to_settle, .. } = errand;
+    let (services, last, idle, to_settle) =
+        (Arc::clone(services), in_force.clone(), settings.idle, *to_settle);
+    let compiling = spawn_blocking(move || compile(&services, last.as_deref(), records, idle, to_settle));
+    let (compiled, settling) = match compiling.await {
+        Ok(Said::NothingSettles) => return Ok(so_far.done()),
+        Ok(Said::Refused(why)) => return Ok(Brought { refused: Some(why), ..so_far }),
+        Ok(Said::Compiled(compiled, settling)) => (compiled, settling),
+        Err(gone) => return Ok(so_far.failed(gone.to_string())),
     };
     let so_far = Brought { warnings: Some(compiled.warnings.clone()), ..so_far };
     if compiled.is_empty {
-        return withdraw(so_far, store).await;
+        return Ok(withdraw(so_far, Arc::clone(store)).await);
     }
     if let Some(last) = in_force.as_deref().filter(|last| last.checksum == compiled.checksum)
         && last.image.is_some()
     {
         let confirmed = InForce { is_restored: false, ..last.clone() };
-        return Brought { in_force: Some(Arc::new(confirmed)), ..so_far }.done();
+        return Ok(Brought { in_force: Some(Arc::new(confirmed)), ..so_far }.done());
     }
-    install(so_far, open, store, compiled).await
+    install(so_far, Arc::clone(open), Arc::clone(store), compiled, settling).await
 }
 
 /// The flows on record, if any slot waits for them.
 async fn records(way: Option<&Way>, in_force: Option<&InForce>) -> Result<Option<Vec<FlowOnRecord>>, String> {
     let Some(way) = way.filter(|_| in_force.is_some_and(InForce::has_unsettled)) else { return Ok(None) };
-    let flows = way.call(|balancer| balancer.flows()).await.map_err(|gone| gone.to_string())?;
+    let flows = way.call(Balancer::flows).await.map_err(|gone| gone.to_string())?;
     flows.map(Some).map_err(|error| format!("cannot read the flows on record: {}", chain(&error)))
 }
 
 fn compile(
     services: &Services,
-    node: &str,
     last: Option<&InForce>,
     records: Option<Vec<FlowOnRecord>>,
-    idle: std::time::Duration,
+    idle: Duration,
     to_settle: bool,
 ) -> Said {
-    let image = last.and_then(|last| ServiceImage::open(last.image.as_deref()?).ok());
-    let compiled = match (image, last, records) {
-        (Some(image), Some(last), Some(records)) => {
-            let kept = Kept::new(&image, records.iter().map(recorded));
+    let bytes = last.and_then(|last| last.image.as_ref());
+    let image = bytes.and_then(|bytes| ServiceImage::open(bytes).ok());
+    let (compiled, settling) = match (image, bytes, last, records) {
+        (Some(image), Some(bytes), Some(last), Some(records)) => {
+            let kept = Kept::new(&image, records.iter().copied());
             let young = last.ages.young(&image, idle, Instant::now());
-            let keeps = |table, slot| young.contains(&table) || kept.keeps(table, slot);
+            let settling = Settling { image: Arc::clone(bytes), kept, young };
+            let keeps = |table, slot| settling.keeps(table, slot);
             if to_settle && !settles_any(&image, &keeps) {
                 return Said::NothingSettles;
             }
-            services.compile(node, Some(image), Some(&keeps))
+            (services.compile(Some(image), Some(&keeps)), Some(settling))
         }
-        (image, ..) => services.compile(node, image, None),
+        (image, ..) => (services.compile(image, None), None),
     };
-    compiled.map_or_else(Said::Refused, Said::Compiled)
-}
-
-fn recorded(flow: &FlowOnRecord) -> Recorded {
-    let FlowOnRecord { client, client_port, address, port, protocol, backend } = *flow;
-    Recorded { client, client_port, address, port, protocol, backend }
+    compiled.map_or_else(Said::Refused, |compiled| Said::Compiled(compiled, settling))
 }
 
 async fn withdraw(so_far: Brought, store: Arc<Store>) -> Brought {
     if let Some(way) = &so_far.way
         && so_far.in_force.is_some()
     {
-        let withdrawn = way.call(|balancer| balancer.withdraw()).await;
+        let withdrawn = way.call(Balancer::withdraw).await;
         let withdrawn =
             withdrawn.map_err(|gone| gone.to_string()).and_then(|done| done.map_err(|error| chain(&error)));
         if let Err(why) = withdrawn {
@@ -285,16 +251,22 @@ async fn withdraw(so_far: Brought, store: Arc<Store>) -> Brought {
         info!("there is nothing to balance any more, and nothing of balancing in a packet's way");
     }
     let forgotten = spawn_blocking(move || store.forget_services()).await;
-    let keep_failure = forgotten.ok().and_then(|forgotten| forgotten.err()).map(|error| chain(&error));
+    let keep_failure = forgotten.ok().and_then(Result::err).map(|error| chain(&error));
     Brought { in_force: None, keep_failure, ..so_far }.done()
 }
 
-async fn install(so_far: Brought, open: Open, store: Arc<Store>, compiled: Compiled) -> Brought {
+async fn install(
+    so_far: Brought,
+    open: Open,
+    store: Arc<Store>,
+    compiled: Compiled,
+    settling: Option<Settling>,
+) -> Result<Brought, Brought> {
     let way = match so_far.way.clone() {
         Some(way) => way,
         None => match opened(open).await {
             Ok(way) => way,
-            Err(why) => return so_far.failed(format!("cannot open what balances: {why}")),
+            Err(why) => return Ok(so_far.failed(format!("cannot open what balances: {why}"))),
         },
     };
     let so_far = Brought { way: Some(way.clone()), ..so_far };
@@ -302,21 +274,29 @@ async fn install(so_far: Brought, open: Open, store: Arc<Store>, compiled: Compi
     let (keeping, next) = (Arc::clone(&store), Arc::clone(&image));
     let kept = spawn_blocking(move || keeping.keep_next_services(&next)).await;
     // A full disk is no reason to balance as yesterday.
-    let keep_failure = kept.ok().and_then(|kept| kept.err()).map(|error| chain(&error));
+    let keep_failure = kept.ok().and_then(Result::err).map(|error| chain(&error));
     let is_kept = keep_failure.is_none();
     let bytes = Arc::clone(&image);
     let done = way.call(move |balancer| {
+        if let Some(settling) = settling {
+            // A record that cannot be read is taken for one that keeps its slot.
+            let is_overtaken = balancer.flows().map_or(true, |flows| settling.is_overtaken(&flows));
+            if is_overtaken {
+                return None;
+            }
+        }
         let installed = balancer.install(&bytes);
-        (installed, balancer.image_in_force())
+        Some((installed, balancer.image_in_force()))
     });
-    let (installed, now) = match done.await {
-        Ok(done) => done,
-        Err(gone) => return so_far.failed(gone.to_string()),
-    };
     let so_far = Brought { keep_failure, ..so_far };
+    let (installed, now) = match done.await {
+        Ok(Some(done)) => done,
+        Ok(None) => return Err(so_far),
+        Err(gone) => return Ok(so_far.failed(gone.to_string())),
+    };
     if now != Some(checksum) {
         let why = installed.err().map_or_else(|| "the kernel has another".to_owned(), |error| chain(&error));
-        return so_far.failed(format!("cannot put the services in force: {why}"));
+        return Ok(so_far.failed(format!("cannot put the services in force: {why}")));
     }
     let last = so_far.in_force.clone();
     let telling = spawn_blocking(move || {
@@ -341,5 +321,5 @@ async fn install(so_far: Brought, open: Open, store: Arc<Store>, compiled: Compi
             compiled = ?took, in_force = ?done.in_force, "services are in force");
     }
     let trouble = installed.err().map(|error| chain(&error));
-    Brought { in_force: Some(Arc::new(in_force)), trouble, keep_failure, ..so_far }.done()
+    Ok(Brought { in_force: Some(Arc::new(in_force)), trouble, keep_failure, ..so_far }.done())
 }

@@ -4,19 +4,21 @@
 //!
 //! Not here: the way itself ([`super::bring`]), where balancing stands ([`super::places`]).
 
-use super::bring::{Brought, Errand, InForce, Way, bring, take_up};
+mod report;
+
+use super::bring::{Brought, Errand, Way, bring, take_up};
 use super::health::HealthServer;
+use super::in_force::InForce;
 use super::places::{Places, places};
 use super::{Heard, Means};
 use crate::balancer::{BalanceReport, Balancer, DeviceReport};
-use crate::clock::rfc3339;
 use crate::interfaces::Interfaces;
 use crate::snapshot::{Findings, chain};
-use crate::status::{BalancingStatus, DeviceStatus, ServiceImageStatus};
+use crate::status::BalancingStatus;
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -35,7 +37,6 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The part and all its state.
 pub(super) struct Part {
     means: Means,
-    node: String,
     store: Arc<Store>,
     tell: watch::Sender<BalancingStatus>,
 
@@ -86,16 +87,10 @@ struct Placed {
 }
 
 impl Part {
-    pub(super) fn new(
-        means: Means,
-        node: &str,
-        store: Arc<Store>,
-        tell: watch::Sender<BalancingStatus>,
-    ) -> Part {
+    pub(super) fn new(means: Means, store: Arc<Store>, tell: watch::Sender<BalancingStatus>) -> Part {
         let health = HealthServer::new(means.settings.health_checks);
         Part {
             means,
-            node: node.to_owned(),
             store,
             tell,
             heard: Heard::default(),
@@ -217,7 +212,6 @@ impl Part {
             open: Arc::clone(&self.means.open),
             store: Arc::clone(&self.store),
             settings: self.means.settings.clone(),
-            node: self.node.clone(),
             services: Arc::clone(services),
             in_force: self.in_force.clone(),
             to_settle,
@@ -320,7 +314,7 @@ impl Part {
         match (&self.heard.services, &self.interfaces) {
             (Some(services), Some(interfaces)) => {
                 let named = &self.means.settings.devices;
-                places(services.cluster(), &self.node, interfaces, named, pods)
+                places(services.node(), interfaces, named, pods)
             }
             _ => Places { pods: pods.cloned(), ..Places::default() },
         }
@@ -388,81 +382,7 @@ impl Part {
             is_new
         });
     }
-
-    fn status(&self) -> BalancingStatus {
-        let placed = self.placed.as_ref();
-        let node =
-            placed.map_or([None, None], |placed| [placed.v4.map(Into::into), placed.v6.map(Into::into)]);
-        let node: Vec<std::net::IpAddr> = node.into_iter().flatten().collect();
-        let devices = self.reports.iter().map(|report| DeviceStatus {
-            device: self.device(report.index),
-            index: report.index,
-            by: report.by,
-            trouble: report.trouble.clone(),
-        });
-        BalancingStatus {
-            problems: self.problems(),
-            image: self.in_force.as_deref().map(image_status),
-            node: node.iter().map(ToString::to_string).collect(),
-            devices: devices.collect(),
-            pods: placed.and_then(|placed| placed.pods.as_ref()).map_or(0, BTreeSet::len),
-            sockets: self.in_force.is_some() && self.means.settings.sockets,
-            health_checks: self.in_force.as_ref().map(|image| image.checks.clone()).unwrap_or_default(),
-            sweep: if self.in_force.is_some() { self.sweep } else { BalanceReport::default() },
-            counters: self
-                .counters
-                .iter()
-                .map(|(counter, count)| (counter.as_str().to_owned(), *count))
-                .collect(),
-            findings: self.warnings.lines.clone(),
-            findings_left_out: self.warnings.more,
-        }
-    }
-
-    fn device(&self, index: u32) -> String {
-        let link = self.interfaces.as_ref().and_then(|interfaces| interfaces.links.get(&index));
-        link.map_or_else(|| index.to_string(), |link| link.name.clone())
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<String> = Vec::new();
-        problems.extend(self.heard.refused.iter().map(|why| format!("services stay as they were: {why}")));
-        problems.extend(self.refused.iter().map(|why| format!("services stay as they were: {why}")));
-        problems.extend(self.trouble.clone());
-        if let Some(in_force) = self.in_force.as_deref().filter(|in_force| in_force.image.is_none()) {
-            problems.push(format!(
-                "the services in force are {:016x}, of which nothing is on disk",
-                in_force.checksum
-            ));
-        }
-        problems.extend(
-            self.keep_failure.iter().map(|why| format!("the services in force cannot be kept: {why}")),
-        );
-        problems.extend(self.place_failures.iter().cloned());
-        if let (Some(placed), true) = (&self.placed, self.in_force.is_some()) {
-            let knows = self.heard.services.is_some() && self.interfaces.is_some();
-            problems
-                .extend(placed.missing.iter().map(|name| format!("there is no device {name} to balance at")));
-            if knows && placed.devices.is_empty() {
-                problems.push("no device has an address of the node or a default route: nothing from outside is balanced".to_owned());
-            }
-        }
-        let troubled =
-            self.reports.iter().filter_map(|report| Some((report.index, report.trouble.as_ref()?)));
-        problems.extend(troubled.map(|(index, why)| format!("device {}: {why}", self.device(index))));
-        problems.extend(self.health.trouble());
-        problems.extend(self.sweep_trouble.clone());
-        let BalanceReport { translations, translation_capacity, .. } = self.sweep;
-        if translation_capacity > 0 && translations * 100 >= translation_capacity * NEARLY_FULL {
-            problems
-                .push(format!("map translations is nearly full: {translations} of {translation_capacity}"));
-        }
-        problems
-    }
 }
-
-/// A map is told of when it is so full, in hundredths.
-const NEARLY_FULL: usize = 90;
 
 /// Puts balancing where it is to stand, on its thread. What fails holds nothing else up.
 fn put(
@@ -488,15 +408,4 @@ fn put(
         failures.push(format!("cannot balance at the pods: {}", chain(&error)));
     }
     (reports, failures)
-}
-
-fn image_status(in_force: &InForce) -> ServiceImageStatus {
-    let age = in_force.since.and_then(|since| SystemTime::now().duration_since(since).ok());
-    ServiceImageStatus {
-        checksum: format!("{:016x}", in_force.checksum),
-        since: in_force.since.map(rfc3339),
-        age_seconds: age.map(|age| age.as_secs()),
-        is_restored: in_force.is_restored,
-        contents: in_force.contents,
-    }
 }

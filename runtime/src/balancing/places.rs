@@ -6,7 +6,7 @@
 use crate::interfaces::{Interfaces, Link};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use weir_compiler::cluster::Cluster;
+use weir_grammar::tree::Node;
 
 /// Where balancing is to stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,16 +23,14 @@ pub(super) struct Places {
     pub(super) missing: Vec<String>,
 }
 
-/// Finds them. `named` are the devices of the settings; none: those with an address of the node or a default route.
+/// Finds them for a node, as the cluster tells of it. `named` are the devices of the settings; none: those with an address of the node or a default route.
 pub(super) fn places(
-    cluster: &Cluster,
-    node: &str,
+    node: Option<&Node>,
     interfaces: &Interfaces,
     named: &BTreeSet<String>,
     pods: Option<&BTreeSet<u32>>,
 ) -> Places {
-    let object = cluster.node_named(node).and_then(|place| cluster.nodes.get(place));
-    let told: &[IpAddr] = object.map_or(&[], |node| &node.addresses);
+    let told: &[IpAddr] = node.map_or(&[], |node| &node.addresses);
     let is_pods = |index: &u32| pods.is_some_and(|pods| pods.contains(index));
     let is_wanted = |link: &Link| {
         if named.is_empty() {
@@ -86,7 +84,9 @@ mod tests {
         let town = crate::town::Town::new();
         let named = named.iter().map(|&name| name.to_owned()).collect();
         let pods = [5].into();
-        places(&town.snapshot().cluster, node, &interfaces(), &named, Some(&pods))
+        let cluster = town.snapshot().cluster;
+        let node = cluster.node_named(node).and_then(|place| cluster.nodes.get(place));
+        places(node, &interfaces(), &named, Some(&pods))
     }
 
     #[test]

@@ -15,6 +15,7 @@ use weir_compiler::services::{self, Input, KEEP_ALL, Previous};
 use weir_grammar::diagnostic::{Code, Diagnostic, Severity};
 use weir_grammar::source::Sources;
 use weir_grammar::span::FileId;
+use weir_grammar::tree::Node;
 use weir_project::place::Places;
 use weir_project::visible::visible;
 use weir_project::{Project, finding, refused_services};
@@ -28,6 +29,8 @@ const OF_POLICIES: &[Code] = &[Code::L7Conflict, Code::UnknownGroup, Code::LockF
 #[derive(Clone, Debug)]
 pub struct Services {
     cluster: Arc<Cluster>,
+    /// The node that they are for; `None`: the cluster has no nodes.
+    place: Option<usize>,
     /// The files; the text of those alone that hold a service.
     sources: Sources,
     files: Arc<BTreeSet<String>>,
@@ -49,16 +52,20 @@ pub(super) struct Compiled {
 }
 
 impl Services {
-    /// Takes the services from what was read; `known` are the files that they came from the last time.
+    /// Takes the services from what was read, for a node; `known` are the files that they came from the last time.
     ///
     /// # Errors
-    /// The first mistake that may hide some of them, as a line.
-    pub fn of(project: &Project, known: Option<&BTreeSet<String>>) -> Result<Services, String> {
+    /// The first mistake that may hide some of them, or that nodes are named and this one is not among them, as a line.
+    pub fn of(project: &Project, node: &str, known: Option<&BTreeSet<String>>) -> Result<Services, String> {
         let sources = &project.sources;
         if let Some(hiding) = project.findings.iter().find(|found| may_hide(found, sources, known)) {
             return Err(finding::line(hiding, &Places::of([hiding], sources)));
         }
         let cluster = &project.cluster;
+        let place = cluster.node_named(node);
+        if place.is_none() && !cluster.nodes.is_empty() {
+            return Err(format!("the cluster has no node {}", visible(node)));
+        }
         let of_services: BTreeSet<FileId> =
             cluster.services.iter().map(|service| service.meta.span.file).collect();
         let of_all = cluster.slices.iter().map(|slice| slice.meta.span.file);
@@ -71,12 +78,12 @@ impl Services {
             let text = if of_services.contains(&file) { Arc::clone(&source.text) } else { Arc::from("") };
             kept.add(source.name.clone(), text);
         }
-        Ok(Services { cluster: Arc::clone(cluster), sources: kept, files: Arc::new(files) })
+        Ok(Services { cluster: Arc::clone(cluster), place, sources: kept, files: Arc::new(files) })
     }
 
-    /// The cluster they are of.
-    pub(super) fn cluster(&self) -> &Cluster {
-        &self.cluster
+    /// The node that they are for.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.cluster.nodes.get(self.place?)
     }
 
     /// The files they come from.
@@ -84,24 +91,19 @@ impl Services {
         &self.files
     }
 
-    /// Compiles them for a node, after the image in force.
+    /// Compiles them, after the image in force.
     ///
     /// # Errors
     /// Why there is no image, as a line.
     pub(super) fn compile(
         &self,
-        node: &str,
         previous: Option<ServiceImage<'_>>,
         keeps: Option<&dyn Fn(u32, u32) -> bool>,
     ) -> Result<Compiled, String> {
         let began = Instant::now();
-        let cluster = self.cluster();
-        let place = cluster.node_named(node);
-        if place.is_none() && !cluster.nodes.is_empty() {
-            return Err(format!("the cluster has no node {}", visible(node)));
-        }
+        let cluster = self.cluster.as_ref();
         let previous = previous.map(|image| Previous { image, keeps: keeps.unwrap_or(KEEP_ALL) });
-        let input = Input { cluster, sources: &self.sources, node: place, previous };
+        let input = Input { cluster, sources: &self.sources, node: self.place, previous };
         let compiled = match services::compile(&input) {
             Ok(compiled) => compiled,
             Err(error) => {

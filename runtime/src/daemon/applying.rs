@@ -115,7 +115,7 @@ impl Daemon {
         if !std::mem::replace(&mut self.has_told_all, true) {
             let kernel = self.kernel.clone();
             self.work.spawn(async move {
-                kernel.call(|enforcer| enforcer.all_told()).await.map_or(Done::KernelGone, Done::ToldAll)
+                kernel.call(Enforcer::all_told).await.map_or(Done::KernelGone, Done::ToldAll)
             });
         }
     }

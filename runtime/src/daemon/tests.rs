@@ -30,9 +30,13 @@ fn settings(town: &Town) -> Settings {
 }
 
 fn start(town: &Arc<Town>, model: &Model) -> Running {
+    start_with(town, model, settings(town))
+}
+
+fn start_with(town: &Arc<Town>, model: &Model, settings: Settings) -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
     let enforcer = model.clone();
-    let ended = tokio::spawn(run(settings(town), move || Ok(Box::new(enforcer)), async move {
+    let ended = tokio::spawn(run(settings, move || Ok(Box::new(enforcer)), async move {
         if stopped.await.is_err() {
             pending::<()>().await;
         }
@@ -370,5 +374,62 @@ async fn one_daemon_at_a_time() {
     assert!(matches!(second, Err(DaemonError::Store(StoreError::InUse { .. }))), "{second:?}");
     // Whoever was there is there still.
     running.status().await;
+    running.stop().await.unwrap();
+}
+
+const SERVICE: &str = "\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: \"\", port: 8080}]
+endpoints: [{addresses: [10.2.0.1], nodeName: n1}]
+";
+
+#[tokio::test]
+async fn services_are_balanced_beside_policy_and_whatever_is_wrong_with_it() {
+    let town = Arc::new(Town::new());
+    town.file("source/services.yaml", SERVICE);
+    let (model, balancer) = (Model::default(), crate::balancing::model::Model::default());
+    let means = Means { settings: crate::balancing::Settings::default(), open: balancer.open() };
+    let balanced = Settings { balancing: Some(means), ..settings(&town) };
+    let running = start_with(&town, &model, balanced.clone());
+    let backends = |status: &Status| {
+        let contents = status.balancing.as_ref()?.image.as_ref()?.contents?;
+        Some((contents.services, contents.backends))
+    };
+    running.until("both images", |status| has_image(status) && backends(status) == Some((1, 1))).await;
+    running.register("shop/web").await;
+    running.until("the pod", |status| status.balancing.as_ref().is_some_and(|told| told.pods == 1)).await;
+    assert_eq!(balancer.look().pods, [loopback()].into());
+
+    // A mistake in a policy holds no service up.
+    town.file("source/policies/db.yaml", POLICY.replace("endpointSelector", "endpointSelect0r"));
+    town.file(
+        "source/services.yaml",
+        SERVICE.replace("[10.2.0.1], n", "[10.2.0.1], nodeName: n1}, {addresses: [10.2.0.2], n"),
+    );
+    running
+        .until("a backend more", |status| !status.source.is_good && backends(status) == Some((1, 2)))
+        .await;
+    // One in a service changes nothing, and is told.
+    town.file("source/services.yaml", SERVICE.replace("port: 80}", "port: 800000}"));
+    let refused = |status: &Status| {
+        status.problems.iter().any(|problem| problem.starts_with("services stay as they were: "))
+    };
+    let status = running.until("the refusal", refused).await;
+    assert_eq!(backends(&status), Some((1, 2)));
+    running.stop().await.unwrap();
+    assert!(balancer.look().image.is_some());
+
+    // Where nothing is to be balanced nothing is told of it.
+    let running = start(&town, &model);
+    let status = running.until("the refusal", |status| status.source.read.is_some()).await;
+    assert_eq!(status.balancing, None);
     running.stop().await.unwrap();
 }

@@ -292,13 +292,13 @@ mod tests {
                 .build()
         };
         assert_eq!(default_interfaces(&route(0)), [7]);
-        assert_eq!(default_interfaces(&route(8)), []);
+        assert_eq!(default_interfaces(&route(8)), [0u32; 0]);
         let mut unreachable = route(0);
         unreachable.header.kind = RouteType::Unreachable;
-        assert_eq!(default_interfaces(&unreachable), []);
+        assert_eq!(default_interfaces(&unreachable), [0u32; 0]);
         let mut other_table = route(0);
         other_table.header.table = 7;
-        assert_eq!(default_interfaces(&other_table), []);
+        assert_eq!(default_interfaces(&other_table), [0u32; 0]);
         let mut several = route(0);
         let way = |interface_index| {
             let mut way = RouteNextHop::default();

@@ -134,3 +134,32 @@ fn what_a_dead_writer_left_is_removed() {
     drop(Store::open(&folder).unwrap());
     assert!(!folder.join(".weir-abc").exists());
 }
+
+#[test]
+fn service_images_are_kept_before_and_after_they_come_into_force() {
+    let town = Town::new();
+    let project = weir_project::Project::read(&[], &[town.path("source")], &mut |_| ()).unwrap();
+    let image = |node| project.compile_services(node, None).unwrap().bytes.as_bytes().to_vec();
+    let (one, other) = (image(None), image(Some(0)));
+    assert_ne!(one, other);
+    let store = Store::open(&town.path("state")).unwrap();
+    let kept = || -> Vec<Vec<u8>> { store.load_services().0.iter().map(|image| image.to_vec()).collect() };
+    assert!(kept().is_empty());
+    store.keep_next_services(&one).unwrap();
+    assert_eq!(kept(), std::slice::from_ref(&one));
+    store.services_in_force().unwrap();
+    store.keep_next_services(&other).unwrap();
+    assert_eq!(kept(), [one.clone(), other.clone()]);
+    // What is damaged is told and left out.
+    fs::write(town.path("state/services.weir"), &one[..one.len() - 1]).unwrap();
+    let (images, findings) = store.load_services();
+    assert_eq!((images.len(), findings.len()), (1, 1));
+    assert!(findings[0].contains("services.weir is left out"), "{findings:?}");
+    store.forget_services().unwrap();
+    assert!(kept().is_empty());
+    store.forget_services().unwrap();
+    store.keep_next_services(&one).unwrap();
+    drop(store);
+    Store::remove(&town.path("state")).unwrap();
+    assert!(!town.path("state").exists());
+}

@@ -35,6 +35,19 @@ pub struct Answer<'a> {
     pub previous: Option<Backend>,
 }
 
+/// A slot that a flow hashes to.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowSlot {
+    /// The table's number.
+    pub table: u32,
+    /// The slot's.
+    pub slot: u32,
+    /// Its present backend.
+    pub present: Backend,
+    /// Whether flows may be on record with another.
+    pub is_unsettled: bool,
+}
+
 impl<'a> ServiceImage<'a> {
     /// The frontend of exactly this address, port and protocol.
     pub fn find(&self, address: IpAddr, port: u16, protocol: u8) -> Option<Frontend<'a>> {
@@ -65,14 +78,13 @@ impl<'a> ServiceImage<'a> {
                 };
                 self.find(any, port, protocol).ok_or(Choice::NoService)
             }
-            Some(_) if scope == Scope::External => Err(Choice::UnknownPort),
+            Some(FrontendKind::Address) if scope == Scope::External => Err(Choice::UnknownPort),
             _ => Err(Choice::NoService),
         }
     }
 
-    /// The slots that a flow hashes to: by table and slot, each with its present backend. There may be one for each scope, for who only knows
-    /// the flow does not know where it comes from.
-    pub fn slots_of(&self, flow: &Question) -> impl Iterator<Item = (u32, u32, Backend)> + use<'a> {
+    /// The slots that a flow hashes to. There may be one for each scope, for who only knows the flow does not know where it comes from.
+    pub fn slots_of(&self, flow: &Question) -> impl Iterator<Item = FlowSlot> + use<'a> {
         let image = *self;
         let [address, client] = [flow.address, flow.client].map(|address| address.to_canonical());
         let (client_port, port, protocol) = (flow.client_port, flow.port, flow.protocol);
@@ -83,8 +95,9 @@ impl<'a> ServiceImage<'a> {
             let client_port = if frontend.affinity().is_some() { 0 } else { client_port };
             let [client, address] = [client, address].map(address_bytes);
             let slot = table.slot_of(flow_hash(client, client_port, address, port, protocol));
-            let (backend, _) = table.slot(slot)?;
-            Some((number, slot, image.backend_at(frontend.record.backends, backend)?))
+            let (backend, is_unsettled) = table.slot(slot)?;
+            let present = image.backend_at(frontend.record.backends, backend)?;
+            Some(FlowSlot { table: number, slot, present, is_unsettled })
         })
     }
 

@@ -23,13 +23,13 @@ mod user;
 
 pub use image::{Backend, Frontend, Scope, ServiceImage, SlotTable};
 pub use layout::{BackendState, Choice, FrontendKind};
-pub use lookup::{Answer, Question};
+pub use lookup::{Answer, FlowSlot, Question};
 pub use user::{FrontendPort, ServiceEntry};
 
 use core::net::IpAddr;
 
 /// Layout version of service images. Any change to [`layout`] takes the next number; a reader refuses every other.
-pub const SERVICE_VERSION: u32 = 1;
+pub const SERVICE_VERSION: u32 = 2;
 
 /// Odd, so that multiplying loses nothing.
 const FACTOR: u64 = layout::HASH_FACTOR;

@@ -172,7 +172,8 @@ impl<'a> ServiceImage<'a> {
         if reduce(displaced(hash, displacement), self.header.positions) as usize != position {
             return false;
         }
-        let is_address = matches!(kind, FrontendKind::Address | FrontendKind::NodeAddress);
+        let is_address =
+            matches!(kind, FrontendKind::Address | FrontendKind::NodeAddress | FrontendKind::PeerAddress);
         if is_address != (frontend.port == 0) || is_address != (frontend.protocol == 0) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! `policyd cleanup`: programs off the interfaces, names of maps gone, and with `--all` what is kept for a restart.
+//! `policyd cleanup`: programs of policy and balancing off the interfaces, names of maps gone, and with `--all` what is kept for a restart.
 
 use super::Outcome;
 use crate::args::CleanupArgs;
@@ -15,7 +15,10 @@ pub(crate) fn run(args: &CleanupArgs) -> anyhow::Result<Outcome> {
     }
     let was_there = remove_everything(&args.pins).context("cannot clean up")?;
     let mut told = if was_there {
-        format!("nothing of {} is in the kernel any more: nothing is enforced\n", args.pins.display())
+        format!(
+            "nothing of {} is in the kernel any more: nothing is enforced or balanced\n",
+            args.pins.display()
+        )
     } else {
         format!("there was nothing at {}\n", args.pins.display())
     };

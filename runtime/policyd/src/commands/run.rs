@@ -2,17 +2,21 @@
 
 use super::Outcome;
 use crate::args::RunArgs;
-use crate::config::{Configured, configured};
+use crate::config::{Configured, ConfiguredBalancing, configured, overlapping_ports, root_of_cgroups};
 use anyhow::{Context, bail};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
-use weir_runtime::daemon;
-use weir_runtime::datapath::Datapath;
+use weir_runtime::balancer::Balancer;
+use weir_runtime::balancing::Means;
+use weir_runtime::daemon::{self, Settings};
+use weir_runtime::datapath::{Datapath, KernelBalancer};
 use weir_runtime::enforcer::Enforcer;
 
 /// The command.
 pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
-    let Configured { settings, options } = configured(args)?;
+    let Configured { source, node, state, socket, options, balancing } = configured(args)?;
     if !nix::unistd::geteuid().is_root() {
         bail!("policyd run needs root: it loads programs into the kernel");
     }
@@ -29,8 +33,35 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
                 _ = interrupted.recv() => {}
             }
         };
+        let balancing = balancing.map(means);
+        let settings = Settings { source, node, state, socket, balancing };
         let open = move || Ok(Box::new(Datapath::open(&options)?) as Box<dyn Enforcer>);
         daemon::run(settings, open, stop).await?;
         Ok(Outcome::Fine)
     })
+}
+
+/// What balances, and how. What does not fit this host is told.
+fn means(configured: ConfiguredBalancing) -> Means {
+    let ConfiguredBalancing { mut settings, mut options } = configured;
+    if settings.sockets && options.cgroup.is_none() {
+        options.cgroup = root_of_cgroups();
+        settings.sockets = options.cgroup.is_some();
+        if !settings.sockets {
+            warn!(
+                "no cgroup2 file system is mounted: sockets of this node are not balanced where they connect"
+            );
+        }
+    }
+    if let Some(local) = overlapping_ports(&options.ports) {
+        warn!(
+            "the node's own sockets take ports {} to {} (net.ipv4.ip_local_port_range), and source NAT takes {} to {}: replies to one may go to the other",
+            local.start(),
+            local.end(),
+            options.ports.start(),
+            options.ports.end()
+        );
+    }
+    let open = Arc::new(move || Ok(Box::new(KernelBalancer::open(&options)?) as Box<dyn Balancer>));
+    Means { settings, open }
 }

@@ -2,6 +2,8 @@
 //!
 //! Problems come first, and are the exit code: 1 if there are any.
 
+mod balancing;
+
 use super::Outcome;
 use crate::args::{Format, StatusArgs};
 use crate::output::{pretty_json, print};
@@ -72,6 +74,7 @@ fn in_words(told: &Told) -> String {
     line("pods", &format!("{} enforced, {} not found", attached(status), status.unplaced.len()));
     text += &pods(status);
     text += &drops(status);
+    text += &status.balancing.as_ref().map(balancing::in_words).unwrap_or_default();
     text += &by_rule(rules.as_deref().unwrap_or_default());
     let mut head = format!("{:<12}{}\n", "health", if status.problems.is_empty() { good } else { bad });
     for problem in &status.problems {
