@@ -7,7 +7,6 @@ use weir_benches::compiled::Balanced;
 use weir_benches::figures::{Row, Samples};
 use weir_benches::workload::services;
 use weir_compiler::services::{KEEP_ALL, Previous};
-use weir_runtime::balancer::BalancerOptions;
 
 /// Times that an image is put in force.
 const INSTALLATIONS: usize = 9;
@@ -23,7 +22,7 @@ pub(crate) fn measure((): &(), tell: &mut dyn FnMut(Row)) {
         balanced.cluster.slices[SLICE].endpoints.pop();
         let before = ServiceImage::open(first.bytes.as_bytes()).unwrap();
         let next = balanced.compiled_for(services::EDGE.0, Some(Previous { image: before, keeps: KEEP_ALL }));
-        let (mut weir, started) = Weir::started(first.clone(), BalancerOptions::default());
+        let (mut weir, started) = Weir::started(first.clone());
         let (mut in_force, mut settled) = (Samples::default(), Samples::default());
         for turn in 0..INSTALLATIONS {
             let image = if turn % 2 == 0 { &next } else { &first };

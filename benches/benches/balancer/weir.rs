@@ -19,9 +19,8 @@ use weir_runtime::datapath::{Installation, KernelBalancer, balancing_folder, rem
 
 /// Backends of the edge's services, as many as the peers have.
 const BACKENDS: u32 = 100;
-/// Room for all flows that any measurement has on record.
-const FLOWS: u32 = 1 << 21;
-const TRANSLATIONS: u32 = 1 << 18;
+/// Room for all flows that any measurement has in unsettled slots.
+const FLOWS: u32 = 1 << 22;
 
 /// It, out of the kernel with the value.
 pub(crate) struct Weir {
@@ -42,28 +41,28 @@ impl Drop for Pins {
 impl Weir {
     /// At the edge, with all slots settled.
     pub(crate) fn at_the_edge() -> Self {
-        Self::open(edge_image(BACKENDS, None))
+        Self::started(edge_image(BACKENDS, None)).0
     }
 
     /// At the edge, with no slot settled: there were fewer backends, in a table of another size.
     pub(crate) fn unsettled() -> Self {
         let before = edge_image(BACKENDS / 2, None);
-        Self::open(edge_image(BACKENDS, Some(&before)))
+        let room = BalancerOptions { flows: FLOWS, ..BalancerOptions::default() };
+        Self::open(edge_image(BACKENDS, Some(&before)), room).0
     }
 
     /// With an image that no cache holds.
     pub(crate) fn with_many_services() -> Self {
-        Self::open(Balanced::read(services::ten_thousand()).compiled_for(services::EDGE.0, None))
+        let cluster = Balanced::read(services::ten_thousand());
+        Self::started(cluster.compiled_for(services::EDGE.0, None)).0
     }
 
-    /// With an image of one's own.
-    pub(crate) fn open(image: Compiled) -> Self {
-        let room = BalancerOptions { flows: FLOWS, translations: TRANSLATIONS, ..BalancerOptions::default() };
-        Self::started(image, room).0
+    /// With an image of one's own; and how it came into force.
+    pub(crate) fn started(image: Compiled) -> (Self, Installation) {
+        Self::open(image, BalancerOptions::default())
     }
 
-    /// The same with sizes of one's own, and how that image came into force.
-    pub(crate) fn started(image: Compiled, sizes: BalancerOptions) -> (Self, Installation) {
+    fn open(image: Compiled, sizes: BalancerOptions) -> (Self, Installation) {
         let pins = Pins(PathBuf::from(format!("/sys/fs/bpf/weir-bench-balancer-{}", std::process::id())));
         let options = BalancerOptions {
             pin_root: pins.0.clone(),
