@@ -81,7 +81,8 @@ fn steps(arrivals: &mut Arrivals, weir: &Weir, stream: &Stream, what: &str, tell
 fn load(weir: &Weir) -> Vec<ProgramFd> {
     let mask = weir.mask();
     let mut loader = EbpfLoader::new();
-    loader.override_global("IMAGE_MASK", &mask, true);
+    // As the balancer itself was opened.
+    loader.override_global("IMAGE_MASK", &mask, true).override_global("TCP_BY_DSR", &1_u8, true);
     for (name, path) in weir.maps() {
         loader.map_pin_path(name, path);
     }
