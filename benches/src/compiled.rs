@@ -59,8 +59,8 @@ impl Balanced {
     }
 
     fn compiled_at(&self, node: usize, previous: Option<services::Previous<'_>>) -> services::Compiled {
-        let input =
-            services::Input { cluster: &self.cluster, sources: &self.sources, node: Some(node), previous };
+        let node = Some(node);
+        let input = services::Input { node, previous, ..services::Input::new(&self.cluster, &self.sources) };
         services::compile(&input).unwrap()
     }
 }

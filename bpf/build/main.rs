@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Programs, one file for each object.
-const PROGRAMS: &[&str] = &["policy", "services/wire_tc", "services/wire_xdp"];
+const PROGRAMS: &[&str] =
+    &["policy", "services/socket", "services/veth", "services/wire_tc", "services/wire_xdp"];
 
 fn main() -> ExitCode {
     match build() {

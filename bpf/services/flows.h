@@ -85,6 +85,20 @@ static __always_inline bool stays(const struct question *question, const struct 
 	return had->state == BACKEND_STATE_ACTIVE || had->state == BACKEND_STATE_TERMINATING;
 }
 
+/* Whether a flow may have been with the backend that its slot was settled on. Of a packet nothing says; a socket knows what it was given. */
+static __always_inline bool may_have_had(const struct question *question, __u32 affinity, const struct backend_record *previous)
+{
+#ifdef FOR_SOCKETS
+	struct socket_key key = { .cookie = question->client.halves[1], .port = previous->port, .protocol = question->protocol };
+
+	__builtin_memcpy(key.address, previous->address, sizeof(key.address));
+	return affinity || bpf_map_lookup_elem(&socket_services, &key);
+#else
+	(void)question, (void)affinity, (void)previous;
+	return true;
+#endif
+}
+
 /* Whether a flow is on record with this backend. */
 static __always_inline bool is_backend(const struct backend_record *backend, const struct flow_record *record)
 {
@@ -100,8 +114,15 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 	const struct backend_record *present = met->present;
 	const struct backend_record *chosen = present;
 	const struct backend_record *previous = previous_of(met, scope_of(frontend, question->from_outside));
-	__u32 zero = 0, expires = met->tick + flow_ticks(question, frontend->affinity);
+	__u32 expires = met->tick + flow_ticks(question, frontend->affinity);
+#ifdef FOR_SOCKETS
+	/* Another task's call may come amid this one. */
+	struct flow_entry of_call = {};
+	struct flow_entry *entry = &of_call;
+#else
+	__u32 zero = 0;
 	struct flow_entry *entry = bpf_map_lookup_elem(&flow_entries, &zero);
+#endif
 	struct flow_record *known;
 
 	count(BALANCE_COUNTER_UNSETTLED, 0);
@@ -136,7 +157,8 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 			return true;
 		}
 	}
-	if (previous && (stays(question, previous) || (frontend->affinity && previous->state == BACKEND_STATE_ACTIVE)))
+	if (previous && may_have_had(question, frontend->affinity, previous) &&
+	    (stays(question, previous) || (frontend->affinity && previous->state == BACKEND_STATE_ACTIVE)))
 		chosen = previous;
 	if (!chosen)
 		return false;

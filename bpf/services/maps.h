@@ -72,6 +72,14 @@ struct {
 	__type(value, struct fragment_record);
 } service_fragments SEC(".maps");
 
+/* Whether a pod's packet was ever rewritten, so that what comes to pods is looked up. Written by the programs, and never taken back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} pods_answered SEC(".maps");
+
 /* By enum balance_counter. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -37,7 +37,7 @@ static __always_inline void key_of_tuple(struct translation_key *key, const stru
 	key->destination_port = destination_port;
 	key->protocol = protocol;
 	key->place = place;
-	__builtin_memset(key->reserved, 0, sizeof(key->reserved));
+	key->interface = 0;
 }
 
 static __always_inline void key_of_packet(struct translation_key *key, const struct packet *packet, enum place place)
@@ -52,6 +52,7 @@ static __always_inline void key_of_other(struct translation_key *other, const st
 {
 	key_of_tuple(other, (const struct address *)record->destination, (const struct address *)record->source,
 		     record->destination_port, record->source_port, key->protocol, record->other_place);
+	other->interface = key->interface;
 }
 
 /* An entry that still holds, or NULL. */

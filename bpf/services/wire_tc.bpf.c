@@ -9,65 +9,13 @@
  *
  * What is of no service passes untouched. Not here: policy, which judges what came of it at the pod's veth. */
 
-#include <linux/bpf.h>
-#include <linux/pkt_cls.h>
-
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "../fragments.h"
-#include "../parse.h"
 #include "answers.h"
-#include "flows.h"
-#include "forwarding.h"
-#include "next_hop.h"
+#include "journey.h"
 #include "rewrite.h"
-#include "translations.h"
 #include "wrapping.h"
-
-#define PASS TC_ACT_UNSPEC
-#define DROP TC_ACT_SHOT
 
 /* Ports that SNAT tries. */
 #define PORT_TRIES 32
-
-/* What is known of a packet on its way through a program; in a map for the reason told at policy's. */
-struct journey {
-	struct packet packet;
-	struct packet inner; /* of an ICMP error, or of a wrapped packet */
-	struct question question;
-	struct target target;
-	struct translation_key key;
-	struct translation_key other_key;
-	struct translation_record record;
-	struct translation_record other;
-	struct next_hop_record hop;
-	struct address own; /* the node's */
-	struct address named; /* the backend that another balancer chose */
-	__u32 tick;
-	__u32 seen_under;
-	bool is_named;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct journey);
-} journeys SEC(".maps");
-
-static __always_inline struct journey *this_journey(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&journeys, &zero);
-}
-
-static __always_inline int drop(struct __sk_buff *skb, enum balance_counter why)
-{
-	count(why, skb->len);
-	return DROP;
-}
 
 /* Why a choice leads nowhere, and what comes of it. */
 static __noinline int refuse(struct __sk_buff *skb, const struct journey *journey, __u8 choice)
@@ -89,29 +37,6 @@ static __noinline int refuse(struct __sk_buff *skb, const struct journey *journe
 			return DROP;
 		return bpf_redirect(skb->ifindex, 0);
 	}
-}
-
-/* Reads the packet. False: it is nothing that services have to do with. */
-static __noinline bool read_packet(struct __sk_buff *skb, struct packet *packet)
-{
-	bool parsed;
-
-	if (skb->vlan_present)
-		return false;
-	if (skb->protocol == bpf_htons(ETH_P_IP))
-		parsed = parse_v4(skb, packet, ETH_HLEN);
-	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		parsed = parse_v6(skb, packet, ETH_HLEN);
-	else
-		return false;
-	packet->source_port = packet->destination_port = 0;
-	packet->flags = 0;
-	return parsed && (packet->fragment == LATER_FRAGMENT || parse_transport(skb, packet, packet->transport, true));
-}
-
-static __noinline __u8 choose_for(struct journey *journey, const struct image *image, const struct frontend_record *frontend)
-{
-	return choose(image, frontend, &journey->question, journey->tick, &journey->target);
 }
 
 /* Sends a packet out by the device that leads to an address. */
@@ -143,25 +68,6 @@ static __noinline int go_on(struct __sk_buff *skb, const struct journey *journey
 		return drop(skb, BALANCE_COUNTER_HOPS_ENDED);
 	count(BALANCE_COUNTER_MASQUERADED, skb->len);
 	return rewrite(skb, packet, &to) ? send_to(skb, &destination, journey->tick) : DROP;
-}
-
-/* The entry for the packet, told by the packet and where it goes; `journey->other` with its key is that for replies. */
-static __always_inline void note(struct journey *journey, const struct address *source, __u16 source_port, enum place place_of_replies)
-{
-	const struct packet *packet = &journey->packet;
-	struct translation_record *record = &journey->record;
-
-	__builtin_memcpy(record->source, source, 16);
-	__builtin_memcpy(record->destination, &journey->target.address, 16);
-	record->source_port = source_port;
-	record->destination_port = journey->target.port;
-	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, 0);
-	record->seen_under = journey->seen_under;
-	record->other_place = place_of_replies;
-	record->state = 0;
-	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
-	key_of_other(&journey->other_key, &journey->key, record);
-	turn_round(&journey->other, &journey->key, record);
 }
 
 /* A flow to a backend of this node keeps its client's address. Of two services that lead one client's port to one backend's the younger has it:
@@ -257,33 +163,6 @@ static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
-/* Whether an entry's backend still serves its flow. Of one that is not listed any more only TCP's own flows go on. */
-static __noinline bool is_still_right(const struct image *image, const struct frontend_record *frontend, struct journey *journey,
-				      struct translation_record *record)
-{
-	const struct question *question = &journey->question;
-	const struct backend_record *backend;
-
-	if (question->is_new && record->state & FLOW_CLOSED)
-		return false;
-	if (record->seen_under == journey->seen_under)
-		return true;
-	backend = find_backend(image, frontend, true, (const struct address *)record->destination, record->destination_port);
-	if (question->protocol == IPPROTO_TCP ? question->is_new && (!backend || backend->state != BACKEND_STATE_ACTIVE) :
-						!backend || backend->state == BACKEND_STATE_LEAVING)
-		return false;
-	record->seen_under = journey->seen_under;
-	return true;
-}
-
-/* Forgets a flow. */
-static __noinline void forget(struct journey *journey, const struct translation_record *record)
-{
-	key_of_other(&journey->other_key, &journey->key, record);
-	bpf_map_delete_elem(&translations, &journey->other_key);
-	bpf_map_delete_elem(&translations, &journey->key);
-}
-
 /* A packet that met a frontend. */
 static __noinline int serve(struct __sk_buff *skb, struct journey *journey, const struct image *image,
 			    const struct frontend_record *frontend)
@@ -314,9 +193,7 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 	if (!journey->is_named && !journey->target.is_local && direct)
 		return send_direct(skb, journey);
 	if (record) {
-		if (record->destination_port == journey->target.port &&
-		    same_address((const struct address *)record->destination, &journey->target.address) &&
-		    !(journey->question.is_new && record->state & FLOW_CLOSED)) {
+		if (leads_on(journey, record)) {
 			advance(&journey->key, record, packet->flags, journey->tick);
 			return go_on(skb, journey, record);
 		}
@@ -393,12 +270,6 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 	return take_option(skb, packet) ? PASS : DROP;
 }
 
-/* Reads the packet that an ICMP error is about. */
-static __noinline bool read_inner(struct __sk_buff *skb, const struct packet *error, struct packet *inner)
-{
-	return parse_inner(skb, error, inner) && !is_icmp(inner);
-}
-
 /* An ICMP error about a packet that was rewritten, or about the reply of a backend elsewhere that went to the client directly. */
 static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enum place place)
 {
@@ -414,9 +285,7 @@ static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enu
 
 	if (!read_inner(skb, packet, inner))
 		return PASS;
-	/* It is about what somebody sent; the entry is that of packets the other way. */
-	key_of_tuple(&journey->key, &inner->destination, &inner->source, inner->destination_port, inner->source_port, inner->protocol,
-		     place);
+	key_of_related(journey, place);
 	record = find_translation(&journey->key, journey->tick);
 	if (record) {
 		as_recorded(&to, record);
@@ -449,16 +318,6 @@ static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enu
 	to.source_port = inner->destination_port;
 	to.destination_port = journey->target.port;
 	return rewrite_error(skb, packet, inner, &to) ? send_to(skb, &destination, journey->tick) : DROP;
-}
-
-/* The packet's ports, if it is a piece of one. 0, or why it is dropped. */
-static __noinline int join(struct journey *journey, enum place place)
-{
-	bool recorded;
-
-	if (journey->packet.fragment == WHOLE)
-		return 0;
-	return join_fragment(&service_fragments, &journey->packet, place, journey->tick, &recorded);
 }
 
 /* A packet that has been read. */

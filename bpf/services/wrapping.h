@@ -136,8 +136,11 @@ static __always_inline bool read_option(struct __sk_buff *skb, const struct pack
 {
 	if (packet->is_v6) {
 		struct service_option_v6 option;
+		__u8 first;
 
-		if (packet->transport != ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(option) ||
+		/* A fragment's header may stand behind it. */
+		if (packet->transport < ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(option) ||
+		    bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &first, 1) || first != IPPROTO_DSTOPTS ||
 		    bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct ipv6hdr), &option, sizeof(option)) || option.length != 2 ||
 		    option.type != OPTION_SERVICE_V6 || option.option_length != 20)
 			return false;

@@ -12,6 +12,16 @@ static POLICY_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OU
 /// `policy.bpf.c`: the programs `from_pod` and `to_pod`, and their maps.
 pub static POLICY: &[u8] = &POLICY_OBJECT.0;
 
+static SOCKET_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/socket.bpf.o")));
+
+/// `services/socket.bpf.c`: the programs `connect4` to `bind6` and `sock_release`, and the maps of balancing that they use.
+pub static SOCKET: &[u8] = &SOCKET_OBJECT.0;
+
+static VETH_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/veth.bpf.o")));
+
+/// `services/veth.bpf.c`: the programs `from_pod_balanced` and `to_pod_balanced`, and the maps of balancing.
+pub static VETH: &[u8] = &VETH_OBJECT.0;
+
 static WIRE_TC_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_tc.bpf.o")));
 
 /// `services/wire_tc.bpf.c`: the programs `from_wire` and `to_wire`, and the maps of balancing.

@@ -238,6 +238,12 @@ impl Cluster {
         if pod.host_network { self.node_of(pod).map(Party::Node) } else { Some(Party::Pod(place)) }
     }
 
+    /// Whether nothing here is about nodes: there is no Node object, and no pod says which one it is on. Then whoever reads it is no node of a
+    /// cluster, but for instance a balancer in front of machines.
+    pub fn is_without_nodes(&self) -> bool {
+        self.nodes.is_empty() && self.pods.iter().all(|pod| pod.node.is_none())
+    }
+
     /// The place of a node by name.
     pub fn node_named(&self, name: &str) -> Option<usize> {
         self.nodes_by_name.get(name).copied()

@@ -54,6 +54,8 @@ mod tests {
             ports: Vec::new(),
             owner: owner.map(|(kind, name)| (kind.to_owned(), name.to_owned())),
             finished: false,
+            ready: true,
+            ending: false,
         };
         workload(&pod).map(str::to_owned)
     }

@@ -3,7 +3,8 @@
 //! ```text
 //! what was read ─ services ─┐                                  ┌─ store    the image, before and after it comes into force
 //! interfaces, pods ─ places ┼─ part: compile, install, place ──┼─ kernel   a Balancer on a thread of its own
-//! records of flows ─ ages ──┘        settle, sweep             └─ health   ports that tell how many backends are here
+//! records of flows ─ ages ──┤        settle, sweep             └─ health   ports that tell how many backends are here
+//! backends asked ─ probes ──┘
 //! ```
 //!
 //! Invariants: services wait for no policy and policy for no service; a mistake or failure changes nothing of what is in force; where there is

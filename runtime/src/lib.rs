@@ -27,6 +27,7 @@ pub mod kernel;
 pub mod legend;
 pub mod observer;
 pub mod plan;
+pub mod probes;
 pub mod registrations;
 pub mod roster;
 pub mod snapshot;

@@ -107,7 +107,7 @@ pub fn take(
         }
     };
     read(&project);
-    let findings = match compile(&mut project, node, identities) {
+    let findings = match compile(&mut project, node, identities, last) {
         Ok(Some(Kept { image, legend, roster, warning })) => {
             let warnings = Findings::new(lines(&project, Severity::Warning).chain(warning));
             let cluster = project.cluster;
@@ -150,12 +150,24 @@ struct Kept {
     warning: Option<String>,
 }
 
-fn compile(project: &mut Project, node: &str, identities: &Path) -> Result<Option<Kept>, SnapshotError> {
+/// Whether this machine is no node of a cluster: nothing is about nodes, and nothing was when a source was good last. Node objects that are gone under
+/// pods that stand here are a mistake, and no reason to let go of the pods.
+fn is_no_node(cluster: &Cluster, last: Option<&LastGood>) -> bool {
+    cluster.is_without_nodes()
+        && last.is_none_or(|last| last.roster.members.iter().all(|member| !member.here))
+}
+
+fn compile(
+    project: &mut Project,
+    node: &str,
+    identities: &Path,
+    last: Option<&LastGood>,
+) -> Result<Option<Kept>, SnapshotError> {
     let mut identities = project.identity_file(Some(identities))?;
     if project.has_errors() {
         return Ok(None);
     }
-    let place = project.node(Some(node))?;
+    let place = project.node(Some(node).filter(|_| !is_no_node(&project.cluster, last)))?;
     let Some(compiled) = project.image(place, &mut identities, None, &mut |_| ())? else { return Ok(None) };
     let image: Arc<[u8]> = Arc::from(compiled.bytes.as_bytes());
     let opened = Image::open(&image)?;

@@ -57,6 +57,12 @@ pub struct BalancingStatus {
     pub sockets: bool,
     /// Health-check ports that are to be open.
     pub health_checks: Vec<HealthCheck>,
+    /// Backends whose health is checked.
+    #[serde(default)]
+    pub probed: usize,
+    /// Those of them that are unfit.
+    #[serde(default)]
+    pub unfit: Vec<UnfitStatus>,
     /// Translations and flows on record.
     pub sweep: BalanceReport,
     /// What was counted, by name; what is zero is left out.
@@ -65,6 +71,17 @@ pub struct BalancingStatus {
     pub findings: Vec<String>,
     /// How many lines more there are.
     pub findings_left_out: usize,
+}
+
+/// A backend that fails its health checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfitStatus {
+    /// The service, as `namespace/name`.
+    pub service: String,
+    /// The backend's address and port.
+    pub backend: String,
+    /// The failure that decided.
+    pub why: String,
 }
 
 /// A service image in force.

@@ -1,5 +1,5 @@
 //! `cargo xtask demo`: the main job on the manifests of examples/shop, each command shown before its output; then the same policies
-//! in the kernel, between real processes (tests/src/bin/lab_demo.rs).
+//! in the kernel, between real processes (tests/src/bin/lab_demo.rs), and a service there (tests/src/bin/balancing_demo.rs).
 //!
 //! The demonstration is a test as well: a command that leaves with another code than the one told here fails it, and so does
 //! a flow whose verdict is not the one written beside it.
@@ -87,17 +87,23 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
     }
     let mut command = checkout.command(&policyc);
     verdicts(checkout, command.arg("verdict").args(SHOP).args(["--flows", FLOWS]))?;
-    enforcement(checkout)
+    in_the_kernel(checkout)
 }
 
-/// Shows the policies enforced in network namespaces, or judged by the image where there can be none.
-fn enforcement(checkout: &Checkout) -> Result<(), Failure> {
+/// Shows policies enforced and a service balanced in network namespaces; where there can be none, what the image says of the policies.
+fn in_the_kernel(checkout: &Checkout) -> Result<(), Failure> {
     setup::clang(checkout)?;
     // Without a lab the same connections are judged by the interpreted image.
     _ = setup::lab(checkout).inspect_err(|missing| println!("{missing}"));
-    println!("\n# The same policies, enforced by policyd between processes");
-    std::io::stdout().flush().map_err(|error| error.to_string())?;
-    run_command(&mut checkout.cargo(&["run", "--quiet", "--package", "weir-tests", "--bin", "lab_demo"]))
+    for (heading, binary) in [
+        ("The same policies, enforced by policyd between processes", "lab_demo"),
+        ("A service, balanced by policyd between two nodes", "balancing_demo"),
+    ] {
+        println!("\n# {heading}");
+        std::io::stdout().flush().map_err(|error| error.to_string())?;
+        run_command(&mut checkout.cargo(&["run", "--quiet", "--package", "weir-tests", "--bin", binary]))?;
+    }
+    Ok(())
 }
 
 /// Shows the verdicts of all recorded flows and compares them with those expected.

@@ -18,7 +18,11 @@ impl Project {
         node: Option<usize>,
         previous: Option<Previous<'_>>,
     ) -> Result<Compiled, ServicesError> {
-        services::compile(&services::Input { cluster: &self.cluster, sources: &self.sources, node, previous })
+        services::compile(&services::Input {
+            node,
+            previous,
+            ..services::Input::new(&self.cluster, &self.sources)
+        })
     }
 
     /// Adds the finding for services that have no image.

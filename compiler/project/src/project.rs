@@ -29,8 +29,14 @@ use weir_grammar::tree::{Expectations, Object};
 /// Findings that only a cluster can settle.
 const NEEDS_CLUSTER: &[Code] = &[Code::UnknownGroup, Code::UnknownService, Code::UnknownSecret];
 /// Surprises that may come from an object that was refused.
-const UNSURE_BESIDE_ERRORS: &[Code] =
-    &[Code::SelectsNothing, Code::NeverMatches, Code::FqdnWithoutDns, Code::UnknownSecret];
+const UNSURE_BESIDE_ERRORS: &[Code] = &[
+    Code::SelectsNothing,
+    Code::NeverMatches,
+    Code::FqdnWithoutDns,
+    Code::UnknownSecret,
+    Code::TargetPortName,
+    Code::NobodyBehind,
+];
 /// Surprises told of one file; the rest are counted.
 const SURPRISES: usize = 200;
 /// Nodes that are named where one is not there.

@@ -1,7 +1,7 @@
 //! Surprises: what is legal, and probably not what was meant.
 //!
 //! Here are the warnings that need the cluster or several policies; those that one object shows by
-//! itself are found when it is read. One file per code; what the warning is, why it surprises, and what to
+//! itself are found when it is read, and those about services when they are balanced. One file per code; what the warning is, why it surprises, and what to
 //! write instead is on the code's page, in `docs/codes`.
 //!
 //! A warning that is wrong costs more than one that is missing: where a check cannot be sure, or
@@ -29,6 +29,7 @@ use crate::compile::selected_keys;
 use crate::identity::{Identities, IdentityLock};
 use crate::ir::PolicySet;
 use crate::policy_map::Forecast;
+use crate::services::Model;
 use view::View;
 use weir_grammar::diagnostic::Diagnostic;
 use weir_grammar::put_into_words;
@@ -51,6 +52,7 @@ pub fn surprises(set: &PolicySet, cluster: &Cluster, sources: &Sources) -> Vec<D
     cilium_differs::check(&view, &mut found);
     no_default_deny::check(&view, &mut found);
     unknown_secret::check(&view, &mut found);
+    found.extend(Model::new(cluster).findings);
     found.sort_by(|a, b| (a.span, a.code, &a.message).cmp(&(b.span, b.code, &b.message)));
     found.dedup();
     put_into_words(sources, &mut found);

@@ -73,7 +73,10 @@ fn place<T>(records: &[T]) -> u32 {
 /// Gathers all services of a model.
 pub(super) fn gather<'i>(input: &'i Input<'i>, model: &Model<'_>) -> Result<Gathered<'i>, ServicesError> {
     let endpoints = input.cluster.slices.iter().flat_map(|slice| &slice.endpoints);
-    let names: BTreeSet<&str> = endpoints.filter_map(|endpoint| endpoint.node.as_deref()).collect();
+    let mut names: BTreeSet<&str> = endpoints.filter_map(|endpoint| endpoint.node.as_deref()).collect();
+    if model.has_pods {
+        names.extend(input.cluster.pods.iter().filter_map(|pod| pod.node.as_deref()));
+    }
     let mut gathered = Gathered {
         input,
         view: View::of(input.cluster, input.node),
@@ -247,9 +250,14 @@ impl<'i> Gathered<'i> {
                 nodes.entry(address).and_modify(|known| *known = kind.min(*known)).or_insert(kind);
             }
         }
+        let of_box: BTreeSet<IpAddr> = self.input.own.iter().map(IpAddr::to_canonical).collect();
+        if has_node_ports {
+            let given = of_box.iter().filter(|address| !address.is_unspecified());
+            nodes.extend(given.map(|&address| (address, FrontendKind::NodeAddress)));
+        }
         // An address that a pod or node has is never a service's as a whole.
         let is_free = |address: &&IpAddr| {
-            !nodes.contains_key(*address) && matches!(cluster.party(**address), Party::Outside(_))
+            !of_box.contains(*address) && matches!(cluster.party(**address), Party::Outside(_))
         };
         let services = self.taken.iter().filter(is_free).map(|&address| (address, FrontendKind::Address));
         let nodes = nodes.iter().map(|(&address, &kind)| (address, kind));

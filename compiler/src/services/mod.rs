@@ -1,4 +1,4 @@
-//! Load balancing: Services and EndpointSlices to the service image.
+//! Load balancing: Services and who is behind them to the service image.
 //!
 //! ```text
 //! Cluster ─ Model::new ──> services, their ports, candidates, frontends        the same on every node
@@ -11,8 +11,9 @@
 //! alone, so nodes that see the same backends choose the same one. A change of the cluster moves no flow that sends a packet between two images,
 //! whatever changes follow each other ([0015](../../../docs/decisions/0015-a-slot-keeps-what-was-settled.md)).
 //!
-//! Not here: flows, which are live state, and health checks.
+//! Not here: flows, which are live state, and health checks, whose outcome is an input.
 
+mod behind;
 mod candidates;
 mod choices;
 mod claims;
@@ -23,19 +24,24 @@ mod kept;
 pub mod maglev;
 mod model;
 mod perfect_hash;
+mod probed;
 pub mod reference;
 mod sources;
 mod tables;
 mod unchanged;
+mod unfit;
 mod write;
 
 pub use candidates::Candidate;
 pub use eligible::{View, serve};
 pub use kept::{FlowOnRecord, Kept, settles_any};
 pub use model::{Balanced, Frontend, Model, NotBalanced, Pool};
+pub use probed::{Probed, probed};
+pub use unfit::{Checked, NOBODY_UNFIT, Unfit};
 
 use crate::cluster::Cluster;
 use crate::image::write::ImageBytes;
+use std::net::IpAddr;
 use weir_abi::services::ServiceImage;
 use weir_abi::services::layout::MAX_SERVICE_BYTES;
 use weir_grammar::diagnostic::Diagnostic;
@@ -50,8 +56,19 @@ pub struct Input<'a> {
     pub sources: &'a Sources,
     /// The node it is for, by its place in the cluster. Without one no backend is local, and ports of nodes are those of all nodes.
     pub node: Option<usize>,
+    /// Addresses of the machine that no Node object tells of: ports of nodes are there too. For a balancer without a cluster, these are all.
+    pub own: &'a [IpAddr],
+    /// Backends that failed their health checks.
+    pub unfit: &'a Unfit,
     /// The image in force.
     pub previous: Option<Previous<'a>>,
+}
+
+impl<'a> Input<'a> {
+    /// A cluster for no node in particular, with all backends fit and no image before.
+    pub fn new(cluster: &'a Cluster, sources: &'a Sources) -> Self {
+        Input { cluster, sources, node: None, own: &[], unfit: &NOBODY_UNFIT, previous: None }
+    }
 }
 
 /// The image in force, and which of its slots may not be settled yet.
@@ -149,7 +166,7 @@ pub fn compile(input: &Input<'_>) -> Result<Compiled, ServicesError> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_within(input: &Input<'_>, most_bytes: usize) -> Result<Compiled, ServicesError> {
-    let model = Model::new(input.cluster);
+    let model = Model::without(input.cluster, input.unfit);
     let gathered = gather::gather(input, &model)?;
     let (bytes, contents) = write::write(gathered, most_bytes.min(MAX_SERVICE_BYTES))?;
     Ok(Compiled { bytes, contents, findings: model.findings })

@@ -3,10 +3,13 @@
 //!
 //! Not here: who serves from a node (`eligible`), and two that claim one address (`claims`).
 
+use super::behind::{Backing, Behind};
 use super::candidates::{Candidate, candidates};
 use super::claims;
+use super::unfit::{Checked, NOBODY_UNFIT, Unfit};
 use crate::cluster::Cluster;
 use crate::ir::protocol;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::services::{FrontendKind, ServiceImage};
 use weir_grammar::diagnostic::Diagnostic;
@@ -56,6 +59,13 @@ pub struct Pool<'c> {
     pub frontends: Vec<Frontend>,
 }
 
+impl Pool<'_> {
+    /// The number of its port's protocol.
+    pub(super) fn protocol(&self) -> u8 {
+        number(self.port.protocol).unwrap_or(0)
+    }
+}
+
 /// A service with frontends.
 #[derive(Clone, Debug)]
 pub struct Balanced<'c> {
@@ -74,20 +84,34 @@ pub struct Model<'c> {
     pub services: Vec<Balanced<'c>>,
     /// Those that are not.
     pub left_out: Vec<(&'c tree::Service, NotBalanced<'c>)>,
-    /// Two that claim one address.
+    /// Two that claim one address, and services that nobody is behind.
     pub findings: Vec<Diagnostic>,
+    /// Whether pods may be among the backends.
+    pub(super) has_pods: bool,
 }
 
 impl<'c> Model<'c> {
     /// Reads the services of a cluster.
     pub fn new(cluster: &'c Cluster) -> Self {
+        Model::without(cluster, &NOBODY_UNFIT)
+    }
+
+    /// The same without the backends that are unfit.
+    pub fn without(cluster: &'c Cluster, unfit: &Unfit) -> Self {
         let mut model = Model::default();
+        let backing = Backing::new(cluster);
         for (place, service) in cluster.services.iter().enumerate() {
-            match pools(cluster, service) {
-                Ok(pools) => model.services.push(Balanced { service, place, pools }),
+            let behind = backing.of(service);
+            let namespace = service.meta.namespace.as_deref().unwrap_or_default();
+            match pools(service, &behind, unfit.of(namespace, &service.meta.name)) {
+                Ok(pools) => {
+                    backing.find(service, &behind, &mut model.findings);
+                    model.services.push(Balanced { service, place, pools });
+                }
                 Err(why) => model.left_out.push((service, why)),
             }
         }
+        model.has_pods = backing.has_pods();
         claims::settle(cluster, &mut model);
         model
     }
@@ -105,7 +129,12 @@ pub(super) fn name(service: &tree::Service) -> String {
     format!("{}/{}", service.meta.namespace.as_deref().unwrap_or_default(), service.meta.name)
 }
 
-fn pools<'c>(cluster: &'c Cluster, service: &'c tree::Service) -> Result<Vec<Pool<'c>>, NotBalanced<'c>> {
+/// The ports of a service in every family in which they are reached, with their candidates.
+pub(super) fn pools<'c>(
+    service: &'c tree::Service,
+    behind: &Behind<'c>,
+    unfit: Option<&BTreeSet<Checked>>,
+) -> Result<Vec<Pool<'c>>, NotBalanced<'c>> {
     if service.kind == tree::ServiceType::ExternalName {
         return Err(NotBalanced::ExternalName);
     }
@@ -118,7 +147,7 @@ fn pools<'c>(cluster: &'c Cluster, service: &'c tree::Service) -> Result<Vec<Poo
     let mut pools = Vec::new();
     for port in &service.ports {
         let Some(protocol) = number(port.protocol) else { continue };
-        let [v4, v6] = candidates(cluster, service, port);
+        let [v4, v6] = candidates(service, port, protocol, behind, unfit);
         for (candidates, is_v4) in [(v4, true), (v6, false)] {
             let frontends = frontends(service, port, protocol, is_v4, !candidates.is_empty());
             if !frontends.is_empty() {

@@ -3,13 +3,14 @@
 //! It reads the objects of the cluster alone: no model, no hashes, no tables, and nothing that the image is made by. The image must choose one of
 //! these, and in the long run each of them.
 
+use super::unfit::{NOBODY_UNFIT, Unfit};
 use crate::cluster::{Cluster, Party};
 use crate::ir::protocol;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use weir_abi::services::{Choice, Question, Scope};
 use weir_grammar::tree::{
-    EndpointSlice, Protocol, Service, ServicePort, ServiceType, SliceEndpoint, TrafficPolicy,
+    EndpointSlice, Pod, Protocol, Service, ServicePort, ServiceType, TargetPort, TrafficPolicy,
 };
 
 /// How a packet meets a service.
@@ -27,6 +28,8 @@ enum Way {
 pub struct Reference<'c> {
     cluster: &'c Cluster,
     node: Option<usize>,
+    own: &'c [IpAddr],
+    unfit: &'c Unfit,
 }
 
 /// A backend: its address and port.
@@ -35,7 +38,13 @@ pub type Target = (IpAddr, u16);
 impl<'c> Reference<'c> {
     /// Asks on behalf of a node; without one nothing is local.
     pub fn new(cluster: &'c Cluster, node: Option<usize>) -> Self {
-        Reference { cluster, node }
+        Reference { cluster, node, own: &[], unfit: &NOBODY_UNFIT }
+    }
+
+    /// The same on a machine that has further addresses, after health checks of the backends.
+    #[must_use]
+    pub fn knowing(self, own: &'c [IpAddr], unfit: &'c Unfit) -> Self {
+        Reference { own, unfit, ..self }
     }
 
     /// Who may serve a packet, or why nobody does.
@@ -74,7 +83,7 @@ impl<'c> Reference<'c> {
         let here = self.node.and_then(|place| self.cluster.nodes.get(place));
         let node = here.map(|node| node.meta.name.as_str());
         let chosen = if policy == TrafficPolicy::Local {
-            usable(&|one| node.is_some() && one.endpoint.node.as_deref() == node)
+            usable(&|one| node.is_some() && one.node == node)
         } else {
             let label = |(key, _): &&(String, String)| key == "topology.kubernetes.io/zone";
             let zone =
@@ -94,7 +103,14 @@ impl<'c> Reference<'c> {
         })
     }
 
+    fn is_of_machine(&self, address: IpAddr) -> bool {
+        self.own.iter().any(|own| own.to_canonical() == address)
+    }
+
     fn is_own_address(&self, address: IpAddr) -> bool {
+        if self.is_of_machine(address) {
+            return true;
+        }
         let nodes = self.cluster.nodes.iter().enumerate();
         nodes
             .filter(|(place, _)| self.node.is_none_or(|node| node == *place))
@@ -173,7 +189,8 @@ impl<'c> Reference<'c> {
     /// Of a packet from outside to an address of services, at a port that none has.
     fn missed(&self, question: &Question) -> Choice {
         let address = question.address.to_canonical();
-        let is_free = matches!(self.cluster.party(address), Party::Outside(_));
+        let is_free =
+            matches!(self.cluster.party(address), Party::Outside(_)) && !self.is_of_machine(address);
         let is_one = self.balanced().any(|service| {
             let left = service.annotations.frontends;
             let is_balancer = left.load_balancer && service.kind == ServiceType::LoadBalancer;
@@ -199,14 +216,41 @@ impl<'c> Reference<'c> {
         ranges.is_empty() || is_in != service.annotations.source_ranges_deny
     }
 
-    /// Every endpoint of a port once; of several that have one address the fittest.
+    /// Every endpoint of a port once; of several that have one address the fittest. Those that failed their health checks are unfit, unless that
+    /// leaves nobody.
     fn endpoints(&self, service: &Service, port: &ServicePort, is_v4: bool) -> Vec<Known<'c>> {
+        let mut all = self.told(service, port);
+        all.retain(|one| one.target.0.is_ipv4() == is_v4);
+        all.sort_by_key(|one| (one.target, !one.ready, !one.ending, std::cmp::Reverse(one.weight)));
+        all.dedup_by_key(|one| one.target);
+        let protocol = match port.protocol {
+            Protocol::Tcp => protocol::TCP,
+            Protocol::Udp => protocol::UDP,
+            _ => protocol::SCTP,
+        };
+        let namespace = service.meta.namespace.as_deref().unwrap_or_default();
+        let passes = |one: &Known<'_>| {
+            let (address, number) = one.target;
+            !self.unfit.contains(namespace, &service.meta.name, (address, number, protocol))
+        };
+        if all.iter().any(|one| (one.ready || one.ending) && one.weight > 0 && passes(one)) {
+            all.retain(passes);
+        }
+        all
+    }
+
+    /// What the slices of a service tell; if there are none, what its pods do.
+    fn told(&self, service: &Service, port: &ServicePort) -> Vec<Known<'c>> {
         let mut all: Vec<Known<'c>> = Vec::new();
         let of_service = |slice: &&'c EndpointSlice| {
             slice.service.as_ref() == Some(&service.meta.name)
                 && slice.meta.namespace == service.meta.namespace
         };
-        for slice in self.cluster.slices.iter().filter(of_service) {
+        let slices: Vec<&EndpointSlice> = self.cluster.slices.iter().filter(of_service).collect();
+        if slices.is_empty() {
+            return self.told_by_pods(service, port);
+        }
+        for slice in slices {
             for own in slice.ports.iter().filter(|own| own.name == port.name && own.protocol == port.protocol)
             {
                 for endpoint in &slice.endpoints {
@@ -214,21 +258,62 @@ impl<'c> Reference<'c> {
                         continue;
                     };
                     let ready = endpoint.ready || service.publish_not_ready;
-                    let known = Known {
+                    all.push(Known {
                         target: (address.to_canonical(), number),
                         ready,
                         ending: !ready && endpoint.serving && endpoint.terminating,
                         weight: slice.weight,
-                        endpoint,
-                    };
-                    if known.target.0.is_ipv4() == is_v4 {
-                        all.push(known);
-                    }
+                        node: endpoint.node.as_deref(),
+                        for_zones: &endpoint.for_zones,
+                        for_nodes: &endpoint.for_nodes,
+                    });
                 }
             }
         }
-        all.sort_by_key(|one| (one.target, !one.ready, !one.ending, std::cmp::Reverse(one.weight)));
-        all.dedup_by_key(|one| one.target);
+        all
+    }
+
+    /// The pods that have every label of the selector, in the service's namespace, each at its first address of each family of the service's.
+    fn told_by_pods(&self, service: &Service, port: &ServicePort) -> Vec<Known<'c>> {
+        let Some(selector) = &service.selector else { return Vec::new() };
+        let is_selected = |pod: &&'c Pod| {
+            pod.meta.namespace == service.meta.namespace
+                && !pod.finished
+                && selector.iter().all(|wanted| pod.meta.labels.iter().any(|label| label == wanted))
+        };
+        let mut all = Vec::new();
+        for pod in self.cluster.pods.iter().filter(is_selected) {
+            let number = match &port.target {
+                TargetPort::Number(number) => *number,
+                TargetPort::Name(name, _) => {
+                    let mut own = pod.ports.iter();
+                    let is_it = |own: &&weir_grammar::tree::ContainerPort| {
+                        own.protocol == port.protocol && own.name.as_deref() == Some(name)
+                    };
+                    match own.find(is_it) {
+                        Some(own) => own.port,
+                        None => continue,
+                    }
+                }
+            };
+            for (is_v4, wanted) in [(true, service.families[0]), (false, service.families[1])] {
+                let is_wanted = wanted || service.families == [false, false];
+                let mut addresses = pod.addresses.iter().map(IpAddr::to_canonical);
+                let Some(address) = addresses.find(|address| is_wanted && address.is_ipv4() == is_v4) else {
+                    continue;
+                };
+                let ready = service.publish_not_ready || pod.ready && !pod.ending;
+                all.push(Known {
+                    target: (address, number),
+                    ready,
+                    ending: !ready && pod.ready && pod.ending,
+                    weight: 1,
+                    node: pod.node.as_deref(),
+                    for_zones: &[],
+                    for_nodes: &[],
+                });
+            }
+        }
         all
     }
 }
@@ -239,7 +324,9 @@ struct Known<'c> {
     ready: bool,
     ending: bool,
     weight: u16,
-    endpoint: &'c SliceEndpoint,
+    node: Option<&'c str>,
+    for_zones: &'c [String],
+    for_nodes: &'c [String],
 }
 
 /// If every one has a hint for nodes and one is for this node: those; else the same of zones; else all.
@@ -252,15 +339,11 @@ fn keep_hinted<'k, 'c>(
         return all;
     }
     let names = |names: &[String], name: Option<&str>| names.iter().any(|one| Some(one.as_str()) == name);
-    if all.iter().all(|one| !one.endpoint.for_nodes.is_empty())
-        && all.iter().any(|one| names(&one.endpoint.for_nodes, node))
-    {
-        return all.into_iter().filter(|one| names(&one.endpoint.for_nodes, node)).collect();
+    if all.iter().all(|one| !one.for_nodes.is_empty()) && all.iter().any(|one| names(one.for_nodes, node)) {
+        return all.into_iter().filter(|one| names(one.for_nodes, node)).collect();
     }
-    if all.iter().all(|one| !one.endpoint.for_zones.is_empty())
-        && all.iter().any(|one| names(&one.endpoint.for_zones, zone))
-    {
-        return all.into_iter().filter(|one| names(&one.endpoint.for_zones, zone)).collect();
+    if all.iter().all(|one| !one.for_zones.is_empty()) && all.iter().any(|one| names(one.for_zones, zone)) {
+        return all.into_iter().filter(|one| names(one.for_zones, zone)).collect();
     }
     all
 }

@@ -4,6 +4,9 @@
 //! # what it is about
 //! service NAME SPEC [| annotations A] [| labels L] [| ingress I]      values are YAML
 //! slice [NAMESPACE/]SERVICE PORTS ENDPOINT... [| weight W]            ADDRESS[@NODE][!unready|!ending|!gone][~zone:Z][~node:N]
+//! pod [NAMESPACE/]NAME LABELS ADDRESS[,ADDRESS][@NODE][!STATE] [| ports P]   ready, unready, ending, gone, finished; without one nothing is said
+//! own ADDRESS...                                                      of the machine, told by no Node object
+//! unfit SERVICE ADDRESS:PORT/PROTOCOL...                              by health checks
 //! in|out [CLIENT >] ADDRESS:PORT/PROTOCOL @NODE = BACKENDS | REASON   @- for no node
 //! ```
 
@@ -18,6 +21,7 @@ pub(crate) fn manifest(line: &str, number: usize) -> String {
     let mut parts = rest.split(" | ");
     let (name, rest) = parts.next().unwrap().split_once(' ').unwrap();
     let (mut annotations, mut labels, mut ingress, mut weight) = ("{}", "{}", "[]", "\"1\"");
+    let mut container = "[]";
     for part in parts {
         let (what, value) = part.split_once(' ').unwrap();
         *match what {
@@ -25,6 +29,7 @@ pub(crate) fn manifest(line: &str, number: usize) -> String {
             "labels" => &mut labels,
             "ingress" => &mut ingress,
             "weight" => &mut weight,
+            "ports" => &mut container,
             other => panic!("{other}"),
         } = value;
     }
@@ -35,6 +40,10 @@ pub(crate) fn manifest(line: &str, number: usize) -> String {
         );
     }
     let (namespace, name) = name.split_once('/').unwrap_or(("shop", name));
+    if kind == "pod" {
+        let (labels, place) = rest.rsplit_once(' ').unwrap();
+        return pod(&format!("name: {name}, namespace: {namespace}, labels: {labels}"), place, container);
+    }
     let end = rest.rfind(']').unwrap_or(0);
     // Ports are a list, and addresses hold no bracket.
     let (ports, endpoints) = rest.split_at(end + 1);
@@ -44,6 +53,31 @@ pub(crate) fn manifest(line: &str, number: usize) -> String {
          labels: {{kubernetes.io/service-name: {name}}}, annotations: {{service.cilium.io/weight: {weight}}}}}, addressType: IPv4, \
          ports: {ports}, endpoints: [{}]}}",
         endpoints.join(", ")
+    )
+}
+
+fn pod(meta: &str, place: &str, ports: &str) -> String {
+    let (place, state) = place.split_once('!').unwrap_or((place, ""));
+    let (addresses, node) = place.split_once('@').unwrap_or((place, ""));
+    let ends = if matches!(state, "ending" | "gone") { ", deletionTimestamp: now" } else { "" };
+    let ready = |status| {
+        format!(
+            "conditions: [{{type: Initialized, status: \"True\"}}, {{type: Ready, status: \"{status}\"}}], "
+        )
+    };
+    let status = match state {
+        "" => String::new(),
+        "ready" | "ending" => ready("True"),
+        "unready" | "gone" => ready("False"),
+        "finished" => "phase: Succeeded, ".to_owned(),
+        other => panic!("{other}"),
+    };
+    let addresses: Vec<String> =
+        addresses.split(',').map(|address| format!("{{ip: \"{address}\"}}")).collect();
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{{meta}{ends}}}, spec: {{nodeName: \"{node}\", containers: [{{name: main, ports: {ports}}}]}}, \
+         status: {{{status}podIPs: [{}]}}}}",
+        addresses.join(", ")
     )
 }
 
@@ -82,10 +116,13 @@ fn every_case_by_both_voices() {
         assert!(titles.insert(title), "twice: {title}");
         let (asked, written): (Vec<&str>, Vec<&str>) =
             lines.lines().partition(|line| line.starts_with("in ") || line.starts_with("out "));
+        let is_fact = |line: &&str| line.starts_with("own ") || line.starts_with("unfit ");
+        let (facts, written): (Vec<&str>, Vec<&str>) = written.into_iter().partition(is_fact);
         let objects = written.iter().enumerate().map(|(number, line)| manifest(line, number));
         let text = objects.fold(CLUSTER.to_owned(), |text, object| format!("{text}---\n{object}\n"));
-        let world = World::read(&text);
+        let mut world = World::read(&text);
         assert_eq!(world.findings, [""; 0], "{title}");
+        facts.into_iter().for_each(|fact| world.learn(fact));
         assert!(!asked.is_empty(), "{title}");
         for line in asked {
             let (asked, expected) = line.split_once(" = ").unwrap();

@@ -1,10 +1,10 @@
 //! What holds of any services: the image chooses whom the specification allows, each of them, on every node the same, and the same bytes.
 
-use crate::random::{objects, question, text};
+use crate::random::{facts, objects, question, text};
 use crate::world::{self, World, chosen};
 use proptest::prelude::*;
 use proptest::sample::select;
-use weir_abi::services::{Question, Scope, ServiceImage};
+use weir_abi::services::{Choice, Question, Scope, ServiceImage};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
@@ -14,8 +14,10 @@ proptest! {
         objects in objects(),
         questions in prop::collection::vec(question(), 12),
         node in select(vec!["n1", "n2", "n3", "-"]),
+        facts in facts(),
     ) {
-        let world = World::read(&text(&objects));
+        let mut world = World::read(&text(&objects));
+        facts.iter().for_each(|fact| world.learn(fact));
         let node = world.node(node);
         let image = world.image(node);
         let image = ServiceImage::open(image.as_bytes()).unwrap();
@@ -28,6 +30,30 @@ proptest! {
                 prop_assert!(chosen.is_subset(eligible), "{asked}");
             } else {
                 prop_assert_eq!(chosen, eligible, "{}", asked);
+            }
+        }
+    }
+
+    /// A failed check never opens what was refused, and leaves nobody only where this node's backends alone may serve.
+    #[test]
+    fn health_checks_open_nothing_and_leave_somebody(
+        objects in objects(),
+        questions in prop::collection::vec(question(), 12),
+        node in select(vec!["n1", "-"]),
+        facts in facts(),
+    ) {
+        let mut world = World::read(&text(&objects));
+        let node = world.node(node);
+        facts.iter().filter(|fact| fact.starts_with("own ")).for_each(|fact| world.learn(fact));
+        let before: Vec<_> =
+            questions.iter().map(|asked| world.eligible(node, &world::question(asked))).collect();
+        facts.iter().filter(|fact| fact.starts_with("unfit ")).for_each(|fact| world.learn(fact));
+        for (asked, before) in questions.iter().zip(before) {
+            let after = world.eligible(node, &world::question(asked));
+            match (before, after) {
+                (Ok(_), Ok(after)) => prop_assert!(!after.is_empty(), "{asked}"),
+                (Ok(_), Err(choice)) => prop_assert_eq!(choice, Choice::NoLocalBackend, "{}", asked),
+                (before, after) => prop_assert_eq!(before, after, "{}", asked),
             }
         }
     }

@@ -38,7 +38,7 @@ fn grown(count: usize) -> World {
 #[test]
 fn an_image_that_is_too_large_names_the_largest_service() {
     let world = world(WEB);
-    let input = Input { cluster: &world.cluster, sources: &world.sources, node: None, previous: None };
+    let input = Input::new(&world.cluster, &world.sources);
     let error = compile_within(&input, 700).unwrap_err();
     assert!(matches!(&error, ServicesError::TooLarge { service, .. } if service == "shop/web"), "{error}");
 }
@@ -61,7 +61,7 @@ fn more_backends_than_16_bits_number() {
 #[test]
 fn more_backends_than_any_table_has_room_for() {
     let world = grown(MAX_TABLE_BACKENDS as usize + 1);
-    let input = Input { cluster: &world.cluster, sources: &world.sources, node: None, previous: None };
+    let input = Input::new(&world.cluster, &world.sources);
     let error = compile(&input).unwrap_err();
     assert_eq!(error.to_string(), "a table holds at most 104857 backends, service shop/web has 104858");
 }

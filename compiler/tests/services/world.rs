@@ -6,7 +6,7 @@ use weir_abi::services::{Backend, Choice, Question, Scope, ServiceImage};
 use weir_compiler::cluster::Cluster;
 use weir_compiler::image::write::ImageBytes;
 use weir_compiler::services::reference::{Reference, Target};
-use weir_compiler::services::{Compiled, Input, Previous, compile};
+use weir_compiler::services::{Compiled, Input, Previous, Unfit, compile};
 use weir_grammar::diagnostic::Severity;
 use weir_grammar::source::Sources;
 use weir_grammar::{Limits, Reading, read};
@@ -28,6 +28,10 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) sources: Sources,
     pub(crate) findings: Vec<String>,
+    /// Further addresses of the machine.
+    pub(crate) own: Vec<IpAddr>,
+    /// Backends that failed their health checks.
+    pub(crate) unfit: Unfit,
 }
 
 impl World {
@@ -40,7 +44,23 @@ impl World {
         let is_wrong = found.iter().any(|finding| finding.severity == Severity::Error);
         assert!(!is_wrong, "{found:?}\n{text}");
         let findings = found.iter().map(|finding| format!("{}: {}", finding.code.as_str(), finding.message));
-        World { cluster, sources: reading.sources, findings: findings.collect() }
+        let findings = findings.collect();
+        World { cluster, sources: reading.sources, findings, own: Vec::new(), unfit: Unfit::default() }
+    }
+
+    /// Takes a fact that no manifest tells: `own ADDRESS...` or `unfit SERVICE ADDRESS:PORT/PROTOCOL...`.
+    pub(crate) fn learn(&mut self, fact: &str) {
+        let (kind, rest) = fact.split_once(' ').unwrap();
+        let mut words = rest.split_whitespace();
+        if kind == "own" {
+            self.own.extend(words.map(|address| address.parse::<IpAddr>().unwrap()));
+            return;
+        }
+        assert_eq!(kind, "unfit");
+        let service = words.next().unwrap();
+        for (address, protocol) in words.map(endpoint) {
+            self.unfit.insert("shop", service, (address.ip(), address.port(), protocol));
+        }
     }
 
     pub(crate) fn node(&self, name: &str) -> Option<usize> {
@@ -48,7 +68,8 @@ impl World {
     }
 
     pub(crate) fn compiled(&self, node: Option<usize>, previous: Option<Previous<'_>>) -> Compiled {
-        compile(&Input { cluster: &self.cluster, sources: &self.sources, node, previous }).unwrap()
+        let input = Input::new(&self.cluster, &self.sources);
+        compile(&Input { node, previous, own: &self.own, unfit: &self.unfit, ..input }).unwrap()
     }
 
     pub(crate) fn image(&self, node: Option<usize>) -> ImageBytes {
@@ -61,7 +82,7 @@ impl World {
         node: Option<usize>,
         question: &Question,
     ) -> Result<BTreeSet<Target>, Choice> {
-        Reference::new(&self.cluster, node).eligible(question)
+        Reference::new(&self.cluster, node).knowing(&self.own, &self.unfit).eligible(question)
     }
 }
 
@@ -99,14 +120,7 @@ pub(crate) fn question(text: &str) -> Question {
         Some((client, to)) => (client, to),
         None => (if scope == Scope::External { "192.0.2.77" } else { "10.1.0.9" }, rest),
     };
-    let (address, protocol) = to.trim().split_once('/').unwrap();
-    let address: SocketAddr = address.parse().unwrap();
-    let protocol = match protocol {
-        "tcp" => 6,
-        "udp" => 17,
-        "sctp" => 132,
-        other => panic!("{other}"),
-    };
+    let (address, protocol) = endpoint(to.trim());
     Question {
         address: address.ip(),
         port: address.port(),
@@ -115,4 +129,16 @@ pub(crate) fn question(text: &str) -> Question {
         client: client.trim().parse().unwrap(),
         client_port: 4000,
     }
+}
+
+/// `ADDRESS:PORT/PROTOCOL`.
+fn endpoint(text: &str) -> (SocketAddr, u8) {
+    let (address, protocol) = text.split_once('/').unwrap();
+    let protocol = match protocol {
+        "tcp" => 6,
+        "udp" => 17,
+        "sctp" => 132,
+        other => panic!("{other}"),
+    };
+    (address.parse().unwrap(), protocol)
 }

@@ -127,6 +127,9 @@ codes! {
     IsolatesNothing = "W619", "isolation without a rule";
     ServiceAnnotation = "W620", "an annotation of a service has no effect";
     FrontendClash = "W621", "two services claim one address and port";
+    TargetPortName = "W622", "no pod has the port that a service leads to";
+    NobodyBehind = "W623", "nobody is behind a service";
+    AddressOnlyAsked = "W624", "an address is asked for, and not given";
 
     ExpectationFails = "E701", "an expectation does not hold";
     ExpectationOfNobody = "E702", "an expectation is about nobody";

@@ -1,4 +1,4 @@
-//! The port of a NetworkPolicy: a number from 1, or a name in lower case.
+//! The port of a NetworkPolicy, or of a service's backends: a number from 1, or a name in lower case.
 
 use super::context::Context;
 use super::decode::integer;
@@ -7,8 +7,18 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::tree::Port;
 use crate::yaml::{Resolved, Value};
 
-/// Reads a port.
+/// Reads the port of a policy.
 pub(crate) fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<Port> {
+    number_or_name(cx, value, "port", "leave `port` out to mean every port")
+}
+
+/// Reads a port that is a number or a name; `help` is for a number that is none.
+pub(crate) fn number_or_name(
+    cx: &mut Context<'_>,
+    value: Value<'_>,
+    field: &str,
+    help: &str,
+) -> Option<Port> {
     if let Some(number) = integer(value) {
         if let Ok(port @ 1..) = u16::try_from(number) {
             return Some(Port::Range(port, port));
@@ -16,12 +26,12 @@ pub(crate) fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<Port> {
         cx.report(
             Diagnostic::new(Code::Port, value.span(), format!("{number} is not a port"))
                 .labelled("ports go from 1 to 65535")
-                .help("leave `port` out to mean every port"),
+                .help(help),
         );
         return None;
     }
     let Some(Resolved::Text(name)) = value.scalar() else {
-        cx.wrong_type(value, "`port`", "a port number or name");
+        cx.wrong_type(value, &format!("`{field}`"), "a port number or name");
         return None;
     };
     let fault = match names::port_name(name) {

@@ -206,18 +206,20 @@ impl Skipped {
     pub(crate) fn report(self, cx: &mut Context<'_>) {
         for (api_version, kind, count, at) in self.0 {
             let (objects, were) = if count == 1 { ("object", "was") } else { ("objects", "were") };
-            cx.report(
-                Diagnostic::new(
-                    Code::SkippedKind,
-                    at,
-                    format!(
-                        "{count} {objects} of kind `{}` ({}) {were} skipped",
-                        hint::short(&kind),
-                        hint::short(&api_version)
-                    ),
-                )
-                .labelled(if count == 1 { "no policy" } else { "the first one" }),
-            );
+            let finding = Diagnostic::new(
+                Code::SkippedKind,
+                at,
+                format!(
+                    "{count} {objects} of kind `{}` ({}) {were} skipped",
+                    hint::short(&kind),
+                    hint::short(&api_version)
+                ),
+            )
+            .labelled(if count == 1 { "no policy" } else { "the first one" });
+            cx.report(match (api_version.as_str(), kind.as_str()) {
+                ("v1", "Endpoints") => finding.help("backends of services are read from EndpointSlices"),
+                _ => finding,
+            });
         }
     }
 }

@@ -40,6 +40,10 @@ pub struct Pod {
     pub owner: Option<(String, String)>,
     /// Succeeded or Failed: its addresses are free again.
     pub finished: bool,
+    /// The condition `Ready`; what has no such condition is ready.
+    pub ready: bool,
+    /// `metadata.deletionTimestamp`: it ends.
+    pub ending: bool,
 }
 
 /// A Node.

@@ -30,8 +30,8 @@ pub use ports::{IcmpFamily, IcmpType, Port, PortList, PortSpec, Protocol};
 pub use requests::{FqdnSelector, HeaderMatch, HttpRule, Mismatch, RequestRules, SecretName, TlsContext};
 pub use selector::{LabelKey, LabelSource, Operator, Requirement, Selector};
 pub use service::{
-    Algorithm, EndpointSlice, Forwarding, Frontends, Service, ServiceAnnotations, ServicePort, ServiceType,
-    SliceEndpoint, SlicePort, TrafficPolicy,
+    Algorithm, EndpointSlice, Forwarding, Frontends, HealthCheck, HttpCheck, Service, ServiceAnnotations,
+    ServicePort, ServiceType, SliceEndpoint, SlicePort, TargetPort, TrafficPolicy,
 };
 
 use crate::span::Span;

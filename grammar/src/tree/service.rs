@@ -6,6 +6,7 @@ use super::{Meta, Protocol};
 use crate::span::Span;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// `spec.type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,6 +101,43 @@ pub struct ServiceAnnotations {
     pub frontends: Frontends,
 }
 
+/// How the health of a service's backends is checked: annotations `service.cilium.io/health-check-…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `probe-interval`: the time from one check of a backend to its next.
+    pub interval: Duration,
+    /// `probe-timeout`: what takes longer has failed.
+    pub timeout: Duration,
+    /// `threshold-healthy`: so many checks in a row that pass make an unfit backend fit.
+    pub healthy: u16,
+    /// `threshold-unhealthy`: so many in a row that fail make a fit one unfit.
+    pub unhealthy: u16,
+    /// `quarantine-timeout`: the time from a failed check of an unfit backend to its next, if that is longer than the interval.
+    pub quarantine: Duration,
+    /// What is asked; without it a connection is enough.
+    pub http: Option<HttpCheck>,
+}
+
+/// What a health check asks by HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// `http-path`.
+    pub path: String,
+    /// `http-method: HEAD`; else it is GET.
+    pub is_head: bool,
+    /// `http-host`; else the backend's address and port.
+    pub host: Option<String>,
+}
+
+/// `targetPort`: the port of the backends, where they are pods that the selector finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// A number; the service's own if none is written.
+    Number(u16),
+    /// The name of a container's port, lower case.
+    Name(String, Span),
+}
+
 /// One of `spec.ports`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
@@ -111,6 +149,8 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// `port`.
     pub port: u16,
+    /// `targetPort`.
+    pub target: TargetPort,
     /// `nodePort`, if one is allocated.
     pub node_port: Option<u16>,
 }
@@ -158,6 +198,8 @@ pub struct Service {
     pub other_proxy: Option<String>,
     /// What annotations change.
     pub annotations: ServiceAnnotations,
+    /// How its backends' health is checked.
+    pub health_check: Option<HealthCheck>,
 }
 
 /// One endpoint of a slice.

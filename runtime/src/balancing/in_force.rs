@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
-use weir_abi::services::{FrontendKind, ServiceImage};
+use weir_abi::services::ServiceImage;
 
 /// An image in force.
 #[derive(Clone, Debug)]
@@ -59,7 +59,6 @@ impl InForce {
 }
 
 fn contents(image: &ServiceImage<'_>) -> ServiceContents {
-    let of_services = |kind| !matches!(kind, FrontendKind::Address | FrontendKind::NodeAddress);
     let mut backends = BTreeSet::new();
     for frontend in image.frontends() {
         backends.extend(frontend.backends().map(|backend| backend.number));
@@ -71,7 +70,7 @@ fn contents(image: &ServiceImage<'_>) -> ServiceContents {
     });
     ServiceContents {
         services: image.services().len(),
-        frontends: image.frontends().filter(|frontend| of_services(frontend.kind)).count(),
+        frontends: image.frontends().filter(|frontend| frontend.port() > 0).count(),
         backends: backends.len(),
         slots,
         unsettled,

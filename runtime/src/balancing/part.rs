@@ -13,6 +13,7 @@ use super::places::{Places, places};
 use super::{Heard, Means};
 use crate::balancer::{BalanceReport, Balancer, DeviceReport};
 use crate::interfaces::Interfaces;
+use crate::probes::Probes;
 use crate::snapshot::{Findings, chain};
 use crate::status::BalancingStatus;
 use crate::store::Store;
@@ -43,6 +44,7 @@ pub(super) struct Part {
     heard: Heard,
     interfaces: Option<Interfaces>,
     pods: Option<BTreeSet<u32>>,
+    probes: Probes,
 
     way: Option<Way>,
     in_force: Option<Arc<InForce>>,
@@ -96,6 +98,7 @@ impl Part {
             heard: Heard::default(),
             interfaces: None,
             pods: None,
+            probes: Probes::spawn(),
             way: None,
             in_force: None,
             work: JoinSet::new(),
@@ -143,13 +146,21 @@ impl Part {
                 Ok(()) = heard.changed() => {
                     self.heard.clone_from(&heard.borrow_and_update());
                     self.tell_refusal();
+                    if let Some(services) = &self.heard.services {
+                        self.probes.set(Arc::clone(services.plan()));
+                    }
                     self.bring(false);
                     self.place(false);
                 }
                 Ok(()) = interfaces.changed() => {
+                    let own = self.interfaces.take().map(|interfaces| interfaces.own);
                     self.interfaces.clone_from(&interfaces.borrow_and_update());
+                    if own != self.interfaces.as_ref().map(|interfaces| interfaces.own.clone()) {
+                        self.bring(false);
+                    }
                     self.place(false);
                 }
+                () = self.probes.changed() => self.bring(false),
                 Ok(()) = pods.changed() => {
                     self.pods.clone_from(&pods.borrow_and_update());
                     self.place(false);
@@ -206,13 +217,20 @@ impl Part {
             return;
         }
         let Some(services) = &self.heard.services else { return };
+        // The addresses of a machine that is no node are those of its interfaces.
+        let own = match &self.interfaces {
+            Some(interfaces) => &interfaces.own,
+            None if services.node().is_some() => &BTreeSet::new(),
+            None => return,
+        };
+        let services = services.seen(own, self.probes.found());
         self.is_bringing = true;
         let errand = Errand {
             way: self.way.clone(),
             open: Arc::clone(&self.means.open),
             store: Arc::clone(&self.store),
             settings: self.means.settings.clone(),
-            services: Arc::clone(services),
+            services: Arc::new(services),
             in_force: self.in_force.clone(),
             to_settle,
         };

@@ -5,8 +5,10 @@
 //!
 //! Not here: when they are compiled ([`super::part`]).
 
+use crate::probes::{Found, Plan};
 use crate::snapshot::{Findings, chain};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use weir_abi::services::ServiceImage;
@@ -31,6 +33,12 @@ pub struct Services {
     cluster: Arc<Cluster>,
     /// The node that they are for; `None`: the cluster has no nodes.
     place: Option<usize>,
+    /// Whose health is to be checked,
+    plan: Arc<Plan>,
+    /// and what came of it.
+    found: Arc<Found>,
+    /// The machine's addresses, if it is no node.
+    own: Vec<IpAddr>,
     /// The files; the text of those alone that hold a service.
     sources: Sources,
     files: Arc<BTreeSet<String>>,
@@ -63,7 +71,7 @@ impl Services {
         }
         let cluster = &project.cluster;
         let place = cluster.node_named(node);
-        if place.is_none() && !cluster.nodes.is_empty() {
+        if place.is_none() && !cluster.is_without_nodes() {
             return Err(format!("the cluster has no node {}", visible(node)));
         }
         let of_services: BTreeSet<FileId> =
@@ -78,7 +86,26 @@ impl Services {
             let text = if of_services.contains(&file) { Arc::clone(&source.text) } else { Arc::from("") };
             kept.add(source.name.clone(), text);
         }
-        Ok(Services { cluster: Arc::clone(cluster), place, sources: kept, files: Arc::new(files) })
+        Ok(Services {
+            cluster: Arc::clone(cluster),
+            place,
+            plan: Arc::new(Plan::of(cluster)),
+            found: Arc::default(),
+            own: Vec::new(),
+            sources: kept,
+            files: Arc::new(files),
+        })
+    }
+
+    /// The same as this machine sees them: by its addresses, and by the health of their backends.
+    pub(super) fn seen(&self, own: &BTreeSet<IpAddr>, found: Arc<Found>) -> Services {
+        let own = if self.place.is_none() { own.iter().copied().collect() } else { Vec::new() };
+        Services { own, found, ..self.clone() }
+    }
+
+    /// Whose health is to be checked.
+    pub(super) const fn plan(&self) -> &Arc<Plan> {
+        &self.plan
     }
 
     /// The node that they are for.
@@ -103,7 +130,8 @@ impl Services {
         let began = Instant::now();
         let cluster = self.cluster.as_ref();
         let previous = previous.map(|image| Previous { image, keeps: keeps.unwrap_or(KEEP_ALL) });
-        let input = Input { cluster, sources: &self.sources, node: self.place, previous };
+        let (own, unfit) = (self.own.as_slice(), &self.found.unfit);
+        let input = Input { cluster, sources: &self.sources, node: self.place, own, unfit, previous };
         let compiled = match services::compile(&input) {
             Ok(compiled) => compiled,
             Err(error) => {

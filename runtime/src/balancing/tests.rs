@@ -6,6 +6,7 @@ use crate::balancer::FlowOnRecord;
 use crate::interfaces::Link;
 use crate::town::{CLUSTER, POLICY, Town};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use weir_abi::services::{Question, Scope, ServiceImage};
 
@@ -47,7 +48,7 @@ struct Node {
 struct Running<'n> {
     node: &'n Node,
     balancing: Balancing,
-    _interfaces: watch::Sender<Option<Interfaces>>,
+    interfaces: watch::Sender<Option<Interfaces>>,
 }
 
 impl Node {
@@ -93,7 +94,7 @@ impl Node {
         let mut interfaces = interfaces;
         interfaces.mark_changed();
         let balancing = Balancing::begin(means, "n1", Arc::new(self.store()), interfaces);
-        Running { node: self, balancing, _interfaces: tell }
+        Running { node: self, balancing, interfaces: tell }
     }
 }
 
@@ -452,7 +453,7 @@ async fn what_balances_cannot_be_opened_at_first() {
     let (_tell, mut interfaces) = watch::channel(Some(interfaces()));
     interfaces.mark_changed();
     let balancing = Balancing::begin(means, "n1", Arc::new(node.store()), interfaces);
-    let running = Running { node: &node, balancing, _interfaces: watch::channel(None).0 };
+    let running = Running { node: &node, balancing, interfaces: watch::channel(None).0 };
     running.read();
     running.until("the failure", |status| status.problems.iter().any(|told| told.contains("not yet"))).await;
     running.until("the third try", has_backends(1)).await;
@@ -482,4 +483,79 @@ async fn health_checks_and_devices_are_told() {
     running.read();
     running.until("no check", |status| status.health_checks.is_empty()).await;
     running.end().await;
+}
+
+/// A balancer in front of two machines, asked at this machine's addresses: no manifest tells of a node.
+#[tokio::test]
+async fn a_machine_without_a_cluster_balances_over_who_is_there() {
+    let listeners = [listen("127.0.0.1:0").await, listen("127.0.0.1:0").await];
+    let [first, second] = [&listeners[0], &listeners[1]].map(|listener| listener.local_addr().unwrap());
+    let node = Node::new();
+    fs::remove_file(node.town.path("source/cluster.yaml")).unwrap();
+    let slice = |name: &str, backend: SocketAddr| {
+        format!(
+            "---
+{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: {name}, labels: {{kubernetes.io/service-name: web}}}}, \
+ addressType: IPv4, ports: [{{port: {}}}], endpoints: [{{addresses: [{}]}}]}}
+",
+            backend.port(),
+            backend.ip()
+        )
+    };
+    let service = "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  annotations:
+    service.cilium.io/health-check-probe-interval: 100ms
+    service.cilium.io/health-check-probe-timeout: 1m
+    service.cilium.io/health-check-threshold-unhealthy: '1'
+    service.cilium.io/health-check-threshold-healthy: '1'
+spec: {type: NodePort, ports: [{port: 80, nodePort: 30080}]}
+";
+    node.services(format!("{service}{}{}", slice("a", first), slice("b", second)));
+    let running = node.begin();
+    let served = |address: &str| -> BTreeSet<SocketAddr> {
+        let bytes = node.model.look().image.unwrap_or_default();
+        let Ok(image) = ServiceImage::open(&bytes) else { return BTreeSet::new() };
+        let (address, client) = (address.parse().unwrap(), "192.0.2.9".parse().unwrap());
+        let backends = (1024..1200).filter_map(|client_port| {
+            let scope = Scope::External;
+            let asked = Question { address, port: 30080, protocol: 6, scope, client, client_port };
+            image.ask(&asked).backend.map(|backend| (backend.address, backend.port).into())
+        });
+        backends.collect()
+    };
+    let status = running.until("both", |_| served("10.1.0.1") == [first, second].into()).await;
+    assert_eq!((status.probed, status.unfit.len()), (2, 0));
+
+    let [stays, goes] = listeners;
+    drop(goes);
+    let status =
+        running.until("one", |status| served("10.1.0.1") == [first].into() && status.unfit.len() == 1).await;
+    assert_eq!(status.unfit[0].service, "default/web");
+    assert_eq!(status.unfit[0].backend, second.to_string());
+    // Refused, or reset if it was being made.
+    assert!(status.unfit[0].why.starts_with("no connection: "), "{status:?}");
+
+    // Another address, then nobody: all are tried.
+    let mut moved = interfaces();
+    moved.own = ["10.1.0.7".parse().unwrap()].into();
+    running.interfaces.send_replace(Some(moved));
+    running.until("the other address", |_| served("10.1.0.7") == [first].into()).await;
+    assert_eq!(served("10.1.0.1"), [].into());
+    drop(stays);
+    running
+        .until("nobody", |status| served("10.1.0.7") == [first, second].into() && status.unfit.len() == 2)
+        .await;
+
+    let back = listen(&second.to_string()).await;
+    running.until("the second", |_| served("10.1.0.7") == [second].into()).await;
+    drop(back);
+    running.end().await;
+}
+
+async fn listen(at: &str) -> tokio::net::TcpListener {
+    tokio::net::TcpListener::bind(at).await.unwrap()
 }

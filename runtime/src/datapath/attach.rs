@@ -14,12 +14,12 @@ use super::pins::Versions;
 use super::syscall;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact};
-use aya::programs::{Link, LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{Link, LinkOrder, MultiProgram, ProgramError, ProgramFd, SchedClassifier, TcAttachType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 const HANDLE: TcHandle = TcHandle::new(0x57, 0x45);
@@ -35,8 +35,19 @@ pub(super) struct Stand {
     pub(super) side: TcAttachType,
     /// Its place in clsact: lower goes first, and before all others that ask for no place.
     pub(super) priority: u16,
-    /// Whether it goes last in a chain of tcx. A program before ours that accepts a packet would end the chain, so all others go first.
-    pub(super) is_last: bool,
+    /// Its place in a chain of tcx, which has no priorities.
+    pub(super) order: Order,
+}
+
+/// A place in a chain. A program before ours that accepts a packet would end the chain, so most go first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Before all that are there.
+    First,
+    /// Right behind a program of ours by that name, if it is there; else before all.
+    Behind(&'static str),
+    /// After all that are there.
+    Last,
 }
 
 /// Loaded programs that stand at interfaces together.
@@ -168,12 +179,41 @@ pub(super) fn name_of(interface: u32) -> Result<String, Source> {
 }
 
 fn attach_tcx(program: &mut SchedClassifier, place: &Place<'_>) -> Result<(), Source> {
-    let order = if place.stand.is_last { LinkOrder::last() } else { LinkOrder::first() };
-    let options = TcAttachOptions::TcxOrder(order);
-    let id = program.attach_with_options(&name_of(place.interface)?, place.stand.side, options)?;
+    let name = name_of(place.interface)?;
+    let side = place.stand.side;
+    // Held until the kernel has been told of it.
+    let other = match place.stand.order {
+        Order::Behind(other) => find(other, &name, side)?,
+        _ => None,
+    };
+    let order = match (&place.stand.order, &other) {
+        (Order::Last, _) => LinkOrder::last(),
+        (_, Some(other)) => LinkOrder::after_program(other)?,
+        _ => LinkOrder::first(),
+    };
+    let id = program.attach_with_options(&name, side, TcAttachOptions::TcxOrder(order))?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(place.link())?;
     Ok(())
+}
+
+/// A program that stands at an interface.
+struct Neighbour(ProgramFd);
+
+impl MultiProgram for Neighbour {
+    fn fd(&self) -> Result<BorrowedFd<'_>, ProgramError> {
+        Ok(self.0.as_fd())
+    }
+}
+
+/// The last program of a name at an interface.
+fn find(program: &str, interface: &str, side: TcAttachType) -> Result<Option<Neighbour>, Source> {
+    // The kernel cuts names to this.
+    const SHOWN: usize = 15;
+    let (_, there) = SchedClassifier::query_tcx(interface, side)?;
+    let shown = program.get(..SHOWN).unwrap_or(program);
+    let found = there.iter().rev().find(|info| info.name_as_str() == Some(shown));
+    Ok(found.map(|info| info.fd().map(Neighbour)).transpose()?)
 }
 
 /// Our filter at an interface, whether it stands there or not.

@@ -78,6 +78,17 @@ pub enum DatapathError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A cgroup.
+    #[error("cgroup {}: cannot {what}: {source}", .path.display())]
+    Cgroup {
+        /// Where it is.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// The answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The image is bad, and nothing was changed.
     #[error("the image is refused: {0}")]
     Image(#[from] weir_abi::ImageError),

@@ -1,7 +1,7 @@
 //! The programs in the kernel: loaded for one size class, with the maps that an earlier run pinned.
 
 use super::Options;
-use super::attach::{Stand, Standing};
+use super::attach::{Order, Stand, Standing};
 use super::error::DatapathError;
 use super::pins::Versions;
 use super::slots::Slots;
@@ -32,9 +32,17 @@ const CONNECTIONS: &[&str] = &["conntrack_v4", "conntrack_v6"];
 
 /// Where both stand, as seen from the host's side of a veth: what a pod sends comes in there. In the order of [`Hook`].
 pub(super) static STANDS: [Stand; 2] = [
-    Stand { program: "from_pod", side: TcAttachType::Ingress, priority: 2, is_last: false },
-    Stand { program: "to_pod", side: TcAttachType::Egress, priority: 1, is_last: false },
+    Stand {
+        program: "from_pod",
+        side: TcAttachType::Ingress,
+        priority: 2,
+        order: Order::Behind(FROM_POD_BALANCED),
+    },
+    Stand { program: "to_pod", side: TcAttachType::Egress, priority: 1, order: Order::First },
 ];
+
+/// The program that gives what a pod sends a backend; policy judges what comes of it.
+pub(super) const FROM_POD_BALANCED: &str = "from_pod_balanced";
 
 /// The program of a hook.
 pub(super) const fn stand_of(hook: Hook) -> &'static Stand {

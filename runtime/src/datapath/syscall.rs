@@ -1,4 +1,5 @@
-//! The calls of bpf(2) that aya has no word for: maps of a size chosen at run time, batches, whole values as bytes.
+//! The calls of bpf(2) that aya has no word for: maps of a size chosen at run time, batches, whole values as bytes, links updated. And what a
+//! socket tells of its network.
 //!
 //! Every buffer that the kernel reads or writes is a slice whose length was checked against the map's own sizes here.
 
@@ -20,6 +21,7 @@ const OBJ_GET: libc::c_long = 7;
 const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
+const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
 
 /// `BPF_F_LOCK`.
@@ -90,6 +92,16 @@ struct InfoAttr {
 #[repr(C)]
 struct LinkAttr {
     link_fd: u32,
+}
+
+/// For `BPF_LINK_UPDATE`.
+#[derive(Default, IntoBytes, Immutable)]
+#[repr(C)]
+struct LinkUpdateAttr {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
 }
 
 /// For batches.
@@ -216,6 +228,30 @@ pub(super) fn open(path: &Path) -> io::Result<OwnedFd> {
 /// Takes a link's program from where it stands. Done when this returns, which the end of a link's last name is not.
 pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     call(LINK_DETACH, &LinkAttr { link_fd: number(link) }).map(drop)
+}
+
+/// Has a link lead to another program of its kind, in one step.
+pub(super) fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let attr =
+        LinkUpdateAttr { link_fd: number(link), new_prog_fd: number(program), ..LinkUpdateAttr::default() };
+    call(LINK_UPDATE, &attr).map(drop)
+}
+
+/// The cookie of a socket's network namespace, as programs are told it.
+pub(super) fn network_cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut cookie = 0u64;
+    let mut len = libc::socklen_t::try_from(size_of::<u64>()).unwrap_or(0);
+    // SAFETY: the kernel writes at most `len` bytes to `cookie`, which has so many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            std::ptr::from_mut(&mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `struct ethtool_drvinfo`.

@@ -63,6 +63,48 @@ fn a_cluster_that_cannot_be_read_takes_nobody_away() {
     }
 }
 
+/// A balancer in front of machines: services and who is behind them, and nothing of nodes.
+const BOX: &str = "
+{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {selector: {app: web}, externalIPs: [198.51.100.1], ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: web-1, labels: {app: web}}, status: {podIP: 192.0.2.11}}
+";
+
+#[test]
+fn a_machine_that_is_no_node_is_one_of_its_own() {
+    let town = Town::new();
+    town.file("source/cluster.yaml", BOX);
+    std::fs::remove_file(town.path("source/policies/db.yaml")).unwrap();
+    let snapshot = town.snapshot();
+    assert_eq!(snapshot.warnings, Findings::default());
+    assert!(snapshot.roster.members.iter().all(|member| !member.here), "{:?}", snapshot.roster);
+    let last = LastGood { image: snapshot.image.clone(), roster: snapshot.roster };
+    let mut read = 0;
+    let identities = town.path("identities.json");
+    let taken = take(&town.source(), "n1", &identities, Some(&last), &mut |project| {
+        read += project.cluster.services.len();
+    });
+    assert!(matches!(taken, Taken::Good(_)), "{taken:?}");
+    assert_eq!(read, 1);
+    // Pods are on nodes: then this machine must be one.
+    town.file("source/cluster.yaml", BOX.replace("status:", "spec: {nodeName: n7}, status:"));
+    let taken = take(&town.source(), "n1", &identities, Some(&last), &mut |_| ());
+    let Taken::Bad(refusal) = taken else { panic!("{taken:?}") };
+    assert_eq!(refusal.findings.lines, ["the cluster has no node `n1`; it has none at all"]);
+}
+
+#[test]
+fn nodes_that_are_gone_take_no_pod_away() {
+    let town = Town::new();
+    let good = town.snapshot();
+    let last = LastGood { image: good.image.clone(), roster: good.roster.clone() };
+    town.file("source/cluster.yaml", BOX);
+    let taken = take(&town.source(), "n1", &town.path("identities.json"), Some(&last), &mut |_| ());
+    let Taken::Bad(refusal) = taken else { panic!("{taken:?}") };
+    assert_eq!(refusal.findings.lines, ["the cluster has no node `n1`; it has none at all"]);
+    assert!(refusal.roster.is_none());
+}
+
 #[test]
 fn a_source_that_is_not_there_is_told() {
     let town = Town::new();

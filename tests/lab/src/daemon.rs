@@ -5,6 +5,8 @@
 
 use super::binary::built;
 use super::{Lab, Place};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -141,6 +143,25 @@ impl<'a> Policyd<'a> {
         }
     }
 
+    /// The checksum of the service image in force, once a source has said so and nothing is wrong with it.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn service_image(&self) -> io::Result<Option<String>> {
+        Ok(service_image(&self.status()?))
+    }
+
+    /// Waits until services are in force, other ones than with the image before if there was one.
+    ///
+    /// # Errors
+    /// They do not come.
+    pub fn until_services(&self, before: Option<&String>) -> io::Result<Status> {
+        self.until("services in force", |status| {
+            let now = service_image(status);
+            now.is_some() && now.as_ref() != before
+        })
+    }
+
     /// Asks it something.
     ///
     /// # Errors
@@ -207,6 +228,23 @@ impl<'a> Policyd<'a> {
         self.process.wait().map(drop)
     }
 
+    /// Asks it to end, as a service manager would, and waits until it has.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn terminate(&mut self) -> io::Result<()> {
+        let process = i32::try_from(self.process.id()).map_err(io::Error::other)?;
+        kill(Pid::from_raw(process), Signal::SIGTERM)?;
+        let end = Instant::now() + PATIENCE;
+        while self.process.try_wait()?.is_none() {
+            if Instant::now() > end {
+                return Err(io::Error::other(format!("it does not end\n{}", self.log())));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// Starts it again after its end, with the same arguments; waits for nothing.
     ///
     /// # Errors
@@ -220,6 +258,13 @@ impl<'a> Policyd<'a> {
     pub fn log(&self) -> String {
         fs::read_to_string(self.source.path().join("log")).unwrap_or_default()
     }
+}
+
+fn service_image(status: &Status) -> Option<String> {
+    let balancing = status.balancing.as_ref().filter(|_| status.problems.is_empty())?;
+    let image =
+        balancing.image.as_ref().filter(|image| !image.is_restored && balancing.problems.is_empty())?;
+    Some(image.checksum.clone())
 }
 
 impl Drop for Policyd<'_> {

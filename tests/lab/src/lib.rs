@@ -7,6 +7,10 @@
 //!                             eth0 outside: 203.0.113.0/24, 2001:db8::/64
 //! ```
 //!
+//! What may stand besides: another host outside, addresses of services that lead to a node, a wire that works as hardware does
+//! ([`Plan`]). Each node has a control group of its own, in which it and its pods run. What passes on the wire can be watched ([`wires`]),
+//! services are written beside the cluster ([`services`]), and peers tell who they are and whom they see ([`Peer::who`]).
+//!
 //! A pod has one address of each family, known to its node by a host route, and reaches everything through a gateway of
 //! link-local scope, as with Calico. Nodes route to each other's pods over the wire, a bridge in a namespace of its own.
 //!
@@ -29,26 +33,32 @@
 //! # }
 //! ```
 //!
-//! Not here: any datapath, services and their addresses, pods on their node's network, SCTP (the kernels that we test on
-//! are built without it).
+//! Not here: any datapath, pods on their node's network, SCTP (the kernels that we test on are built without it).
 
 pub mod binary;
+mod cgroup;
 pub mod daemon;
+mod hardware;
 mod manifests;
 mod namespace;
 pub mod peer;
 mod place;
 mod plan;
 mod requirements;
+pub mod services;
+pub mod wires;
 mod wiring;
 
 pub use daemon::{Monitor, Policyd};
 pub use peer::flow::{Counts, Flow, Kind};
-pub use peer::{Call, Connection, Contact, Peer, Running};
+pub use peer::{Call, Connection, Contact, Identity, Peer, Running, Transport};
 pub use place::{HostInterface, Place};
 pub use plan::{NodePlan, Plan, PodPlan};
 pub use requirements::{available, missing};
+pub use services::{EndpointPlan, ServicePlan};
 
+use cgroup::Groups;
+use hardware::Hardware;
 use namespace::Namespace;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -59,8 +69,12 @@ pub struct Lab {
     plan: Plan,
     wire: Place,
     outside: Place,
+    elsewhere: Option<Place>,
     nodes: Vec<Place>,
     pods: Vec<Place>,
+    hardware: Option<Hardware>,
+    /// Last, so that they go when nobody is in them any more.
+    _groups: Option<Groups>,
 }
 
 impl Lab {
@@ -70,33 +84,48 @@ impl Lab {
         // All are started before the first is waited for: a namespace takes the kernel some milliseconds.
         let start = |node: bool| Namespace::start(node);
         let (wire, outside) = (start(false)?, start(false)?);
+        let elsewhere = if plan.has_elsewhere { Some(start(false)?) } else { None };
         let nodes = plan.nodes.iter().map(|_| start(true)).collect::<io::Result<Vec<_>>>()?;
         let pods = plan.pods.iter().map(|_| start(false)).collect::<io::Result<Vec<_>>>()?;
 
+        let groups = Groups::make()?;
+        let group = |node: &NodePlan| groups.as_ref().map(|groups| groups.group(&node.name)).transpose();
+        let node =
+            |(space, node): (Namespace, &NodePlan)| Ok(Place::of_node(node, space).in_group(group(node)?));
+        let nodes = nodes.into_iter().zip(&plan.nodes).map(node).collect::<io::Result<Vec<_>>>()?;
+        let pods = pods.into_iter().zip(&plan.pods).map(|(space, pod)| {
+            let node = nodes.iter().find(|node| node.name() == pod.node);
+            Place::of_pod(pod, space).in_group(node.and_then(Place::group).cloned())
+        });
+        let pods = pods.collect();
         let mut lab = Lab {
             wire: Place::new("the wire", Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED, wire),
             outside: Place::new("outside", plan::OUTSIDE_V4, plan::OUTSIDE_V6, outside),
-            nodes: nodes
-                .into_iter()
-                .zip(&plan.nodes)
-                .map(|(space, node)| Place::of_node(node, space))
-                .collect(),
-            pods: pods.into_iter().zip(&plan.pods).map(|(space, pod)| Place::of_pod(pod, space)).collect(),
+            elsewhere: elsewhere
+                .map(|space| Place::new("elsewhere", plan::ELSEWHERE_V4, plan::ELSEWHERE_V6, space)),
+            nodes,
+            pods,
+            hardware: None,
             plan,
+            _groups: groups,
         };
         for place in lab.places_mut() {
             place.await_ready()?;
         }
         lab.join()?;
+        if lab.plan.is_hardware {
+            lab.hardware = Some(Hardware::of(&lab)?);
+        }
         Ok(lab)
     }
 
     fn places_mut(&mut self) -> impl Iterator<Item = &mut Place> {
-        [&mut self.wire, &mut self.outside].into_iter().chain(&mut self.nodes).chain(&mut self.pods)
+        let outside = [&mut self.wire, &mut self.outside].into_iter().chain(&mut self.elsewhere);
+        outside.chain(&mut self.nodes).chain(&mut self.pods)
     }
 
     fn places(&self) -> impl Iterator<Item = &Place> {
-        [&self.wire, &self.outside].into_iter().chain(&self.nodes).chain(&self.pods)
+        [&self.wire, &self.outside].into_iter().chain(&self.elsewhere).chain(&self.nodes).chain(&self.pods)
     }
 
     /// The node of that name.
@@ -123,6 +152,14 @@ impl Lab {
     /// The world outside of the cluster. Every address of 203.0.113.0/24 and 2001:db8::/64 is its own.
     pub fn outside(&self) -> &Place {
         &self.outside
+    }
+
+    /// The other host outside. Every address of 198.18.0.0/24 and 2001:db8:e::/64 is its own.
+    ///
+    /// # Panics
+    /// The plan has none.
+    pub fn elsewhere(&self) -> &Place {
+        known(self.elsewhere.as_ref(), "host outside but", "outside")
     }
 
     /// The end of a pod's veth pair that lies in its node.
@@ -154,7 +191,8 @@ impl Lab {
 
     fn start_last_pod(&self) -> io::Result<Place> {
         let plan = known(self.plan.pods.last(), "pod", "to start");
-        let mut place = Place::of_pod(plan, Namespace::start(false)?);
+        let group = self.node(&plan.node).group().cloned();
+        let mut place = Place::of_pod(plan, Namespace::start(false)?).in_group(group);
         place.await_ready()?;
         self.join_pods(&[(plan, &place)])?;
         Ok(place)
@@ -177,6 +215,16 @@ impl Lab {
     /// The lab as Kubernetes manifests: namespaces, nodes and pods.
     pub fn cluster_yaml(&self) -> String {
         manifests::render(&self.plan)
+    }
+
+    /// Services as manifests, with their endpoints, which are pods of the lab.
+    ///
+    /// # Panics
+    /// The lab has no such pod now.
+    pub fn services_yaml(&self, services: &[ServicePlan]) -> String {
+        services::render(services, |pod| {
+            known(self.plan.pods.iter().find(|plan| plan.full_name() == pod), "pod", pod)
+        })
     }
 }
 

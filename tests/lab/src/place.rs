@@ -1,7 +1,10 @@
 //! A place in the lab: a node, a pod or the outside, its addresses, and running programs there.
 //!
+//! Invariant: what is run on a node or in a pod of it is in the node's control group, and what is run outside is not.
+//!
 //! Not here: how places are joined (`wiring.rs`).
 
+use super::cgroup::Group;
 use super::namespace::Namespace;
 use super::plan::{NodePlan, PodPlan};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -23,6 +26,7 @@ pub struct Place {
     v4: Ipv4Addr,
     v6: Ipv6Addr,
     namespace: Namespace,
+    group: Option<Group>,
 }
 
 /// A network interface of a node.
@@ -36,7 +40,16 @@ pub struct HostInterface {
 
 impl Place {
     pub(super) fn new(name: &str, v4: Ipv4Addr, v6: Ipv6Addr, namespace: Namespace) -> Place {
-        Place { name: name.to_owned(), v4, v6, namespace }
+        Place { name: name.to_owned(), v4, v6, namespace, group: None }
+    }
+
+    /// The same, in a control group.
+    pub(super) fn in_group(self, group: Option<Group>) -> Place {
+        Place { group, ..self }
+    }
+
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     pub(super) fn of_node(node: &NodePlan, namespace: Namespace) -> Place {
@@ -88,12 +101,30 @@ impl Place {
     /// A program to run here. It sees the place's network and mounts; its working directory is `/`, so paths are absolute. The
     /// process that is spawned is the program itself, so killing it kills the program. The lab's end ends it.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some(group) = &self.group else { return self.tool(program) };
+        // A process enters a group by its own number, and keeps both when it becomes another program.
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group.entrance());
+        let tool = self.tool(program);
+        command.arg(tool.get_program()).args(tool.get_args());
+        command
+    }
+
+    /// A program that opens no sockets that matter: it stays in the control group of who runs it.
+    pub(super) fn tool(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.pid().to_string(), "-n", "-m", "--"]).arg(program);
         command
     }
 
-    /// Does work here: on a thread of its own, which sees the place's network and mounts, as a program run here would.
+    /// The control group of the node, as a path on the node; of a pod, that of its node. There is none outside, nor where the machine has
+    /// no control groups of the second version.
+    pub fn control_group(&self) -> Option<PathBuf> {
+        self.group.as_ref().map(Group::inside)
+    }
+
+    /// Does work here: on a thread of its own, which sees the place's network and mounts, as a program run here would, but is in no control
+    /// group of the lab.
     ///
     /// # Errors
     /// The thread cannot get here.

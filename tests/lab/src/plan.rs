@@ -11,10 +11,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The wire's number of the outside, beyond those of nodes.
 pub(super) const OUTSIDE: u8 = 254;
 
+/// The wire's number of the other host outside.
+pub(super) const ELSEWHERE: u8 = 253;
+
 /// The addresses that the outside uses unless told otherwise.
 pub(super) const OUTSIDE_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The same of IPv6.
 pub(super) const OUTSIDE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// Those of the other host outside.
+pub(super) const ELSEWHERE_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+/// The same of IPv6.
+pub(super) const ELSEWHERE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xe, 0, 0, 0, 0, 1);
+
+/// Bytes of the largest packet on a wire.
+const USUAL_MTU: u32 = 1500;
 
 /// An address on the wire: 192.168.100.n.
 pub(super) fn wire_v4(number: u8) -> Ipv4Addr {
@@ -27,11 +37,22 @@ pub(super) fn wire_v6(number: u8) -> Ipv6Addr {
 }
 
 /// What is to be built; every method adds to it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) nodes: Vec<NodePlan>,
     pub(super) pods: Vec<PodPlan>,
+    pub(super) has_elsewhere: bool,
+    pub(super) led: Vec<Led>,
+    pub(super) mtu: u32,
+    pub(super) is_hardware: bool,
+}
+
+/// Addresses, as a prefix, that lead to a node.
+#[derive(Clone, Debug)]
+pub(super) struct Led {
+    pub(super) node: String,
+    pub(super) prefix: String,
 }
 
 /// A node to be.
@@ -57,7 +78,45 @@ pub struct PodPlan {
 impl Plan {
     /// A plan of nothing but the outside.
     pub fn new() -> Plan {
-        Plan::default()
+        Plan {
+            namespaces: BTreeMap::new(),
+            nodes: Vec::new(),
+            pods: Vec::new(),
+            has_elsewhere: false,
+            led: Vec::new(),
+            mtu: USUAL_MTU,
+            is_hardware: false,
+        }
+    }
+
+    /// Another host outside, which every address of 198.18.0.0/24 and 2001:db8:e::/64 is of.
+    #[must_use]
+    pub fn elsewhere(mut self) -> Plan {
+        self.has_elsewhere = true;
+        self
+    }
+
+    /// Everyone but the node itself reaches these addresses, given as prefixes, through that node: those of services, which are nobody's.
+    #[must_use]
+    pub fn led(mut self, node: &str, prefixes: &[&str]) -> Plan {
+        let led = |prefix: &&str| Led { node: node.to_owned(), prefix: (*prefix).to_owned() };
+        self.led.extend(prefixes.iter().map(led));
+        self
+    }
+
+    /// Bytes of the largest packet on the wire, in place of 1500; at least the 1280 of IPv6. Pods' own interfaces keep 1500.
+    #[must_use]
+    pub fn wire_mtu(mut self, mtu: u32) -> Plan {
+        self.mtu = mtu.max(1280);
+        self
+    }
+
+    /// The wire's devices work as hardware does: packets on it have whole checksums and are no larger than they may be, and what XDP sends
+    /// back is taken. Otherwise they hand each other what the sender's kernel left undone.
+    #[must_use]
+    pub fn wire_of_hardware(mut self) -> Plan {
+        self.is_hardware = true;
+        self
     }
 
     /// A Kubernetes namespace with labels. Those that pods name need not be given; all have `kubernetes.io/metadata.name`.
@@ -120,12 +179,15 @@ impl Plan {
     /// What a plan must not say.
     pub(super) fn check(&self) -> io::Result<()> {
         let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        if self.nodes.len() >= usize::from(OUTSIDE) {
+        if self.nodes.len() >= usize::from(ELSEWHERE) {
             return wrong(format!("{} nodes are more than the wire has addresses for", self.nodes.len()));
         }
         let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         if let Some(node) = self.nodes.iter().find(|node| !names.insert(node.name.clone())) {
             return wrong(format!("two nodes are named `{}`", node.name));
+        }
+        if let Some(led) = self.led.iter().find(|led| self.nodes.iter().all(|node| node.name != led.node)) {
+            return wrong(format!("{} leads to node `{}`, which is not in the plan", led.prefix, led.node));
         }
         for pod in &self.pods {
             let name = pod.full_name();
@@ -140,6 +202,12 @@ impl Plan {
             }
         }
         Ok(())
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan::new()
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PROGRAMS: &[&str] = &["unshare", "nsenter", "mount", "sh", "ip", "nice", "ping"];
+const PROGRAMS: &[&str] = &["unshare", "nsenter", "mount", "sh", "ip", "nice", "ping", "ethtool"];
 
 /// What this machine lacks for a lab, if anything.
 pub fn missing() -> Option<String> {

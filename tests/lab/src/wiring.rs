@@ -2,10 +2,14 @@
 //!
 //! Not here: what is in the plan, and namespaces' own settings (`namespace.rs`).
 
-use super::plan::{NodePlan, OUTSIDE, OUTSIDE_V4, OUTSIDE_V6, PodPlan, wire_v4, wire_v6};
+use super::plan::{
+    ELSEWHERE, ELSEWHERE_V4, ELSEWHERE_V6, NodePlan, OUTSIDE, OUTSIDE_V4, OUTSIDE_V6, Plan, PodPlan, wire_v4,
+    wire_v6,
+};
 use super::{Lab, Place};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Stdio;
 
 /// The gateway of every pod, as with Calico: addresses of link-local scope that lead to the host's end.
@@ -24,9 +28,10 @@ impl Lab {
         }
         run(links)?;
 
-        let mut addresses = vec![(&self.outside, outside_routes(&self.plan.nodes))];
+        let mut addresses = vec![(&self.outside, outside_routes(&self.plan))];
+        addresses.extend(self.elsewhere.iter().map(|place| (place, elsewhere_routes(&self.plan))));
         for (plan, node) in self.plan.nodes.iter().zip(&self.nodes) {
-            addresses.push((node, node_routes(&self.plan.nodes, plan) + &pod_routes(&pods, plan)));
+            addresses.push((node, node_routes(&self.plan, plan) + &pod_routes(&pods, plan)));
         }
         addresses.extend(pods.iter().map(|(plan, pod)| (*pod, pod_interface(plan))));
         run(addresses)?;
@@ -56,23 +61,32 @@ impl Lab {
         node.await_gone(&veth)
     }
 
-    /// The bridge, and a veth pair to each node and to the outside.
+    /// Who is on the wire, by number.
+    pub(super) fn on_wire(&self) -> impl Iterator<Item = (u8, &Place)> {
+        let nodes = self.plan.nodes.iter().map(|node| node.number).zip(&self.nodes);
+        let elsewhere = self.elsewhere.iter().map(|place| (ELSEWHERE, place));
+        nodes.chain([(OUTSIDE, &self.outside)]).chain(elsewhere)
+    }
+
+    /// The bridge, and a veth pair to each who is on the wire.
     fn wire_links(&self) -> String {
         let mut batch =
             String::from("link add name bridge0 up type bridge forward_delay 0 mcast_snooping 0\n");
-        let numbered = self.plan.nodes.iter().map(|node| node.number).zip(&self.nodes);
-        for (number, place) in numbered.chain([(OUTSIDE, &self.outside)]) {
-            let pid = place.pid();
-            let _ = writeln!(batch, "link add name port{number} type veth peer name eth0 netns {pid}");
-            let _ = writeln!(batch, "link set port{number} master bridge0 up");
+        let mtu = self.plan.mtu;
+        for (number, place) in self.on_wire() {
+            let (port, pid) = (port_of(number), place.pid());
+            let _ = writeln!(
+                batch,
+                "link add name {port} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {pid}"
+            );
+            let _ = writeln!(batch, "link set {port} master bridge0 up");
         }
         batch
     }
 
     fn await_wire(&self) -> io::Result<()> {
-        let numbers = self.plan.nodes.iter().map(|node| node.number).chain([OUTSIDE]);
-        for (number, place) in numbers.zip(self.nodes.iter().chain([&self.outside])) {
-            self.wire.await_up(&format!("port{number}"))?;
+        for (number, place) in self.on_wire() {
+            self.wire.await_up(&port_of(number))?;
             place.await_up("eth0")?;
         }
         Ok(())
@@ -85,6 +99,11 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// The wire's end of the veth pair of a number.
+pub(super) fn port_of(number: u8) -> String {
+    format!("port{number}")
 }
 
 /// The pods of a node, with their places.
@@ -155,25 +174,61 @@ fn routes_to<'a>(nodes: impl Iterator<Item = &'a NodePlan>) -> String {
     batch
 }
 
+/// Routes to the addresses that lead to a node, for everyone but that one.
+fn led_routes(plan: &Plan, own: Option<&NodePlan>) -> String {
+    let mut batch = String::new();
+    for led in plan.led.iter().filter(|led| own.is_none_or(|own| own.name != led.node)) {
+        for node in plan.nodes.iter().filter(|node| node.name == led.node) {
+            let via: IpAddr = if led.prefix.contains(':') { node.v6().into() } else { node.v4().into() };
+            let _ = writeln!(batch, "route add {} via {via} dev eth0", led.prefix);
+        }
+    }
+    batch
+}
+
 /// In a node: the wire, the other nodes' pods, and the outside for everything else. An address of its own range that no pod
 /// has is unreachable, rather than sent out and back.
-fn node_routes(nodes: &[NodePlan], node: &NodePlan) -> String {
+fn node_routes(plan: &Plan, node: &NodePlan) -> String {
     let [v4, v6] = node.pod_ranges();
     let mut batch = wire_interface(node.number);
-    batch += &routes_to(nodes.iter().filter(|other| other.number != node.number));
+    batch += &routes_to(plan.nodes.iter().filter(|other| other.number != node.number));
+    batch += &led_routes(plan, Some(node));
     let _ = writeln!(batch, "route add unreachable {v4}\nroute add unreachable {v6}");
     let _ = writeln!(batch, "route add 0.0.0.0/0 via {} dev eth0", wire_v4(OUTSIDE));
     let _ = writeln!(batch, "route add ::/0 via {} dev eth0", wire_v6(OUTSIDE));
+    if plan.has_elsewhere {
+        let _ = writeln!(batch, "route add 198.18.0.0/24 via {} dev eth0", wire_v4(ELSEWHERE));
+        let _ = writeln!(batch, "route add 2001:db8:e::/64 via {} dev eth0", wire_v6(ELSEWHERE));
+    }
     batch
 }
 
 /// In the outside: the wire, all of its own addresses, and the pods of all nodes.
-fn outside_routes(nodes: &[NodePlan]) -> String {
+fn outside_routes(plan: &Plan) -> String {
     let mut batch = wire_interface(OUTSIDE);
     let _ = writeln!(batch, "addr add {OUTSIDE_V4}/32 dev lo\naddr add {OUTSIDE_V6}/128 dev lo nodad");
     let _ = writeln!(batch, "route add local 203.0.113.0/24 dev lo\nroute add local 2001:db8::/64 dev lo");
-    for line in routes_to(nodes.iter()).lines() {
-        let source = if line.contains("::") { OUTSIDE_V6.to_string() } else { OUTSIDE_V4.to_string() };
+    batch + &from_source(&routes_into(plan), OUTSIDE_V4, OUTSIDE_V6)
+}
+
+/// The same of the other host outside.
+fn elsewhere_routes(plan: &Plan) -> String {
+    let mut batch = wire_interface(ELSEWHERE);
+    let _ = writeln!(batch, "addr add {ELSEWHERE_V4}/32 dev lo\naddr add {ELSEWHERE_V6}/128 dev lo nodad");
+    let _ = writeln!(batch, "route add local 198.18.0.0/24 dev lo\nroute add local 2001:db8:e::/64 dev lo");
+    batch + &from_source(&routes_into(plan), ELSEWHERE_V4, ELSEWHERE_V6)
+}
+
+/// Routes of who is outside into the cluster.
+fn routes_into(plan: &Plan) -> String {
+    routes_to(plan.nodes.iter()) + &led_routes(plan, None)
+}
+
+/// The same routes with the address that is told where none is chosen.
+fn from_source(routes: &str, v4: Ipv4Addr, v6: Ipv6Addr) -> String {
+    let mut batch = String::new();
+    for line in routes.lines() {
+        let source: IpAddr = if line.contains("::") { v6.into() } else { v4.into() };
         let _ = writeln!(batch, "{line} src {source}");
     }
     batch
@@ -183,7 +238,7 @@ fn outside_routes(nodes: &[NodePlan]) -> String {
 fn run(batches: Vec<(&Place, String)>) -> io::Result<()> {
     let mut running = Vec::new();
     for (place, batch) in &batches {
-        let mut ip = place.command("ip");
+        let mut ip = place.tool("ip");
         ip.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = ip.spawn()?;
         // A batch is far smaller than a pipe, and dropping the pipe's end tells `ip` that this is all. If `ip` ends early,

@@ -14,6 +14,7 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /run
+mkdir -p /var/lib
 ln -s /proc/self/fd /dev/fd
 
 for module in /modules/*.ko; do

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the datapath and its tests need beyond the kernel itself.
-pub(super) const NEEDED: &[&str] = &["veth", "dummy", "sch_ingress", "cls_bpf"];
+pub(super) const NEEDED: &[&str] = &["veth", "dummy", "bridge", "sch_ingress", "cls_bpf"];
 
 /// The files to load for `NEEDED`, in order, out of the folder of one kernel's modules.
 pub(super) fn to_load(folder: &Path) -> Result<Vec<PathBuf>, String> {

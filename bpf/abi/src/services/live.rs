@@ -9,7 +9,7 @@ use crate::shape::{Numbers, numbered, records};
 use crate::state::SLOTS;
 
 /// Version of these shapes. Any change takes the next number.
-pub const BALANCE_VERSION: u32 = 1;
+pub const BALANCE_VERSION: u32 = 2;
 
 /// [`TranslationRecord::state`]: the first side sent FIN.
 pub const CLIENT_FINISHED: u8 = 1;
@@ -127,8 +127,8 @@ records! {
         protocol: u8,
         /// [`Place`].
         place: u8,
-        /// Always 0.
-        reserved: [u8; 2],
+        /// Lower half of the index of a pod's interface, so that none speaks for another; 0 at devices.
+        interface: u16,
     }
 
     /// Value of `translations`: the packet as it goes on.
@@ -155,7 +155,7 @@ records! {
 
     /// Key of `flows`: a flow from outside, or under session affinity a client.
     FlowKey {
-        /// The client.
+        /// The client. A socket's cookie is behind `ff00:7765:6972::/64`, that of a network namespace behind `ff00:7765:6972:1::/64`.
         client: [u8; 16],
         /// The service's address, as the packet names it.
         address: [u8; 16],

@@ -14,7 +14,7 @@ use weir_compiler::ir::protocol;
 use weir_compiler::services::{Balanced, Frontend, Model, NotBalanced, Pool, View, serve};
 use weir_grammar::source::{LineIndex, Sources};
 use weir_grammar::span::FileId;
-use weir_grammar::tree::{Algorithm, Forwarding, Service};
+use weir_grammar::tree::{Algorithm, Forwarding, HealthCheck, Service};
 use weir_project::{Project, refuse_stdin_twice};
 
 /// The command.
@@ -73,8 +73,26 @@ pub(crate) struct ToldService<'c> {
     pub(crate) source_ranges: Vec<String>,
     pub(crate) source_ranges_deny: bool,
     pub(crate) health_check_port: Option<u16>,
+    /// How the health of its backends is checked; null: not at all.
+    pub(crate) health_check: Option<ToldCheck<'c>>,
     pub(crate) load_balancer_class: Option<&'c str>,
     pub(crate) ports: Vec<ToldPort<'c>>,
+}
+
+/// A health check; times are in milliseconds.
+#[derive(Serialize)]
+pub(crate) struct ToldCheck<'c> {
+    pub(crate) interval_ms: u128,
+    pub(crate) timeout_ms: u128,
+    /// Checks in a row that make a backend fit again,
+    pub(crate) healthy: u16,
+    /// and that make it unfit.
+    pub(crate) unhealthy: u16,
+    pub(crate) quarantine_ms: u128,
+    /// `GET` or `HEAD` and the path; null: a connection is enough.
+    pub(crate) request: Option<[&'c str; 2]>,
+    /// Null: the backend's address and port.
+    pub(crate) host: Option<&'c str>,
 }
 
 #[derive(Serialize)]
@@ -185,8 +203,22 @@ fn service_of<'c>(
         source_ranges: service.source_ranges.iter().map(ToString::to_string).collect(),
         source_ranges_deny: annotations.source_ranges_deny,
         health_check_port: service.health_check_port,
+        health_check: service.health_check.as_ref().map(check_of),
         load_balancer_class: service.balancer_class.as_deref(),
         ports: Vec::new(),
+    }
+}
+
+fn check_of(check: &HealthCheck) -> ToldCheck<'_> {
+    let http = check.http.as_ref();
+    ToldCheck {
+        interval_ms: check.interval.as_millis(),
+        timeout_ms: check.timeout.as_millis(),
+        healthy: check.healthy,
+        unhealthy: check.unhealthy,
+        quarantine_ms: check.quarantine.as_millis(),
+        request: http.map(|http| [if http.is_head { "HEAD" } else { "GET" }, &http.path]),
+        host: http.and_then(|http| http.host.as_deref()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Services as people read them: who serves each address and port, from where, and on which nodes.
 
 use super::count;
-use crate::commands::services::{By, Served, Told, ToldFrontend, ToldPort, ToldService, reason};
+use crate::commands::services::{By, Served, Told, ToldCheck, ToldFrontend, ToldPort, ToldService, reason};
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 use weir_project::visible::visible;
@@ -79,10 +79,25 @@ fn traits(service: &ToldService<'_>) -> Vec<String> {
     if let Some(port) = service.health_check_port {
         traits.push(format!("health check at port {port}"));
     }
+    if let Some(check) = &service.health_check {
+        traits.push(checked(check));
+    }
     if let Some(class) = service.load_balancer_class {
         traits.push(format!("class {}", visible(class)));
     }
     traits
+}
+
+fn checked(check: &ToldCheck<'_>) -> String {
+    let how = match check.request {
+        Some([method, path]) => format!("by {method} {}", visible(path)),
+        None => "by a connection".to_owned(),
+    };
+    let every = match u32::try_from(check.interval_ms / 1000) {
+        Ok(seconds @ 1..) if check.interval_ms.is_multiple_of(1000) => duration(seconds),
+        _ => format!("{} ms", check.interval_ms),
+    };
+    format!("backends checked every {every} {how}")
 }
 
 fn duration(seconds: u32) -> String {

@@ -59,6 +59,19 @@ fn the_examples_hold() {
     }
 }
 
+/// The page of the balancer shows what is printed.
+#[test]
+fn the_balancer_does_what_its_page_shows() {
+    let root = std::fs::canonicalize(format!("{LIBRARY}/..")).unwrap().display().to_string();
+    let page = std::fs::read_to_string(format!("{root}/examples/balancer-box/README.md")).unwrap();
+    let (_, shown) = page.split_once("$ policyc services -c examples/balancer-box\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let ran = Session::new().run_with(&["services", "-c", &format!("{root}/examples/balancer-box")], "");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let printed = ran.out.replace(&format!("{root}/"), "");
+    assert_eq!(printed.trim_end(), shown.trim_end());
+}
+
 #[test]
 fn every_policy_is_in_the_list() {
     let listed = std::fs::read_to_string(Path::new(LIBRARY).join("README.md")).unwrap();

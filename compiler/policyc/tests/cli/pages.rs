@@ -17,7 +17,6 @@ const UNCHECKED: &[(Code, &str)] = &[
     (Code::TooManyIdentities, "tens of thousands of pods; `tests/limits.rs` gives it"),
     (Code::MoreWarnings, "more than two hundred warnings"),
     (Code::TooManyBackends, "a hundred thousand endpoints"),
-    (Code::FrontendClash, "told by `services`; `services.rs` here gives it"),
     (Code::MapOverflow, "hundreds of blocks; its own tests give it"),
 ];
 

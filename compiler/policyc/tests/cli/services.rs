@@ -132,6 +132,87 @@ fn names_cannot_steer_a_terminal() {
     }
 }
 
+/// A service whose backends are pods, and what is wrong with three others.
+const PODS: &str = r#"
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+  annotations:
+    service.cilium.io/health-check-probe-interval: 500ms
+    service.cilium.io/health-check-http-path: /healthz
+    service.cilium.io/health-check-http-method: HEAD
+    service.cilium.io/health-check-treshold-healthy: '3'
+spec: {selector: {app: web}, externalIPs: [198.51.100.1], ports: [{port: 80, targetPort: http}]}
+---
+{apiVersion: v1, kind: Service, metadata: {name: port}, spec: {selector: {app: web}, externalIPs: [198.51.100.2], ports: [{port: 80, targetPort: htpt}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: wrong-label}, spec: {selector: {app: wbe}, externalIPs: [198.51.100.1], ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: asks}, spec: {type: LoadBalancer, loadBalancerIP: 198.51.100.4, selector: {app: web}, ports: [{port: 80}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1, labels: {app: web}}
+spec: {containers: [{name: web, ports: [{name: http, containerPort: 8080}]}]}
+status: {podIP: 192.0.2.11}
+"#;
+
+#[test]
+fn pods_are_backends_where_no_slice_is() {
+    let session = Session::new();
+    session.file("box.yaml", PODS);
+    let ran = session.run("services -c box.yaml");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let (_, web) = ran.out.split_once("default/port ").unwrap();
+    assert_eq!(
+        web,
+        "\
+ClusterIP (box.yaml:13)
+  80/tcp
+    198.51.100.2:80/tcp  ExternalIP  both sides  nobody: no backend
+
+default/web ClusterIP (box.yaml:5)
+  backends checked every 500 ms by HEAD /healthz
+  80/tcp
+    198.51.100.1:80/tcp  ExternalIP  both sides  the backend
+      -> 192.0.2.11:8080  active
+
+not balanced
+  default/asks: no address and port
+"
+    );
+}
+
+/// What is wrong with services is told wherever they are read.
+#[test]
+fn check_tells_what_is_wrong_with_services() {
+    let session = Session::new();
+    session.file("box.yaml", PODS);
+    session.file("none.policy", "policy none {\n    for all pods\n    allow egress to all\n}\n");
+    let codes = |words: &str| -> Vec<String> {
+        let ran = session.run(words);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let found: Value = serde_json::from_str(&ran.out).unwrap();
+        let found = found.as_array().unwrap().iter();
+        found.map(|finding| format!("{} {}", finding["code"].as_str().unwrap(), finding["line"])).collect()
+    };
+    assert_eq!(
+        codes("check -f none.policy -c box.yaml -o json"),
+        ["W620 10", "W622 13", "W621 15", "W623 15", "W624 17"]
+    );
+    let told = session.run("services -c box.yaml").err;
+    for said in [
+        "did you mean `service.cilium.io/health-check-threshold-healthy`?",
+        "no pod of default/port has a port named `htpt`",
+        "its pods' ports of that protocol are `http`",
+        "default/wrong-label selects no pod, and no EndpointSlice names it",
+        "no pod in namespace `default` has `app: wbe`",
+    ] {
+        assert!(told.contains(said), "{said}\n{told}");
+    }
+}
+
 #[test]
 fn compile_writes_an_image_of_services() {
     let session = session();
@@ -144,11 +225,9 @@ fn compile_writes_an_image_of_services() {
     assert_eq!(session.read("a.wsvc"), first);
     let ran = session.run("inspect a.wsvc");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert!(
-        ran.out.starts_with("services     a.wsvc for node n1\nlayout       version 1; sound"),
-        "{}",
-        ran.out
-    );
+    let version = weir_abi::services::SERVICE_VERSION;
+    let head = format!("services     a.wsvc for node n1\nlayout       version {version}; sound");
+    assert!(ran.out.starts_with(&head), "{}", ran.out);
     assert!(ran.out.contains("\nbackends     3: 2 active, 1 terminating\n"), "{}", ran.out);
     let told: Value = serde_json::from_str(&session.run("inspect a.wsvc -o json").out).unwrap();
     assert_eq!((told["kind"].as_str(), told["services"][1]["line"].as_u64()), (Some("services"), Some(8)));

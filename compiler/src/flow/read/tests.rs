@@ -19,6 +19,8 @@ fn cluster() -> Cluster {
             ports: Vec::new(),
             owner: None,
             finished: false,
+            ready: true,
+            ending: false,
         })
     };
     let node = Object::Node(Node {

@@ -1,7 +1,7 @@
 //! Annotations of services and slices that change how they are balanced.
 //!
 //! Whoever annotates an object is not told by the API server what is wrong, so what has no effect is a warning here.
-//! Not here: annotations of other projects, which are passed over.
+//! Not here: those of health checks (`health_check`), and annotations of other projects, which are passed over.
 
 use super::super::context::Context;
 use super::super::hint;
@@ -9,6 +9,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::tree::{Algorithm, Forwarding, Frontends, ServiceAnnotations};
 use crate::yaml::Value;
 
+/// What the names of all begin with.
 const PREFIX: &str = "service.cilium.io/";
 /// Those that would change where packets go, and do not.
 const NOT_YET: &[&str] = &["node", "node-selector", "proxy-delegation"];
@@ -54,7 +55,7 @@ pub(super) fn of_service(cx: &mut Context<'_>, service: Value<'_>) -> ServiceAnn
             _ => return ignored(cx, name, value),
         };
         if !known {
-            useless(cx, name, value);
+            no_value(cx, name, value);
         }
     });
     read
@@ -67,7 +68,7 @@ pub(super) fn weight(cx: &mut Context<'_>, slice: Value<'_>) -> u16 {
         if name == "weight" {
             match value.raw().and_then(|text| text.parse().ok()) {
                 Some(given) => weight = given,
-                None => useless(cx, name, value),
+                None => no_value(cx, name, value),
             }
         }
     });
@@ -88,7 +89,7 @@ fn frontends(text: &str) -> Option<Frontends> {
 }
 
 /// Calls `read` for every annotation of ours, by its name without the prefix.
-fn each<'d>(
+pub(super) fn each<'d>(
     cx: &mut Context<'_>,
     object: Value<'d>,
     mut read: impl FnMut(&mut Context<'_>, &'d str, Value<'d>),
@@ -101,9 +102,7 @@ fn each<'d>(
     }
 }
 
-fn useless(cx: &mut Context<'_>, name: &str, value: Value<'_>) {
-    let shown = hint::short(value.raw().unwrap_or_default());
-    let message = format!("`{shown}` is no value of the annotation `{PREFIX}{name}`");
+fn no_value(cx: &mut Context<'_>, name: &str, value: Value<'_>) {
     let help = match name {
         "forwarding-mode" => "the values are `snat` and `dsr`",
         "lb-algorithm" => "the values are `maglev` and `random`",
@@ -111,14 +110,38 @@ fn useless(cx: &mut Context<'_>, name: &str, value: Value<'_>) {
         "weight" => "a weight goes from 0, for no new connections, to 65535",
         _ => "the values are `ClusterIP`, `NodePort` and `LoadBalancer`, with commas between them",
     };
-    let finding = Diagnostic::new(Code::ServiceAnnotation, value.head(), message);
-    cx.report(finding.labelled("has no effect").help(help));
+    useless(cx, name, value, help);
+}
+
+/// Reports a value that there is not.
+pub(super) fn useless(cx: &mut Context<'_>, name: &str, value: Value<'_>, help: &str) {
+    let shown = hint::short(value.raw().unwrap_or_default());
+    let message = format!("`{shown}` is no value of the annotation `{PREFIX}{name}`");
+    idle(cx, value, message, Some(help.to_owned()));
 }
 
 fn ignored(cx: &mut Context<'_>, name: &str, value: Value<'_>) {
     if NOT_YET.contains(&name) {
-        let message = format!("Weir does not know the annotation `{PREFIX}{name}`");
-        let finding = Diagnostic::new(Code::ServiceAnnotation, value.head(), message);
-        cx.report(finding.labelled("has no effect"));
+        unknown(cx, name, value, None);
     }
+}
+
+/// Reports an annotation that there is not.
+pub(super) fn unknown(cx: &mut Context<'_>, name: &str, value: Value<'_>, meant: Option<&str>) {
+    let message = format!("Weir does not know the annotation `{PREFIX}{}`", hint::short(name));
+    idle(cx, value, message, meant.map(|meant| format!("did you mean `{PREFIX}{meant}`?")));
+}
+
+/// Reports an annotation that changes nothing without another.
+pub(super) fn alone(cx: &mut Context<'_>, name: &str, value: Value<'_>, without: &str) {
+    let message = format!("the annotation `{PREFIX}{name}` changes nothing without `{PREFIX}{without}`");
+    idle(cx, value, message, None);
+}
+
+/// Reports an annotation without effect.
+pub(super) fn idle(cx: &mut Context<'_>, value: Value<'_>, message: String, help: Option<String>) {
+    let mut finding =
+        Diagnostic::new(Code::ServiceAnnotation, value.head(), message).labelled("has no effect");
+    finding.help = help;
+    cx.report(finding);
 }

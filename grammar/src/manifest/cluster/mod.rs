@@ -5,6 +5,7 @@
 
 mod annotations;
 mod endpoint_slice;
+mod health_check;
 mod node;
 mod pod;
 mod service;

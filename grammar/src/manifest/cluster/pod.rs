@@ -1,4 +1,4 @@
-//! Pods: labels, addresses, ports, and which node they run on.
+//! Pods: labels, addresses, ports, which node they run on, and whether they are ready.
 
 use super::super::context::Context;
 use super::super::metadata::metadata;
@@ -18,6 +18,11 @@ pub(crate) fn pod(cx: &mut Context<'_>, value: Value<'_>) -> Option<Pod> {
         ports: Vec::new(),
         owner: value.get("metadata").and_then(owner),
         finished: false,
+        ready: true,
+        ending: value
+            .get("metadata")
+            .and_then(|metadata| metadata.get("deletionTimestamp"))
+            .is_some_and(|time| !time.is_null()),
     };
     if let Some(spec) = object(cx, value, "spec") {
         let mut text =
@@ -34,6 +39,14 @@ pub(crate) fn pod(cx: &mut Context<'_>, value: Value<'_>) -> Option<Pod> {
     if let Some(status) = object(cx, value, "status") {
         if let Some(phase) = status.get("phase").and_then(|value| cx.text(value, "phase")) {
             pod.finished = matches!(phase.value, "Succeeded" | "Failed");
+        }
+        if let Some(list) = status.get("conditions") {
+            cx.items(list, "conditions", |_, item| {
+                let text = |field| item.get(field).and_then(Value::raw);
+                if text("type") == Some("Ready") {
+                    pod.ready = text("status") == Some("True");
+                }
+            });
         }
         if let Some(ip) = status.get("podIP") {
             address(cx, ip, "podIP", &mut pod.addresses);

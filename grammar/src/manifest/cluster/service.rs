@@ -2,10 +2,14 @@
 
 use super::super::cidr::{Bare, prefix};
 use super::super::context::Context;
+use super::super::decode::integer;
+use super::super::kubernetes_port::number_or_name;
 use super::super::metadata::{key_text, metadata};
-use super::{NAMESPACED, address, annotations, given, object, port_kind, port_number, reachable, word};
+use super::{
+    NAMESPACED, address, annotations, given, health_check, object, port_kind, port_number, reachable, word,
+};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::tree::{Meta, Service, ServicePort, ServiceType, TrafficPolicy};
+use crate::tree::{Meta, Port, Service, ServicePort, ServiceType, TargetPort, TrafficPolicy};
 use crate::yaml::Value;
 use std::net::IpAddr;
 
@@ -46,12 +50,32 @@ pub(crate) fn service(cx: &mut Context<'_>, value: Value<'_>) -> Option<Service>
         balancer_class: None,
         allocates_node_ports: true,
         annotations: annotations::of_service(cx, value),
+        health_check: None,
     };
     if let Some(spec) = object(cx, value, "spec") {
         of_spec(cx, spec, &mut service);
     }
     balancer_ips(cx, value, &mut service.balancer_ips);
+    asked_address(cx, value, &service);
+    service.health_check = health_check::of_service(cx, value, &service.ports);
     Some(service)
+}
+
+/// `loadBalancerIP` asks for an address. Who gives it writes it into the status, so it has no effect by itself.
+fn asked_address(cx: &mut Context<'_>, value: Value<'_>, service: &Service) {
+    let asked = value.get("spec").and_then(|spec| spec.get("loadBalancerIP"));
+    let Some(asked) = asked.filter(|asked| asked.raw().is_some_and(|text| !text.is_empty())) else { return };
+    let status = value.get("status").and_then(|status| status.get("loadBalancer"));
+    let given = status.and_then(|status| status.get("ingress")).and_then(Value::items);
+    let is_given = given.is_some_and(|list| list.len() > 0) || !service.external_ips.is_empty();
+    if service.kind == ServiceType::LoadBalancer && !asked.is_null() && !is_given {
+        let message = "`loadBalancerIP` asks for an address, and nobody has given one";
+        cx.report(
+            Diagnostic::new(Code::AddressOnlyAsked, asked.head(), message)
+                .labelled("has no effect")
+                .help("where nothing gives addresses out, write `status: {loadBalancer: {ingress: [{ip: …}]}}`, or `externalIPs`"),
+        );
+    }
 }
 
 fn other_proxy(meta: &Meta) -> Option<String> {
@@ -163,13 +187,34 @@ fn port(cx: &mut Context<'_>, value: Value<'_>) -> Option<ServicePort> {
     };
     let port = port_number(cx, number, "port")?;
     let node_port = optional_port(cx, value, "nodePort");
-    Some(ServicePort { span: number.span(), name: name.unwrap_or_default(), protocol, port, node_port })
+    let target = target_port(cx, value, port)?;
+    Some(ServicePort {
+        span: number.span(),
+        name: name.unwrap_or_default(),
+        protocol,
+        port,
+        target,
+        node_port,
+    })
+}
+
+/// `targetPort`, where nothing, 0 and an empty name are the service's own.
+fn target_port(cx: &mut Context<'_>, object: Value<'_>, own: u16) -> Option<TargetPort> {
+    let is_own = |value: Value<'_>| value.is_null() || value.raw() == Some("") || integer(value) == Some(0);
+    let Some(value) = object.get("targetPort").filter(|value| !is_own(*value)) else {
+        return Some(TargetPort::Number(own));
+    };
+    match number_or_name(cx, value, "targetPort", "leave `targetPort` out to mean the service's own port")? {
+        Port::Name(name) => Some(TargetPort::Name(name, value.span())),
+        Port::Range(number, _) => Some(TargetPort::Number(number)),
+        Port::All => Some(TargetPort::Number(own)),
+    }
 }
 
 /// A port, where 0 is none.
 fn optional_port(cx: &mut Context<'_>, object: Value<'_>, field: &str) -> Option<u16> {
     let value = object.get(field)?;
-    if super::super::decode::integer(value) == Some(0) {
+    if integer(value) == Some(0) {
         return None;
     }
     port_number(cx, value, field)

@@ -4,9 +4,9 @@ use super::Part;
 use crate::balancer::BalanceReport;
 use crate::balancing::in_force::InForce;
 use crate::clock::rfc3339;
-use crate::status::{BalancingStatus, DeviceStatus, ServiceImageStatus};
+use crate::status::{BalancingStatus, DeviceStatus, ServiceImageStatus, UnfitStatus};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 /// A map is told of when it is so full, in hundredths.
@@ -32,6 +32,8 @@ impl Part {
             pods: placed.and_then(|placed| placed.pods.as_ref()).map_or(0, BTreeSet::len),
             sockets: self.in_force.is_some() && self.means.settings.sockets,
             health_checks: self.in_force.as_ref().map(|image| image.checks.clone()).unwrap_or_default(),
+            probed: self.probes.checked(),
+            unfit: self.unfit(),
             sweep: if self.in_force.is_some() { self.sweep } else { BalanceReport::default() },
             counters: self
                 .counters
@@ -41,6 +43,16 @@ impl Part {
             findings: self.warnings.lines.clone(),
             findings_left_out: self.warnings.more,
         }
+    }
+
+    fn unfit(&self) -> Vec<UnfitStatus> {
+        let found = self.probes.found();
+        let told = found.failures.iter().map(|(target, failure)| UnfitStatus {
+            service: format!("{}/{}", target.namespace, target.service),
+            backend: SocketAddr::new(target.address, target.port).to_string(),
+            why: failure.to_string(),
+        });
+        told.collect()
     }
 
     fn device(&self, index: u32) -> String {

@@ -1,8 +1,9 @@
 //! Balancing's programs: loaded for one size class, with the maps that an earlier run pinned.
 
-use super::devices;
+use super::pods::Pods;
+use super::{devices, sockets};
 use crate::balancer::{BalancerOptions, Dispatch, Mode, NoBackend};
-use crate::datapath::attach::{self, Stand, Standing};
+use crate::datapath::attach::{self, Order, Stand, Standing};
 use crate::datapath::error::DatapathError;
 use crate::datapath::load::{refused, useful_line};
 use crate::datapath::slots::Slots;
@@ -10,16 +11,24 @@ use crate::snapshot::chain;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use std::path::Path;
-use weir_object::{WIRE_TC, WIRE_XDP};
+use weir_object::{SOCKET, VETH, WIRE_TC, WIRE_XDP};
 
 /// Maps that outlive programs, besides the images.
-const PINNED: &[&str] =
-    &["service_settings", "translations", "flows", "next_hops", "service_fragments", "balance_counters"];
+const PINNED: &[&str] = &[
+    "service_settings",
+    "translations",
+    "flows",
+    "next_hops",
+    "socket_services",
+    "service_fragments",
+    "pods_answered",
+    "balance_counters",
+];
 
 /// Where the programs of a device stand.
 pub(super) static STANDS: [Stand; 2] = [
-    Stand { program: "from_wire", side: TcAttachType::Ingress, priority: 1, is_last: false },
-    Stand { program: "to_wire", side: TcAttachType::Egress, priority: 1, is_last: true },
+    Stand { program: "from_wire", side: TcAttachType::Ingress, priority: 1, order: Order::First },
+    Stand { program: "to_wire", side: TcAttachType::Egress, priority: 1, order: Order::Last },
 ];
 
 /// The name of the XDP program, in the object and in pins.
@@ -29,6 +38,9 @@ pub(super) const FAST: &str = "from_wire_fast";
 pub(super) struct Programs {
     wire: Ebpf,
     fast: Ebpf,
+    pods: Pods,
+    /// Loaded where sockets are balanced at all.
+    sockets: Option<Ebpf>,
 }
 
 impl std::fmt::Debug for Programs {
@@ -55,7 +67,12 @@ impl Programs {
         let program = fast.program_mut(FAST).ok_or_else(|| missing(FAST))?;
         let program: &mut Xdp = program.try_into().map_err(|error| refused(&error, FAST.to_owned()))?;
         program.load().map_err(|error| refused(&error, useful_line(&format!("{error:?}"))))?;
-        Ok(Programs { wire, fast })
+        let sockets = options.cgroup.as_ref().map(|_| {
+            let mut sockets = load(SOCKET, options, folder, slots)?;
+            sockets::load(&mut sockets).map(|()| sockets)
+        });
+        let pods = Pods::load(load(VETH, options, folder, slots)?)?;
+        Ok(Programs { wire, fast, pods, sockets: sockets.transpose()? })
     }
 
     /// The XDP program.
@@ -68,10 +85,22 @@ impl Programs {
         self.fast.program(FAST)?.try_into().ok()
     }
 
+    /// The programs at pods.
+    pub(super) fn pods_mut(&mut self) -> &mut Pods {
+        &mut self.pods
+    }
+
+    /// The programs of sockets.
+    pub(super) fn sockets_mut(&mut self) -> Option<&mut Ebpf> {
+        self.sockets.as_mut()
+    }
+
     /// Replaces every program that an earlier run or size class of this version attached.
     pub(super) fn replace_all(&mut self, folder: &Path) -> Result<(), DatapathError> {
         attach::replace_all(self, folder)?;
-        devices::replace_all(self, folder)
+        attach::replace_all(&mut self.pods, folder)?;
+        devices::replace_all(self, folder)?;
+        self.sockets.as_ref().map_or(Ok(()), |sockets| sockets::replace_all(sockets, folder))
     }
 }
 
@@ -102,6 +131,7 @@ pub(super) fn load(
     let by_option = u8::from(options.dispatch == Dispatch::Option);
     let rejects = u8::from(options.no_backend == NoBackend::Reject);
     let first_port = *options.ports.start();
+    let host_network = sockets::network_cookie()?;
     let ports = options.ports.end().saturating_sub(first_port).saturating_add(1);
     let mut loader = EbpfLoader::new();
     loader
@@ -112,6 +142,7 @@ pub(super) fn load(
         .override_global("REJECTS", &rejects, false)
         .override_global("FIRST_PORT", &first_port, false)
         .override_global("PORTS", &ports, false)
+        .override_global("HOST_NETWORK", &host_network, false)
         .map_max_entries("translations", options.translations)
         .map_max_entries("flows", options.flows)
         .map_max_entries("next_hops", options.next_hops)

@@ -4,6 +4,8 @@
 //! KernelBalancer::open ─ pinned maps and links of an earlier run are taken over
 //!   install ─ checked, written beside the image in force, one word flipped        (../slots.rs)
 //!   set_devices ─ XDP where it can be, and tc                                    (devices.rs)
+//!   set_pods ─ around policy's programs                                          (pods.rs)
+//!   programs at a cgroup, from the start                                         (sockets.rs)
 //!   flows, sweep, counters ─ what the programs left for us                       (records.rs)
 //! ```
 //!
@@ -13,7 +15,9 @@
 
 mod devices;
 mod load;
+mod pods;
 mod records;
+mod sockets;
 
 use super::attach;
 use super::error::DatapathError;
@@ -78,6 +82,7 @@ impl KernelBalancer {
         slots.forget_others(own)?;
         let tables = Tables::open(own)?;
         programs.replace_all(own)?;
+        sockets::set(programs.sockets_mut(), options.cgroup.as_deref(), &versions)?;
         let (options, has_tcx) = (options.clone(), has_tcx());
         Ok(KernelBalancer {
             options,
@@ -170,11 +175,13 @@ impl Balancer for KernelBalancer {
         devices::set(self, devices)
     }
 
-    fn set_pods(&mut self, _interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {
-        Ok(())
+    fn set_pods(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {
+        pods::set(self, interfaces)
     }
 
     fn withdraw(&mut self) -> Result<(), DatapathError> {
+        sockets::detach_all(&self.versions)?;
+        attach::detach_all(&self.versions, &pods::STANDS)?;
         attach::detach_all(&self.versions, &load::STANDS)?;
         devices::detach_all(&self.versions)?;
         self.slots.empty(&self.settings)
@@ -201,6 +208,8 @@ pub(super) fn remove_everything(pin_root: &Path, name: &Path) -> Result<(), Data
     }
     let _lock = pins::lock(&folder, &balancing_folder(name))?;
     let versions = Versions::find_of_balancing(&folder)?;
+    sockets::detach_all(&versions)?;
+    attach::detach_all(&versions, &pods::STANDS)?;
     attach::detach_all(&versions, &load::STANDS)?;
     devices::detach_all(&versions)
 }

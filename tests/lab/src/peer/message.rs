@@ -3,6 +3,8 @@
 //! Several requests may be under way at once; an answer carries the number of its request. Not here: how they travel.
 
 use super::flow::{Counts, Flow};
+use super::identity::{Identity, Transport};
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -23,6 +25,14 @@ pub(super) enum Request {
     ListenTcp(SocketAddr),
     /// Listen for datagrams, and echo.
     ListenUdp(SocketAddr),
+    /// Listen for TCP connections, and tell on each line that comes who answers, by that name, and who is seen.
+    TellTcp(SocketAddr, String),
+    /// The same for datagrams.
+    TellUdp(SocketAddr, String),
+    /// Ask with that many bytes who answers.
+    Ask(Call, Transport, usize),
+    /// The same on an open connection.
+    AskAgain { connection: u64, call: Call, size: usize },
     /// How many datagrams have come from an address.
     HeardFrom(IpAddr),
     /// Connect, and keep the connection under the request's number.
@@ -50,6 +60,9 @@ impl Request {
     pub(super) fn takes(&self) -> Duration {
         match self {
             Request::Open(call) | Request::Knock(call) | Request::Datagram(call, _) => call.within,
+            // The connection, and the answer.
+            Request::Ask(call, ..) => call.within * 2,
+            Request::AskAgain { call, .. } => call.within,
             Request::Say { within, .. } => *within,
             _ => Duration::ZERO,
         }
@@ -61,6 +74,7 @@ impl Request {
 pub(super) enum Answer {
     Listening(SocketAddr),
     Contact(Contact),
+    Identity(Result<Identity, Contact>),
     Counts(Counts),
     Heard(u64),
     Done,
@@ -152,6 +166,8 @@ impl Contact {
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof
             | ErrorKind::InvalidData => Contact::Broken { error: says },
+            // What was sent is larger than the way is wide, as an ICMP error told.
+            _ if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => Contact::Unreachable { error: says },
             _ => return Err(error),
         })
     }

@@ -4,13 +4,15 @@
 //! called at the same time from several threads. An `Err` says that the peer itself failed; what the network did is a
 //! [`Contact`].
 //!
-//! Not here: what a peer does (`service.rs`, `socket.rs`, `flow.rs`).
+//! Not here: what a peer does (`service.rs`, `socket.rs`, `flow.rs`, `identity.rs`).
 
 pub mod flow;
+mod identity;
 mod message;
 mod service;
 mod socket;
 
+pub use identity::{Identity, Transport};
 pub use message::{Call, Contact};
 pub use service::serve;
 
@@ -85,6 +87,28 @@ impl Peer {
         self.listen(Request::ListenUdp(at))
     }
 
+    /// Tells everyone who asks at this address, by TCP and UDP, that this is `name`, and who they are.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub fn tell(&self, at: SocketAddr, name: &str) -> io::Result<()> {
+        self.listen(Request::TellTcp(at, name.to_owned()))?;
+        self.listen(Request::TellUdp(at, name.to_owned())).map(drop)
+    }
+
+    /// Asks, with so many bytes, who answers at an address; the answer has as many. What came in place of an answer is told as a contact.
+    ///
+    /// # Errors
+    /// The call cannot be made from that address, or the peer died.
+    pub fn who(
+        &self,
+        call: impl Into<Call>,
+        transport: Transport,
+        size: usize,
+    ) -> io::Result<Result<Identity, Contact>> {
+        self.identity(Request::Ask(call.into(), transport, size))
+    }
+
     /// How many datagrams have come from an address to whatever listens here, echoed in time or not.
     ///
     /// # Errors
@@ -120,9 +144,7 @@ impl Peer {
         let call = call.into();
         let (number, contact) = self.contact(Request::Open(call))?;
         Ok(match contact {
-            Contact::Made { local, remote } => {
-                Ok(Connection { peer: self, number, within: call.within, local, remote })
-            }
+            Contact::Made { local, remote } => Ok(Connection { peer: self, number, call, local, remote }),
             failed => Err(failed),
         })
     }
@@ -143,6 +165,14 @@ impl Peer {
     fn listen(&self, request: Request) -> io::Result<SocketAddr> {
         match self.ask(request, Duration::ZERO)?.1 {
             Answer::Listening(at) => Ok(at),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn identity(&self, request: Request) -> io::Result<Result<Identity, Contact>> {
+        let takes = request.takes();
+        match self.ask(request, takes)?.1 {
+            Answer::Identity(identity) => Ok(identity),
             other => Err(unexpected(&other)),
         }
     }
@@ -189,7 +219,7 @@ impl Drop for Peer {
 pub struct Connection<'a> {
     peer: &'a Peer,
     number: u64,
-    within: Duration,
+    call: Call,
     /// The address of this side.
     pub local: SocketAddr,
     /// The address of the other side.
@@ -203,8 +233,16 @@ impl Connection<'_> {
     /// # Errors
     /// The peer died.
     pub fn say(&self, size: usize) -> io::Result<Contact> {
-        let say = Request::Say { connection: self.number, size, within: self.within };
+        let say = Request::Say { connection: self.number, size, within: self.call.within };
         self.peer.contact(say).map(|(_, contact)| contact)
+    }
+
+    /// Asks on it who answers, as [`Peer::who`] does on one of its own.
+    ///
+    /// # Errors
+    /// The peer died.
+    pub fn who(&self, size: usize) -> io::Result<Result<Identity, Contact>> {
+        self.peer.identity(Request::AskAgain { connection: self.number, call: self.call, size })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Not here: sockets themselves.
 
 use super::flow::UnderWay;
+use super::identity;
 use super::message::{Answer, Contact, Numbered, Request};
 use super::socket::{self, Heard};
 use std::collections::HashMap;
@@ -64,6 +65,16 @@ impl Kept {
         match request {
             Request::ListenTcp(at) => socket::listen_tcp(at).map(Answer::Listening),
             Request::ListenUdp(at) => socket::listen_udp(at, Arc::clone(&self.heard)).map(Answer::Listening),
+            Request::TellTcp(at, name) => identity::listen_tcp(at, name).map(Answer::Listening),
+            Request::TellUdp(at, name) => identity::listen_udp(at, name).map(Answer::Listening),
+            Request::Ask(call, transport, size) => {
+                identity::came(identity::ask(&call, transport, size)).map(Answer::Identity)
+            }
+            Request::AskAgain { connection, call, size } => {
+                let stream = self.connection(connection)?;
+                let mut stream = locked(&stream);
+                identity::came(identity::ask_again(&mut stream, &call, size)).map(Answer::Identity)
+            }
             Request::HeardFrom(address) => {
                 Ok(Answer::Heard(locked(&self.heard).get(&address).copied().unwrap_or(0)))
             }
@@ -76,8 +87,7 @@ impl Kept {
                 made
             })),
             Request::Say { connection, size, within } => {
-                let stream =
-                    locked(&self.connections).get(&connection).map(Arc::clone).ok_or_else(unknown)?;
+                let stream = self.connection(connection)?;
                 let mut stream = locked(&stream);
                 told(
                     socket::say(&mut stream, size, within)
@@ -101,6 +111,10 @@ impl Kept {
             Request::Stop(flow) => self.end(flow, UnderWay::stop),
             Request::Finish(flow) => self.end(flow, |_| ()),
         }
+    }
+
+    fn connection(&self, number: u64) -> io::Result<Arc<Mutex<TcpStream>>> {
+        locked(&self.connections).get(&number).map(Arc::clone).ok_or_else(unknown)
     }
 
     fn end(&self, flow: u64, first: impl FnOnce(&UnderWay)) -> io::Result<Answer> {

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A datagram cannot be longer.
-const LONGEST: usize = 65_535;
+pub(super) const LONGEST: usize = 65_535;
 /// What a TCP echo reads at once.
 const MOUTHFUL: usize = 16 * 1024;
 
@@ -120,7 +120,7 @@ pub(super) fn ping_pong(
 }
 
 /// What is left of a time, or that it is over.
-fn left(end: Instant) -> io::Result<Duration> {
+pub(super) fn left(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
 }

@@ -4,7 +4,10 @@ use super::duration;
 use std::fmt::Write as _;
 use weir_project::visible::visible;
 use weir_runtime::balancer::{BalanceReport, DeviceHook};
-use weir_runtime::status::{BalancingStatus, ServiceContents, ServiceImageStatus};
+use weir_runtime::status::{BalancingStatus, ServiceContents, ServiceImageStatus, UnfitStatus};
+
+/// Unfit backends that are told one by one.
+const UNFIT: usize = 20;
 
 /// Lines of a word and what it is.
 pub(super) fn in_words(status: &BalancingStatus) -> String {
@@ -34,6 +37,14 @@ pub(super) fn in_words(status: &BalancingStatus) -> String {
         let word = if place == 0 { "checks" } else { "" };
         let (namespace, name, port) = (&check.namespace, &check.name, check.port);
         line(word, &format!("port {port} of {namespace}/{name}: {} here", backends(check.endpoints)));
+    }
+    if status.probed > 0 {
+        let unfit =
+            if status.unfit.is_empty() { "all".to_owned() } else { format!("{} not", status.unfit.len()) };
+        line("probes", &format!("{} asked, {unfit} fit", backends(status.probed)));
+        for UnfitStatus { service, backend, why } in status.unfit.iter().take(UNFIT) {
+            line("", &format!("- {backend} of {service}: {why}"));
+        }
     }
     for (place, (name, count)) in status.counters.iter().enumerate() {
         line(if place == 0 { "balanced" } else { "" }, &format!("{name}: {count}"));
@@ -115,6 +126,12 @@ mod tests {
             sockets: true,
             health_checks: vec![HealthCheck { port: 30900, namespace, name, endpoints: 1 }],
             sweep: BalanceReport { translations: 4, translation_capacity: 524_288, flows: 1, removed: 9 },
+            probed: 3,
+            unfit: vec![UnfitStatus {
+                service: "shop/web".to_owned(),
+                backend: "10.2.0.3:80".to_owned(),
+                why: "no answer in time".to_owned(),
+            }],
             counters: vec![("direct-fast".to_owned(), 12), ("delivered".to_owned(), 7)],
             ..BalancingStatus::default()
         };
@@ -126,6 +143,8 @@ balanced at node 10.0.0.1 fd00::1, pods 2, sockets on
             device eth1, by tc: no XDP in its driver
 flows       translations 4 of 524288, on record for unsettled slots 1
 checks      port 30900 of shop/web: 1 backend here
+probes      3 backends asked, 1 not fit
+            - 10.2.0.3:80 of shop/web: no answer in time
 balanced    direct-fast: 12
             delivered: 7
 ";

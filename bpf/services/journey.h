@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
+/* A packet on its way through a program of services, where tc has it: read, told of, given a backend.
+ *
+ * Not here: where it then goes, which differs from place to place (wire_tc.bpf.c, veth.bpf.c). */
+#pragma once
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "../fragments.h"
+#include "../parse.h"
+#include "flows.h"
+#include "forwarding.h"
+#include "next_hop.h"
+#include "translations.h"
+
+#define PASS TC_ACT_UNSPEC
+#define DROP TC_ACT_SHOT
+
+/* What is known of a packet on its way through a program; in a map for the reason told at policy's. */
+struct journey {
+	struct packet packet;
+	struct packet inner; /* of an ICMP error, or of a wrapped packet */
+	struct question question;
+	struct target target;
+	struct translation_key key;
+	struct translation_key other_key;
+	struct translation_record record;
+	struct translation_record other;
+	struct next_hop_record hop;
+	struct address own; /* the node's */
+	struct address named; /* the backend that another balancer chose */
+	__u32 tick;
+	__u32 seen_under;
+	bool is_named;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct journey);
+} journeys SEC(".maps");
+
+static __always_inline struct journey *this_journey(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&journeys, &zero);
+}
+
+static __always_inline int drop(struct __sk_buff *skb, enum balance_counter why)
+{
+	count(why, skb->len);
+	return DROP;
+}
+
+/* Reads the packet. False: it is nothing that services have to do with. */
+static __noinline bool read_packet(struct __sk_buff *skb, struct packet *packet)
+{
+	bool parsed;
+
+	if (skb->vlan_present)
+		return false;
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		parsed = parse_v4(skb, packet, ETH_HLEN);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		parsed = parse_v6(skb, packet, ETH_HLEN);
+	else
+		return false;
+	packet->source_port = packet->destination_port = 0;
+	packet->flags = 0;
+	return parsed && (packet->fragment == LATER_FRAGMENT || parse_transport(skb, packet, packet->transport, true));
+}
+
+static __noinline __u8 choose_for(struct journey *journey, const struct image *image, const struct frontend_record *frontend)
+{
+	return choose(image, frontend, &journey->question, journey->tick, &journey->target);
+}
+
+/* The entry for the packet, told by the packet and where it goes; `journey->other` with its key is that for replies. */
+static __always_inline void note(struct journey *journey, const struct address *source, __u16 source_port, enum place place_of_replies)
+{
+	const struct packet *packet = &journey->packet;
+	struct translation_record *record = &journey->record;
+
+	__builtin_memcpy(record->source, source, 16);
+	__builtin_memcpy(record->destination, &journey->target.address, 16);
+	record->source_port = source_port;
+	record->destination_port = journey->target.port;
+	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, 0);
+	record->seen_under = journey->seen_under;
+	record->other_place = place_of_replies;
+	record->state = 0;
+	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
+	key_of_other(&journey->other_key, &journey->key, record);
+	turn_round(&journey->other, &journey->key, record);
+}
+
+/* Whether an entry's backend still serves its flow. Of one that is not listed any more only TCP's own flows go on. */
+static __noinline bool is_still_right(const struct image *image, const struct frontend_record *frontend, struct journey *journey,
+				      struct translation_record *record)
+{
+	const struct question *question = &journey->question;
+	const struct backend_record *backend;
+
+	if (question->is_new && record->state & FLOW_CLOSED)
+		return false;
+	if (record->seen_under == journey->seen_under)
+		return true;
+	backend = find_backend(image, frontend, question->from_outside, (const struct address *)record->destination, record->destination_port);
+	if (question->protocol == IPPROTO_TCP ? question->is_new && (!backend || backend->state != BACKEND_STATE_ACTIVE) :
+						!backend || backend->state == BACKEND_STATE_LEAVING)
+		return false;
+	record->seen_under = journey->seen_under;
+	return true;
+}
+
+/* Forgets a flow. */
+static __noinline void forget(struct journey *journey, const struct translation_record *record)
+{
+	key_of_other(&journey->other_key, &journey->key, record);
+	bpf_map_delete_elem(&translations, &journey->other_key);
+	bpf_map_delete_elem(&translations, &journey->key);
+}
+
+/* Whether an entry leads to the backend that was chosen, and its flow goes on. */
+static __always_inline bool leads_on(const struct journey *journey, const struct translation_record *record)
+{
+	return record->destination_port == journey->target.port &&
+	       same_address((const struct address *)record->destination, &journey->target.address) &&
+	       !(journey->question.is_new && record->state & FLOW_CLOSED);
+}
+
+/* Reads the packet that an ICMP error is about. */
+static __noinline bool read_inner(struct __sk_buff *skb, const struct packet *error, struct packet *inner)
+{
+	return parse_inner(skb, error, inner) && !is_icmp(inner);
+}
+
+/* The key of packets the other way than the one that an ICMP error is about, which the place's entry is of. */
+static __always_inline void key_of_related(struct journey *journey, enum place place)
+{
+	const struct packet *inner = &journey->inner;
+
+	key_of_tuple(&journey->key, &inner->destination, &inner->source, inner->destination_port, inner->source_port, inner->protocol,
+		     place);
+}
+
+/* The packet's ports, if it is a piece of one; `where` it is met, since pieces take one way. 0, or why it cannot be told. */
+static __noinline int join(struct journey *journey, __u32 where)
+{
+	bool recorded;
+
+	if (journey->packet.fragment == WHOLE)
+		return 0;
+	return join_fragment(&service_fragments, &journey->packet, where, journey->tick, &recorded);
+}

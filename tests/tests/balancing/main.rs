@@ -1,0 +1,20 @@
+//! Load balancing by `policyd`, between real sockets in a lab of three nodes: what a client of a service finds, wherever it is.
+//!
+//! | file | asks |
+//! |---|---|
+//! | `table.rs`, `expectation.rs`, `suite.rs` | every combination that makes sense: who answers, whom they see, which way the answer takes |
+//! | `refusals.rs` | what must not be answered, and how it is told; health checks |
+//! | `paths.rs` | packets that are too big, fragments, errors |
+//! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
+//!
+//! SCTP is not here: the kernels that we test on are built without its sockets; packets of it are tested by test runs of the programs.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
+
+mod expectation;
+mod paths;
+mod refusals;
+mod stage;
+mod suite;
+mod survival;
+mod table;

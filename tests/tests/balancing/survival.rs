@@ -1,0 +1,241 @@
+//! What connections live through: services that change, daemons that restart or crash, backends that come, end and go.
+//!
+//! Backends of established connections are compared by what they say on the same connection; flows of the lab count what was lost. Which flows
+//! move at all by hashing is held to its numbers elsewhere (`compiler/tests/services`).
+
+use super::stage::{
+    ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, lab_of, service,
+};
+use super::table::{Hook, Mode, Setting};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+use weir_lab::{Call, Connection, EndpointPlan, Flow, Identity, Kind, Running, ServicePlan, Transport};
+
+const SETTINGS: [Setting; 4] = [
+    Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: true },
+    Setting { mode: Mode::DsrIpip, hook: Hook::Xdp, sockets: true },
+    Setting { mode: Mode::DsrOption, hook: Hook::Tc, sockets: false },
+    Setting { mode: Mode::Snat, hook: Hook::Xdp, sockets: false },
+];
+
+/// The number of the service that everything is about.
+const KEPT: u8 = 1;
+/// Connections and datagrams' sockets of each client.
+const MANY: u16 = 40;
+/// Where the ports of datagrams' sockets begin.
+const FIRST: u16 = 20_000;
+/// How often services change.
+const EDITS: u8 = 50;
+/// How often backends come and go under requests.
+const ROUNDS: usize = 12;
+
+/// The service with these backends, and another that differs each time.
+fn services(backends: &[EndpointPlan], other: u8) -> Vec<ServicePlan> {
+    let kept = backends.iter().cloned().fold(balanced("shop/kept", KEPT), ServicePlan::endpoint);
+    vec![kept, service("shop/other", 100 + other).endpoint("shop/c2")]
+}
+
+fn ready(pods: &[&str]) -> Vec<EndpointPlan> {
+    pods.iter().map(|pod| EndpointPlan::new(pod)).collect()
+}
+
+/// Clients: outside, a pod beside a backend, a pod on a node without one. Where each calls, by family.
+fn clients() -> [(&'static str, [SocketAddr; 2]); 3] {
+    let outside = balancer_ips(KEPT).map(|address| at(address, PORT));
+    let inside = cluster_ips(KEPT).map(|address| at(address, PORT));
+    [("outside", outside), ("shop/c1", inside), ("shop/c3", inside)]
+}
+
+/// Flows of every kind from every client.
+fn flows<'a>(stage: &'a Stage<'_>) -> Vec<(String, Running<'a>)> {
+    let mut flows = Vec::new();
+    for (client, to) in clients() {
+        for to in to.map(|service| at(service.ip(), ECHO_PORT)) {
+            for kind in [Kind::Tcp, Kind::Udp, Kind::Connections] {
+                let flow = Flow::new(kind, Call::to(to).within(PATIENCE)).rate(40);
+                let flow = stage.peer(client).flow(flow.lasts(Duration::from_secs(120))).unwrap();
+                flows.push((format!("{kind:?} from {client} to {to}"), flow));
+            }
+        }
+    }
+    flows
+}
+
+fn assert_nothing_lost(flows: Vec<(String, Running<'_>)>, setting: Setting) {
+    let mut wrong = Vec::new();
+    for (what, flow) in flows {
+        let counts = flow.stop().unwrap();
+        if counts.lost > 0 || counts.echoed < 20 {
+            wrong.push(format!("{what}: {counts:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{setting}:\n{}", wrong.join("\n"));
+}
+
+/// Connections, and datagrams that leave the same port each time, with who answers them.
+struct Established<'a> {
+    stage: &'a Stage<'a>,
+    connections: Vec<(Connection<'a>, String)>,
+    datagrams: Vec<(&'static str, Call, String)>,
+}
+
+impl<'a> Established<'a> {
+    fn new(stage: &'a Stage<'a>) -> Self {
+        let mut made = Established { stage, connections: Vec::new(), datagrams: Vec::new() };
+        for (client, to) in clients() {
+            let own = stage.place(client).addresses();
+            for (family, to) in to.into_iter().enumerate() {
+                for number in 0..MANY {
+                    let call = Call::to(to).within(PATIENCE);
+                    let opened = stage.peer(client).open(call).unwrap();
+                    let connection = opened.unwrap_or_else(|contact| panic!("{client} to {to}: {contact}"));
+                    let who = who(connection.who(1).unwrap(), client, to);
+                    made.connections.push((connection, who));
+                    let call = call.from(at(own[family], FIRST + number));
+                    let answer = stage.peer(client).who(call, Transport::Udp, 1).unwrap();
+                    made.datagrams.push((client, call, self::who(answer, client, to)));
+                }
+            }
+        }
+        made
+    }
+
+    /// Who answers what is established.
+    fn backends(&self) -> BTreeSet<&str> {
+        self.connections.iter().map(|(_, who)| who.as_str()).collect()
+    }
+
+    /// Each is answered by who answered it first.
+    fn stayed(&self, after: &str) {
+        let mut wrong = Vec::new();
+        for (connection, before) in &self.connections {
+            let now = connection.who(1).unwrap().map_or_else(|contact| contact.to_string(), |now| now.who);
+            if now != *before {
+                wrong
+                    .push(format!("TCP {} to {}: {before}, then {now}", connection.local, connection.remote));
+            }
+        }
+        wrong.extend(self.moved_datagrams());
+        let all = self.connections.len() + self.datagrams.len();
+        assert!(wrong.is_empty(), "{} of {all} moved after {after}:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    /// A socket at each call is another to programs at sockets, so those that were chosen there are not compared.
+    fn moved_datagrams(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (client, call, before) in self.datagrams.iter().filter(|(client, ..)| *client == "outside") {
+            let now = self.stage.peer(client).who(*call, Transport::Udp, 1).unwrap();
+            let now = now.map_or_else(|contact| contact.to_string(), |now| now.who);
+            if now != *before {
+                wrong.push(format!("UDP {client} {call:?}: {before}, then {now}"));
+            }
+        }
+        wrong
+    }
+}
+
+fn who(answer: Result<Identity, weir_lab::Contact>, client: &str, to: SocketAddr) -> String {
+    match answer {
+        Ok(identity) => identity.who,
+        Err(contact) => panic!("{client} to {to}: {contact}"),
+    }
+}
+
+/// Who answers new connections and datagrams of all clients.
+fn newcomers(stage: &Stage<'_>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (client, to) in clients() {
+        for to in to {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                for _ in 0..12 {
+                    let answer = stage.peer(client).who(Call::to(to).within(PATIENCE), transport, 1).unwrap();
+                    found.insert(who(answer, client, to));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn established_connections_stay_where_they_are() {
+    for setting in SETTINGS {
+        let Some(lab) = lab_of(setting) else { return };
+        let two = ready(&["shop/b1", "shop/b2"]);
+        let mut stage = Stage::set(&lab, setting, &services(&two, 0)).unwrap();
+        let mut daemons = std::mem::take(&mut stage.daemons);
+        let flows = flows(&stage);
+        let established = Established::new(&stage);
+        assert_eq!(established.backends().len(), 2);
+
+        println!("{setting}: daemons restart and crash");
+        for daemon in &mut daemons {
+            daemon.terminate().unwrap();
+            daemon.restart().unwrap();
+        }
+        established.stayed("a restart");
+        for daemon in &mut daemons {
+            daemon.kill().unwrap();
+        }
+        established.stayed("a crash");
+        for daemon in &mut daemons {
+            daemon.restart().unwrap();
+            daemon.until("services in force", super::stage::is_in_force).unwrap();
+        }
+        established.stayed("the daemons' return");
+
+        println!("{setting}: a backend comes");
+        let change = |backends: &[EndpointPlan], other: u8| {
+            super::stage::change(&lab, &daemons, &services(backends, other));
+        };
+        change(&ready(&["shop/b1", "shop/b2", "shop/b3"]), 0);
+        established.stayed("a third backend");
+        assert_eq!(newcomers(&stage).len(), 3, "{setting}: a backend that came has no part");
+
+        println!("{setting}: a backend ends");
+        let ending =
+            [ready(&["shop/b2", "shop/b3"]), vec![EndpointPlan::new("shop/b1").terminating()]].concat();
+        change(&ending, 0);
+        established.stayed("the first backend's ending");
+        let new = newcomers(&stage);
+        assert!(!new.contains("shop/b1") && new.len() == 2, "{setting}: {new:?} have new connections");
+
+        println!("{setting}: other services change");
+        for edit in 1..=EDITS {
+            change(&ending, edit);
+        }
+        established.stayed("fifty changes");
+        change(&two, 0);
+        established.stayed("the return to how it began");
+        assert_nothing_lost(flows, setting);
+    }
+}
+
+#[test]
+fn no_request_fails_while_services_churn() {
+    for setting in SETTINGS {
+        let Some(lab) = lab_of(setting) else { return };
+        let stage = Stage::set(&lab, setting, &services(&ready(&["shop/b1", "shop/b2"]), 0)).unwrap();
+        let mut flows = Vec::new();
+        for (client, to) in clients() {
+            for to in to.map(|service| at(service.ip(), ECHO_PORT)) {
+                let flow = Flow::new(Kind::Connections, Call::to(to).within(PATIENCE)).rate(200);
+                let flow = stage.peer(client).flow(flow.lasts(Duration::from_secs(60))).unwrap();
+                flows.push((format!("requests from {client} to {to}"), flow));
+            }
+        }
+        let sets: [&[&str]; 4] = [
+            &["shop/b2", "shop/b3"],
+            &["shop/b3", "shop/b1"],
+            &["shop/b1", "shop/b2", "shop/b3"],
+            &["shop/b1", "shop/b2"],
+        ];
+        for (round, set) in sets.iter().cycle().take(ROUNDS).enumerate() {
+            stage.write_services(&services(&ready(set), u8::try_from(round % 100).unwrap_or(0)));
+            thread::sleep(Duration::from_millis(if round % 3 == 0 { 30 } else { 300 }));
+        }
+        assert_nothing_lost(flows, setting);
+    }
+}
