@@ -94,7 +94,11 @@ static __always_inline bool quote(struct __sk_buff *skb, const struct packet *pa
 {
 	__u32 bytes = packet->transport - ETH_HLEN + 8;
 
-	return bytes >= sizeof(struct iphdr) && bytes <= QUOTE && !bpf_skb_load_bytes(skb, ETH_HLEN, quoted, bytes);
+	if (bytes > QUOTE)
+		return false;
+	/* Keeps the compiler from comparing another number than the one that is used, whose bounds Linux 6.1 would not know. */
+	asm volatile("" : "+r"(bytes));
+	return bytes >= sizeof(struct iphdr) && !bpf_skb_load_bytes(skb, ETH_HLEN, quoted, bytes);
 }
 
 static __always_inline bool answer_v4(struct __sk_buff *skb, const struct packet *packet, __u32 mtu, struct answer_v4 *answer)

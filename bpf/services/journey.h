@@ -134,19 +134,24 @@ static __always_inline bool leads_on(const struct journey *journey, const struct
 	       !(journey->question.is_new && record->state & FLOW_CLOSED);
 }
 
-/* Reads the packet that an ICMP error is about. */
-static __noinline bool read_inner(struct __sk_buff *skb, const struct packet *error, struct packet *inner)
+/* Whether the packet is an ICMP error, and the packet that it is about can be read. */
+static __noinline bool is_about_another(struct __sk_buff *skb, struct journey *journey)
 {
-	return parse_inner(skb, error, inner) && !is_icmp(inner);
+	const struct packet *packet = &journey->packet;
+
+	return packet->fragment == WHOLE && is_icmp_error(packet) && parse_inner(skb, packet, &journey->inner) &&
+	       !is_icmp(&journey->inner);
 }
 
-/* The key of packets the other way than the one that an ICMP error is about, which the place's entry is of. */
-static __always_inline void key_of_related(struct journey *journey, enum place place)
+/* The entry of packets the other way than the one that an ICMP error is about; `interface` of a pod, or 0. */
+static __always_inline struct translation_record *find_related(struct journey *journey, enum place place, __u32 interface)
 {
 	const struct packet *inner = &journey->inner;
 
 	key_of_tuple(&journey->key, &inner->destination, &inner->source, inner->destination_port, inner->source_port, inner->protocol,
 		     place);
+	journey->key.interface = interface;
+	return find_translation(&journey->key, journey->tick);
 }
 
 /* The packet's ports, if it is a piece of one; `where` it is met, since pieces take one way. 0, or why it cannot be told. */

@@ -28,7 +28,8 @@ static __noinline int ask_next_hop(context *packet, const struct address *to, __
 	if (told != BPF_FIB_LKUP_RET_SUCCESS && told != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return -1;
 	found->interface = route.ifindex;
-	found->mtu = route.mtu_result;
+	/* Without a neighbour the kernel does not say. */
+	found->mtu = told == BPF_FIB_LKUP_RET_SUCCESS ? route.mtu_result : 0;
 	found->expires = tick + 1;
 	__builtin_memcpy(found->destination, route.dmac, sizeof(found->destination));
 	__builtin_memcpy(found->source, route.smac, sizeof(found->source));

@@ -125,7 +125,7 @@ static __always_inline __u8 choose_new(const struct image *image, const struct f
 }
 
 /* Keeps what a socket asked for, by what it was given. */
-static __always_inline void remember(__u64 cookie, const struct question *question, const struct target *target)
+static __noinline void remember(__u64 cookie, const struct question *question, const struct target *target)
 {
 	struct socket_key key = { .cookie = cookie, .port = target->port, .protocol = question->protocol };
 	struct socket_record service = { .port = question->port };
@@ -149,7 +149,7 @@ static __always_inline int without_backend(__u8 choice)
 }
 
 /* Leads a call from a service to a backend: 1 if it does, 0 if the call goes on as it is, else the error that it ends with. */
-static __noinline int lead(struct bpf_sock_addr *call, struct peer *peer, bool connects)
+static __always_inline int lead(struct bpf_sock_addr *call, struct peer *peer, bool connects)
 {
 	const struct service_settings *settings = present_service_settings();
 	/* MPTCP's number is TCP's and 256. */

@@ -115,18 +115,14 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 	return go_on(skb, journey, record);
 }
 
-/* An ICMP error about a packet that was rewritten. */
+/* An ICMP error about a packet that was rewritten, if it is one. */
 static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enum place place)
 {
 	const struct translation_record *record;
 	struct rewriting to;
 	bool goes_back;
 
-	if (!read_inner(skb, &journey->packet, &journey->inner))
-		return PASS;
-	key_of_related(journey, place);
-	journey->key.interface = skb->ifindex;
-	record = find_translation(&journey->key, journey->tick);
+	record = is_about_another(skb, journey) ? find_related(journey, place, skb->ifindex) : NULL;
 	if (!record)
 		return PASS;
 	goes_back = record->state & HAIRPIN;
@@ -166,7 +162,7 @@ int from_pod_balanced(struct __sk_buff *skb)
 	if (!read_packet(skb, packet))
 		return PASS;
 	if (is_icmp(packet))
-		return packet->fragment == WHOLE && is_icmp_error(packet) ? relate(skb, journey, PLACE_FROM_POD) : PASS;
+		return relate(skb, journey, PLACE_FROM_POD);
 	/* A piece whose first did not come this way may be anybody's. */
 	if (join(journey, at_pod(skb, PLACE_FROM_POD)))
 		return PASS;
@@ -192,7 +188,7 @@ int to_pod_balanced(struct __sk_buff *skb)
 	if (!read_packet(skb, packet))
 		return PASS;
 	if (is_icmp(packet))
-		return packet->fragment == WHOLE && is_icmp_error(packet) ? relate(skb, journey, PLACE_TO_POD) : PASS;
+		return relate(skb, journey, PLACE_TO_POD);
 	if (join(journey, at_pod(skb, PLACE_TO_POD)))
 		return PASS;
 	return go_on_if_recorded(skb, journey, PLACE_TO_POD);

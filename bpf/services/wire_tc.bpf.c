@@ -270,33 +270,16 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 	return take_option(skb, packet) ? PASS : DROP;
 }
 
-/* An ICMP error about a packet that was rewritten, or about the reply of a backend elsewhere that went to the client directly. */
-static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enum place place)
+/* An ICMP error about the reply of a backend elsewhere that went to the client directly. */
+static __noinline int relate_direct(struct __sk_buff *skb, struct journey *journey, const struct image *image)
 {
-	const struct packet *packet = &journey->packet;
-	struct packet *inner = &journey->inner;
-	const struct service_settings *settings = present_service_settings();
+	const struct packet *inner = &journey->inner;
 	const struct frontend_record *frontend;
-	struct translation_record *record;
-	struct image image = {};
 	struct address destination;
 	struct rewriting to;
 	__u8 why;
 
-	if (!read_inner(skb, packet, inner))
-		return PASS;
-	key_of_related(journey, place);
-	record = find_translation(&journey->key, journey->tick);
-	if (record) {
-		as_recorded(&to, record);
-		destination = *to.destination;
-		bool stays = place == PLACE_TO_WIRE || same_address(to.source, &inner->destination);
-
-		if (!rewrite_error(skb, packet, inner, &to))
-			return DROP;
-		return stays ? PASS : send_to(skb, &destination, journey->tick);
-	}
-	if (place != PLACE_FROM_WIRE || journey->is_named || !settings || !present_image(settings, &image))
+	if (journey->is_named)
 		return PASS;
 	journey->question.client = inner->destination;
 	journey->question.address = inner->source;
@@ -306,9 +289,9 @@ static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enu
 	journey->question.from_outside = true;
 	journey->question.is_forwarded = false;
 	journey->question.is_new = false;
-	frontend = meet(&image, &journey->question, &why);
+	frontend = meet(image, &journey->question, &why);
 	if (!frontend || !is_direct(frontend, inner->protocol) ||
-	    choose_for(journey, &image, frontend) != CHOICE_BACKEND || journey->target.is_local)
+	    choose_for(journey, image, frontend) != CHOICE_BACKEND || journey->target.is_local)
 		return PASS;
 	if (!DSR_BY_OPTION)
 		return send_direct(skb, journey);
@@ -317,10 +300,26 @@ static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enu
 	to.destination = &destination;
 	to.source_port = inner->destination_port;
 	to.destination_port = journey->target.port;
-	return rewrite_error(skb, packet, inner, &to) ? send_to(skb, &destination, journey->tick) : DROP;
+	return rewrite_error(skb, &journey->packet, inner, &to) ? send_to(skb, &destination, journey->tick) : DROP;
 }
 
-/* A packet that has been read. */
+/* An ICMP error about a packet that was rewritten as an entry says. */
+static __noinline int relate(struct __sk_buff *skb, const struct journey *journey, const struct translation_record *record)
+{
+	const struct packet *inner = &journey->inner;
+	struct address destination;
+	struct rewriting to;
+	bool stays;
+
+	as_recorded(&to, record);
+	destination = *to.destination;
+	stays = journey->key.place == PLACE_TO_WIRE || same_address(to.source, &inner->destination);
+	if (!rewrite_error(skb, &journey->packet, inner, &to))
+		return DROP;
+	return stays ? PASS : send_to(skb, &destination, journey->tick);
+}
+
+/* A packet that has been read, and is no ICMP. */
 static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, const struct image *image,
 			     const struct service_settings *settings)
 {
@@ -329,8 +328,6 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 	struct translation_record *record;
 	__u8 why;
 
-	if (is_icmp(packet))
-		return packet->fragment == WHOLE && is_icmp_error(packet) ? relate(skb, journey, PLACE_FROM_WIRE) : PASS;
 	/* A piece whose first did not come this way may be anybody's. */
 	if (join(journey, PLACE_FROM_WIRE))
 		return PASS;
@@ -357,6 +354,7 @@ int from_wire(struct __sk_buff *skb)
 {
 	const struct service_settings *settings = present_service_settings();
 	struct journey *journey = this_journey();
+	const struct translation_record *record;
 	struct image image = {};
 	struct packet *packet;
 
@@ -377,7 +375,12 @@ int from_wire(struct __sk_buff *skb)
 		count(BALANCE_COUNTER_UNWRAPPED, skb->len);
 		journey->is_named = true;
 	}
-	return arrive(skb, journey, &image, settings);
+	if (!is_icmp(packet))
+		return arrive(skb, journey, &image, settings);
+	if (!is_about_another(skb, journey))
+		return PASS;
+	record = find_related(journey, PLACE_FROM_WIRE, 0);
+	return record ? relate(skb, journey, record) : relate_direct(skb, journey, &image);
 }
 
 SEC("classifier")
@@ -395,8 +398,10 @@ int to_wire(struct __sk_buff *skb)
 	journey->is_named = false;
 	if (!read_packet(skb, packet))
 		return PASS;
-	if (is_icmp(packet))
-		return packet->fragment == WHOLE && is_icmp_error(packet) ? relate(skb, journey, PLACE_TO_WIRE) : PASS;
+	if (is_icmp(packet)) {
+		record = is_about_another(skb, journey) ? find_related(journey, PLACE_TO_WIRE, 0) : NULL;
+		return record ? relate(skb, journey, record) : PASS;
+	}
 	if (join(journey, PLACE_TO_WIRE))
 		return PASS;
 	key_of_packet(&journey->key, packet, PLACE_TO_WIRE);

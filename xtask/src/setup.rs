@@ -61,6 +61,7 @@ pub(crate) fn emulator(checkout: &Checkout) -> Result<PathBuf, Failure> {
 pub(crate) fn network_tools(checkout: &Checkout) -> Result<Vec<PathBuf>, Failure> {
     let tools = [
         ("ip", "iproute2"),
+        ("ethtool", "ethtool"),
         ("unshare", "util-linux"),
         ("nsenter", "util-linux"),
         ("nice", "coreutils"),
@@ -72,7 +73,6 @@ pub(crate) fn network_tools(checkout: &Checkout) -> Result<Vec<PathBuf>, Failure
 /// The programs that labs of network namespaces are made and tried with.
 pub(crate) fn lab(checkout: &Checkout) -> Result<(), Failure> {
     network_tools(checkout)?;
-    installed(checkout, "ethtool", "ethtool")?;
     installed(checkout, "ping", "iputils-ping").map(drop)
 }
 

@@ -167,7 +167,7 @@ fn load_balancers_are_told_how_many_backends_a_node_has() {
             })
         };
         let told = format!("{node}: {:?}", health(&stage, lab.node(node).v4()));
-        assert!(comes_true(is_so), "{count} wanted, but {told}");
+        assert!(comes_true(PATIENCE, is_so), "{count} wanted, but {told}");
     };
     says("n1", 200, 2);
     says("n2", 200, 1);

@@ -16,7 +16,7 @@ use weir_runtime::status::Status;
 /// The port of every service.
 pub(crate) const PORT: u16 = 80;
 /// Where backends tell who they are.
-const TELLS: u16 = 8080;
+pub(crate) const TELLS: u16 = 8080;
 /// A service's port whose backends echo.
 pub(crate) const ECHO_PORT: u16 = 7;
 /// A service's port whose backends do not listen.
@@ -211,9 +211,9 @@ pub(crate) fn at(address: IpAddr, port: u16) -> SocketAddr {
     (address, port).into()
 }
 
-/// Waits until something is so, and says whether it came to be.
-pub(crate) fn comes_true(is_so: impl Fn() -> bool) -> bool {
-    let end = Instant::now() + PATIENCE;
+/// Waits until something is so, and says whether it came to be in time.
+pub(crate) fn comes_true(within: Duration, is_so: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + within;
     while !is_so() {
         if Instant::now() > end {
             return false;
@@ -240,14 +240,4 @@ fn nodes_have_control_groups_of_their_own() {
         assert!(fs::exists(inside).unwrap(), "{}", group.display());
     }
     assert!(lab.outside().control_group().is_none());
-}
-#[test]
-fn tmp_times() {
-    let setting = Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: true };
-    let t = Instant::now();
-    let Some(lab) = lab_of(setting) else { return };
-    println!("lab {:?}", t.elapsed());
-    let stage = Stage::set(&lab, setting, &[balanced("shop/x", 1).endpoint("shop/b1")]).unwrap();
-    println!("stage {:?}", t.elapsed());
-    println!("{}", stage.daemons[0].log());
 }

@@ -53,6 +53,12 @@ pub(crate) fn cluster_ips(number: u8) -> [IpAddr; 2] {
 
 /// A service of both families and both protocols at port 80, and who serves it on which node. `spec` is what its spec has besides.
 pub(crate) fn service(name: &str, number: u8, spec: &str, node: &str, serving: &[&Place]) -> String {
+    let addresses: Vec<_> = serving.iter().map(|place| place.addresses()).collect();
+    service_at(name, number, spec, node, &addresses)
+}
+
+/// The same, served at these addresses.
+pub(crate) fn service_at(name: &str, number: u8, spec: &str, node: &str, serving: &[[IpAddr; 2]]) -> String {
     let [v4, v6] = cluster_ips(number);
     let mut text = format!(
         "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
@@ -60,11 +66,8 @@ pub(crate) fn service(name: &str, number: u8, spec: &str, node: &str, serving: &
          {spec}}}\n"
     );
     for (at, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
-        let endpoint = |place: &&Place| {
-            format!(
-                "{{addresses: [\"{}\"], conditions: {{ready: true}}, nodeName: {node}}}",
-                place.addresses()[at]
-            )
+        let endpoint = |addresses: &[IpAddr; 2]| {
+            format!("{{addresses: [\"{}\"], conditions: {{ready: true}}, nodeName: {node}}}", addresses[at])
         };
         let endpoints: Vec<String> = serving.iter().map(endpoint).collect();
         _ = write!(
@@ -160,8 +163,8 @@ impl Ground {
         self.balancer = Some(opened.unwrap());
     }
 
-    /// Puts services in force.
-    pub(crate) fn install(&mut self, services: &str) {
+    /// Puts services in force. True if programs were replaced for it.
+    pub(crate) fn install(&mut self, services: &str) -> bool {
         let manifests = self.lab.cluster_yaml() + services;
         let world = World::read(vec![("services.yaml".to_owned(), manifests.into_bytes())]);
         assert_eq!(world.errors(), Vec::<String>::new());
@@ -169,11 +172,12 @@ impl Ground {
         let opened = last.as_ref().map(|image| ServiceImage::open(image.as_bytes()).unwrap());
         let previous = opened.map(|image| Previous { image, keeps: KEEP_ALL });
         let node = world.cluster.node_named("n1");
-        let input = Input { cluster: &world.cluster, sources: &world.sources, node, previous };
+        let input = Input { node, previous, ..Input::new(&world.cluster, &world.sources) };
         let image = compile(&input).unwrap().bytes;
         let balancer = self.balancer.as_mut().unwrap();
-        self.lab.node("n1").inside(|| balancer.install(image.as_bytes()).unwrap()).unwrap();
+        let installed = self.lab.node("n1").inside(|| balancer.install(image.as_bytes()).unwrap()).unwrap();
         self.image = Some(image);
+        installed.grown
     }
 
     pub(crate) fn pod(&self, name: &str) -> &Place {

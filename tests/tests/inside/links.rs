@@ -1,10 +1,10 @@
 //! Programs at the cgroup: they outlive the process, are replaced in one step, and leave others' alone.
 
-use crate::ground::{Ground, PINS, PORTS, Way, cluster_ips, service};
+use crate::ground::{Ground, PINS, PORTS, Way, cluster_ips, service, service_at};
 use crate::server::{connected_udp, datagram, datagrams, tcp};
 use aya::maps::{HashMap, Map, MapData};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use weir_runtime::balancer::BalancerOptions;
 use weir_runtime::datapath::KernelBalancer;
@@ -14,17 +14,20 @@ fn by(ground: &Ground, to: SocketAddr) -> Option<String> {
     call.ok().map(|call| call.by)
 }
 
-/// So many services of one backend that they need a larger value than the first.
-fn many(ground: &Ground) -> String {
-    let serving = [ground.pod("two")];
-    (1..=250).map(|number| service(&format!("web-{number}"), number, PORTS, "n1", &serving)).collect()
+/// A service of so many backends that the image needs a larger value than the first.
+fn large() -> String {
+    let address = |number: u16| {
+        let v4 = Ipv4Addr::new(10, 200, (number >> 8) as u8, number as u8);
+        [IpAddr::from(v4), Ipv6Addr::new(0xFD00, 0x200, 0, 0, 0, 0, 0, number).into()]
+    };
+    service_at("large", 9, PORTS, "n2", &(1..=1100).map(address).collect::<Vec<_>>())
 }
 
 #[test]
 fn they_outlive_the_process_and_the_next_one_replaces_them() {
     let Some(mut ground) = Ground::lay() else { return };
     let to = Way::V4.of(cluster_ips(1), 80);
-    ground.install(&service("web-1", 1, PORTS, "n1", &[ground.pod("one")]));
+    ground.install(&service("web", 1, PORTS, "n1", &[ground.pod("one")]));
     assert_eq!(by(&ground, to).as_deref(), Some("one"));
     ground.balancer = None;
     assert_eq!(by(&ground, to).as_deref(), Some("one"));
@@ -32,8 +35,8 @@ fn they_outlive_the_process_and_the_next_one_replaces_them() {
     ground.open();
     assert_eq!(by(&ground, to).as_deref(), Some("one"));
     assert_eq!(links(&ground), before);
-    let more = many(&ground);
-    ground.install(&more);
+    let grown = ground.install(&(service("web", 1, PORTS, "n1", &[ground.pod("two")]) + &large()));
+    assert!(grown);
     assert_eq!(by(&ground, to).as_deref(), Some("two"));
     assert_eq!(links(&ground), before);
 }

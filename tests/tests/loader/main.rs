@@ -15,6 +15,7 @@ use aya::maps::MapData;
 use image::{PEER, POD, SmallImage};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,10 @@ use std::time::Duration;
 use weir_abi::state::Hook;
 use weir_abi::{Action, Image};
 use weir_lab as lab;
+use weir_runtime::balancer::{Balancer, BalancerOptions, DeviceMode};
 use weir_runtime::datapath::{
-    Answer, Datapath, DatapathError, Endpoint, Installation, Options, Question, remove_everything,
-    version_folder,
+    Answer, Datapath, DatapathError, Endpoint, Installation, KernelBalancer, Options, Question,
+    remove_everything, version_folder,
 };
 use weir_runtime::enforcer::Enforcer;
 use wire::{EVERYTHING, Wire, in_a_namespace, in_a_thread, of_port};
@@ -423,6 +425,59 @@ fn hide_sys() {
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).unwrap();
     setns(own, CloneFlags::CLONE_NEWNET).unwrap();
+}
+
+/// A cgroup of a test's own, which is empty and goes with it.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new() -> Cgroup {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let of_second = |line: &str| {
+            let mut words = line.split(' ').skip(1);
+            let path = words.next()?.to_owned();
+            (words.next()? == "cgroup2").then_some(path)
+        };
+        let mount = mounts.lines().find_map(of_second).unwrap();
+        let cgroup = Path::new(&mount).join(format!("weir-loader-{}", std::process::id()));
+        fs::create_dir(&cgroup).unwrap();
+        Cgroup(cgroup)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn balancing_stands_at_every_place_and_leaves_none() {
+    let Some(root) = PinRoot::new("balancing") else { return };
+    let cgroup = Cgroup::new();
+    let small = BalancerOptions { translations: 64, flows: 64, next_hops: 64, ..BalancerOptions::default() };
+    let options = BalancerOptions {
+        pin_root: root.0.clone(),
+        cgroup: Some(cgroup.0.clone()),
+        device_mode: DeviceMode::Tc,
+        ..small
+    };
+    in_a_namespace(|| {
+        let mut balancer = KernelBalancer::open(&options).unwrap();
+        the_verifier_has_room();
+        let wire = Wire::lay().unwrap();
+        let here = BTreeSet::from([wire.interface]);
+        balancer.set_pods(&here).unwrap();
+        // Nobody is balanced before an image, and nothing is lost.
+        everything_passes(&wire);
+        balancer.set_pods(&BTreeSet::new()).unwrap();
+        assert_eq!(balancer.set_devices(&here).unwrap()[0].trouble, None);
+        everything_passes(&wire);
+        drop(balancer);
+        assert!(remove_everything(&root.0).unwrap());
+        everything_passes(&wire);
+    });
+    assert!(!root.0.exists());
 }
 
 #[test]
