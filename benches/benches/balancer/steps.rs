@@ -70,7 +70,7 @@ fn steps(arrivals: &mut Arrivals, weir: &Weir, stream: &Stream, what: &str, tell
         before = cost.net.least;
         if name == "step_way" {
             row(
-                "the next hop found in a cache line of the CPU's own instead".to_owned(),
+                "the next hop found in the table of all CPUs instead".to_owned(),
                 format!("{} ({:+.0})", done_otherwise.net, done_otherwise.net.least - cost.net.least),
             );
         }
@@ -87,7 +87,7 @@ fn load(weir: &Weir) -> Vec<ProgramFd> {
         loader.map_pin_path(name, path);
     }
     let mut ebpf = loader.load(&STEPS.0).unwrap();
-    let names = ALL.iter().map(|(name, _)| *name).chain(["step_way_array"]);
+    let names = ALL.iter().map(|(name, _)| *name).chain(["step_way_table"]);
     let mut load = |name| {
         let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
         program.load().unwrap();
