@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Programs, one file for each object.
-const PROGRAMS: &[&str] = &["decision", "flow", "packet", "tries"];
+const PROGRAMS: &[&str] = &["arrival", "decision", "flow", "flow_table", "packet", "steps", "tries"];
 
 fn main() -> ExitCode {
     match build() {

@@ -10,14 +10,12 @@ use ipnet::IpNet;
 use std::hint::black_box;
 use std::net::IpAddr;
 use weir_abi::MappedImage;
-use weir_abi::services::{Question, Scope, ServiceImage};
+use weir_abi::services::{Question, Scope};
 use weir_benches::compiled::{self, Balanced, image_of};
 use weir_benches::random::Random;
 use weir_benches::workload::{Workload, disjoint, many_pods, million, services, thousand_rules};
 use weir_compiler::classes::aggregate::aggregate;
 use weir_compiler::ir::protocol;
-use weir_compiler::services::maglev::{self, Member};
-use weir_compiler::services::{KEEP_ALL, Previous};
 use weir_grammar::Reading;
 
 fn main() {
@@ -82,52 +80,7 @@ fn check_of_million(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(image.image().is_ok()));
 }
 
-/// Slots for 1,000 backends, 65,521 of them.
-#[divan::bench(sample_count = 50, sample_size = 1)]
-fn maglev_of_thousand(bencher: Bencher<'_, '_>) {
-    let members: Vec<Member> = (0..1000_u128)
-        .map(|number| Member { name: maglev::name(number.to_be_bytes(), 0), weight: 1 })
-        .collect();
-    bencher.bench_local(|| maglev::slots(black_box(&members), maglev::size(members.len())));
-}
-
-/// 10,000 services of 10 backends, trees to the image of one node.
-#[divan::bench(sample_count = 5, sample_size = 1)]
-fn compile_ten_thousand_services(bencher: Bencher<'_, '_>) {
-    bench_services(bencher, services::ten_thousand());
-}
-
-/// 2,000 services of 50 backends.
-#[divan::bench(sample_count = 5, sample_size = 1)]
-fn compile_services_of_fifty(bencher: Bencher<'_, '_>) {
-    bench_services(bencher, services::of_fifty());
-}
-
-/// 100 services of 500 ports and 10 backends.
-#[divan::bench(sample_count = 5, sample_size = 1)]
-fn compile_services_of_many_ports(bencher: Bencher<'_, '_>) {
-    bench_services(bencher, services::of_many_ports());
-}
-
-/// The 10,000 services once more, after one backend of one is gone.
-#[divan::bench(sample_count = 5, sample_size = 1)]
-fn compile_services_after_a_change(bencher: Bencher<'_, '_>) {
-    let before = Balanced::read(services::ten_thousand());
-    let image = before.compiled(None).bytes;
-    let image = ServiceImage::open(image.as_bytes()).unwrap();
-    let mut after = Balanced::read(services::ten_thousand());
-    after.cluster.slices[17].endpoints.pop();
-    bencher.bench_local(|| after.compiled(Some(Previous { image, keeps: KEEP_ALL })));
-}
-
-/// The check of every byte of their image.
-#[divan::bench(sample_count = 15, sample_size = 1)]
-fn check_of_ten_thousand_services(bencher: Bencher<'_, '_>) {
-    let image = Balanced::read(services::ten_thousand()).compiled(None).bytes;
-    bencher.bench_local(|| black_box(ServiceImage::open(image.as_bytes()).is_ok()));
-}
-
-/// A million packets to them, each to its backend.
+/// A million packets to 10,000 services, each to its backend.
 #[divan::bench(sample_count = 15, sample_size = 1)]
 fn backends_of_million_packets(bencher: Bencher<'_, '_>) {
     let image = Balanced::read(services::ten_thousand()).compiled(None).bytes;
@@ -149,11 +102,6 @@ fn backends_of_million_packets(bencher: Bencher<'_, '_>) {
             black_box(image.ask(question));
         }
     });
-}
-
-fn bench_services(bencher: Bencher<'_, '_>, cluster: String) {
-    let read = Balanced::read(cluster);
-    bencher.bench_local(|| read.compiled(None));
 }
 
 fn bench_verdicts(bencher: Bencher<'_, '_>, image: &MappedImage, addresses: &[IpAddr]) {

@@ -50,8 +50,17 @@ impl Balanced {
 
     /// The image, after another if there is one.
     pub fn compiled(&self, previous: Option<services::Previous<'_>>) -> services::Compiled {
-        let input =
-            services::Input { node: Some(0), previous, ..services::Input::new(&self.cluster, &self.sources) };
+        self.compiled_at(0, previous)
+    }
+
+    /// The image of a node by its name.
+    pub fn compiled_for(&self, node: &str, previous: Option<services::Previous<'_>>) -> services::Compiled {
+        self.compiled_at(self.cluster.node_named(node).unwrap(), previous)
+    }
+
+    fn compiled_at(&self, node: usize, previous: Option<services::Previous<'_>>) -> services::Compiled {
+        let node = Some(node);
+        let input = services::Input { node, previous, ..services::Input::new(&self.cluster, &self.sources) };
         services::compile(&input).unwrap()
     }
 }

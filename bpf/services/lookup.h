@@ -70,7 +70,7 @@ static __always_inline const struct frontend_record *find_frontend(const struct 
 	return found;
 }
 
-/* The frontend that a packet meets: its own address and port, or a port of this node; else `why` there is none. */
+/* The frontend that a packet meets: its own address and port, or a port of a node; else `why` there is none. */
 static __always_inline const struct frontend_record *meet(const struct image *image, const struct question *question, __u8 *why)
 {
 	const struct frontend_record *found = find_frontend(image, &question->address, question->port, question->protocol);
@@ -87,7 +87,8 @@ static __always_inline const struct frontend_record *meet(const struct image *im
 			*why = CHOICE_UNKNOWN_PORT;
 		return NULL;
 	}
-	if (found->kind == FRONTEND_KIND_PEER_ADDRESS && !question->is_forwarded)
+	/* Who asks from inside is served where he is: what another node sent back here would look as if it came from here. */
+	if (found->kind == FRONTEND_KIND_PEER_ADDRESS && question->from_outside && !question->is_forwarded)
 		return NULL;
 	if (is_v4(&question->address))
 		set_v4(&any, 0);

@@ -1,19 +1,19 @@
-//! `cargo xtask bench [kernel | traffic | --runs N]`: a measuring day, written down with its machine and its commands.
+//! `cargo xtask bench [PART… | --runs N]`: a measuring day, written down with its machine and its commands.
 //!
 //! Whole processes take turns with the parser they are compared with, so every ratio is of one run on one machine. What
-//! needs a clock inside a process is measured by the divan benchmark `in_process` of weir-benches; what needs the kernel by its
-//! benchmark `kernel`, which has a file of results of its own.
+//! needs a clock inside a process is measured by the divan benchmark `in_process` of weir-benches; what needs the kernel, traffic or many
+//! services by a benchmark of that name, each of which is a part with a file of results of its own.
 //!
 //! Not here: the workloads and the measuring itself, which are benches/.
 
-mod kernel;
-mod traffic;
+mod parts;
+mod services;
 
 use crate::Failure;
 use crate::checkout::{Checkout, first_line, forget, line, run as run_command};
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,9 @@ const COMPARED: &[&str] = &["million", "many-pods"];
 
 /// CIDRs of the two workloads whose image is told per prefix.
 const CIDRS: f64 = 1_000_000.0;
+
+/// How often whole processes run, unless it is said.
+const RUNS: u32 = 5;
 
 /// The node an image is compiled for where the cluster has many.
 const NODE: &str = "node-0";
@@ -41,24 +44,14 @@ struct Cost {
 /// The command.
 pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failure> {
     let runs = match arguments {
-        [only] if only == "kernel" => return kernel::run(checkout),
-        [only] if only == "traffic" => return traffic::run(checkout),
-        [] => 5_u32,
+        [] => RUNS,
         [flag, number] if flag == "--runs" => {
             number.parse().map_err(|_| format!("`{number}` is no number"))?
         }
-        _ => return Err("usage: cargo xtask bench [kernel | traffic | --runs N]".into()),
+        named => return parts::named(named)?.into_iter().try_for_each(|part| part.run(checkout)),
     };
-    run_command(&mut checkout.cargo(&[
-        "build",
-        "--release",
-        "--package",
-        "policyc",
-        "--package",
-        "weir-benches",
-    ]))?;
-    let folder = checkout.metadata().target_directory.join("workloads").into_std_path_buf();
-    run_command(checkout.command(checkout.release_binary("generate")).arg(&folder))?;
+    build(checkout)?;
+    let folder = generate(checkout)?;
     let mut commands = vec![vec![
         text(&checkout.release_binary("serde_yaml_strings")),
         text(&folder.join("million/policies.yaml")),
@@ -78,8 +71,20 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
     report.push_str(&in_process(checkout)?);
     report.push_str(&raw(checkout, &commands, &costs));
     keep(checkout, "", &report)?;
-    kernel::run(checkout)?;
-    traffic::run(checkout)
+    parts::ALL.iter().try_for_each(|part| part.run(checkout))
+}
+
+/// Builds the tool, and the tools that measure it.
+fn build(checkout: &Checkout) -> Result<(), Failure> {
+    let packages = ["--package", "policyc", "--package", "weir-benches"];
+    run_command(checkout.cargo(&["build", "--release"]).args(packages))
+}
+
+/// Writes the workloads, and tells where they are.
+fn generate(checkout: &Checkout) -> Result<PathBuf, Failure> {
+    let folder = checkout.metadata().target_directory.join("workloads").into_std_path_buf();
+    run_command(checkout.command(checkout.release_binary("generate")).arg(&folder))?;
+    Ok(folder)
 }
 
 /// Writes the results of today and this machine.
@@ -258,42 +263,6 @@ const IN_PROCESS: &[Row] = &[
         "class_of_million_mixed",
         ["of that: address to class", "user space", ""],
         |ms| format!("{ms:.0} ns"),
-        "",
-    ),
-    (
-        "maglev_of_thousand",
-        ["1,000 backends", "Maglev table of 65,521 slots", ""],
-        |ms| format!("**{ms:.1} ms**"),
-        "≤ 3 ms",
-    ),
-    (
-        "compile_ten_thousand_services",
-        ["10,000 services × 10 backends", "trees to the service image of one node", ""],
-        |ms| format!("{ms:.0} ms"),
-        "",
-    ),
-    (
-        "compile_services_after_a_change",
-        ["the same, after one endpoint of one slice went", "trees and the image in force to the next", ""],
-        |ms| format!("{ms:.0} ms"),
-        "",
-    ),
-    (
-        "check_of_ten_thousand_services",
-        ["the same", "the check of every byte of the image", ""],
-        |ms| format!("{ms:.0} ms"),
-        "",
-    ),
-    (
-        "compile_services_of_fifty",
-        ["2,000 services × 50 backends", "trees to the service image of one node", ""],
-        |ms| format!("{ms:.0} ms"),
-        "",
-    ),
-    (
-        "compile_services_of_many_ports",
-        ["100 services × 500 ports × 10 backends", "trees to the service image of one node", ""],
-        |ms| format!("{ms:.0} ms"),
         "",
     ),
     (

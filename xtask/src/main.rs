@@ -51,8 +51,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "bench",
-        takes: "[kernel | traffic | --runs N]",
-        does: "measures, and writes benches/results/<date>-<machine>.md",
+        takes: "[PART… | --runs N]",
+        does: "measures, all or kernel, services, balancer, traffic; writes benches/results/<date>-<machine>.md",
         run: bench::run,
     },
     Chore {

@@ -76,6 +76,12 @@ pub(crate) fn lab(checkout: &Checkout) -> Result<(), Failure> {
     installed(checkout, "ping", "iputils-ping").map(drop)
 }
 
+/// The programs that packets are balanced with, beside ours.
+pub(crate) fn firewall_tools(checkout: &Checkout) -> Result<(), Failure> {
+    network_tools(checkout)?;
+    installed(checkout, "nft", "nftables").map(drop)
+}
+
 /// The programs that traffic is measured with.
 pub(crate) fn traffic_tools(checkout: &Checkout) -> Result<(), Failure> {
     lab(checkout)?;

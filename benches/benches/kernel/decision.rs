@@ -6,11 +6,11 @@
 
 use crate::bench_programs::{BATCH, BATCHES, BenchPrograms, Costs};
 use crate::expanded;
-use crate::figures::Row;
 use crate::laboratory::{Bed, Laboratory};
 use std::net::Ipv4Addr;
 use weir_abi::{Action, Identity, Image, Outcome};
 use weir_benches::compiled::{image_of, parsed, subject};
+use weir_benches::figures::Row;
 use weir_benches::tiny_cluster;
 use weir_benches::workload::dealt::{Dealt, Query};
 
@@ -56,12 +56,12 @@ fn rows(laboratory: &Laboratory, prefixes: usize, rules: u32, goal: &'static str
     let hot = told(HOT);
     let what = format!("one decision, {} prefixes, {} rules", grouped(prefixes), grouped(rules as usize));
     let allowed = expected.iter().filter(|outcome| outcome.action == Action::Allow).count();
-    let row = |figure: &str, compared: String, measured: String, goal| Row {
+    let row = |figure: &str, compared: String, measured: String, goal: &'static str| Row {
         workload: what.clone(),
         figure: figure.to_owned(),
         compared,
         measured,
-        goal,
+        goal: goal.into(),
     };
     let figure = format!(
         "ns, {} random queries, {:.0} % allowed, image {:.1} MB",

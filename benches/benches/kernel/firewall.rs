@@ -3,10 +3,9 @@
 //! All of it is in the network namespace of the run and goes with it. Not here: the packets.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use weir_benches::prefixes::Prefix;
+use weir_benches::tool::run;
 
 /// A firewall: how its set is filled, asked and taken away, as command lines.
 pub(crate) struct Firewall {
@@ -95,23 +94,6 @@ impl Firewall {
         for command in self.clear {
             _ = run(command, "");
         }
-    }
-}
-
-/// Runs a command line with text on its standard input; what it says.
-fn run(line: &str, text: &str) -> Result<String, String> {
-    let told = |error: std::io::Error| format!("`{line}`: {error}");
-    let mut words = line.split_whitespace();
-    let mut command = Command::new(words.next().unwrap_or_default());
-    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(told)?;
-    // A tool that ends early says why by its status.
-    _ = child.stdin.take().map(|mut stdin| stdin.write_all(text.as_bytes()));
-    let output = child.wait_with_output().map_err(told)?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(format!("`{line}` ended with {}", output.status))
     }
 }
 

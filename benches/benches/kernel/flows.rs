@@ -2,7 +2,6 @@
 //!
 //! The programs are those that the datapath loaded, found through the kernel; what is told is above an empty program.
 
-use crate::figures::{ROUNDS, Row, Samples};
 use crate::laboratory::{Bed, LOOPBACK, Laboratory};
 use aya::maps::{Array, MapInfo, ProgramArray};
 use aya::programs::{ProgramFd, SchedClassifier, TestRun, TestRunOptions, loaded_programs};
@@ -12,6 +11,7 @@ use std::net::Ipv4Addr;
 use weir_abi::state::{Counter, Hook};
 use weir_abi::{Image, Reason};
 use weir_benches::compiled::{image_of, parsed, subject};
+use weir_benches::figures::{ROUNDS, Row, Samples};
 use weir_benches::tiny_cluster;
 use weir_benches::yaml::Yaml;
 use weir_runtime::datapath::Endpoint;
@@ -70,7 +70,7 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
                 figure: "ns a packet above an empty program".to_owned(),
                 compared: format!("empty program, called alike: {floor}; gross {gross}"),
                 measured: format!("**{}**", gross.above(floor, 1)),
-                goal: if flows == FLOWS { "≤ 130 ns" } else { "" },
+                goal: if flows == FLOWS { "≤ 130 ns" } else { "" }.into(),
             });
         }
     }

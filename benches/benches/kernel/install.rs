@@ -1,12 +1,12 @@
 //! A new list of prefixes in force: an image from its compiled bytes on, beside the other ways to tell a kernel so many prefixes.
 
 use crate::expanded;
-use crate::figures::{Row, Samples};
 use crate::firewall;
 use crate::laboratory::Laboratory;
 use aya::maps::lpm_trie::LpmTrie;
 use std::time::Instant;
 use weir_benches::compiled::{image_of, parsed};
+use weir_benches::figures::{Figure, Row, Samples};
 use weir_benches::prefixes::Prefix;
 use weir_benches::tiny_cluster;
 use weir_benches::workload::dealt::Dealt;
@@ -41,12 +41,12 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
     let prefixes: Vec<Prefix> = Dealt::new(PREFIXES, 1000).prefixes().map(|(prefix, _)| prefix).collect();
     let trie = fill_trie(laboratory, &prefixes);
     let (in_force, after_rest) = (in_force.figure(), after_rest.figure());
-    let row = |figure: String, compared: String, measured: String, goal| Row {
+    let row = |figure: String, compared: String, measured: String, goal: &'static str| Row {
         workload: "1,000,000 new prefixes".to_owned(),
         figure,
         compared,
         measured,
-        goal,
+        goal: goal.into(),
     };
     // The daemon gives the old image's memory back half a minute after a swap, so most changes of policy find it gone.
     tell(row(
@@ -94,7 +94,7 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
 }
 
 /// Milliseconds for an empty trie to hold all prefixes.
-fn fill_trie(laboratory: &Laboratory, prefixes: &[Prefix]) -> crate::figures::Figure {
+fn fill_trie(laboratory: &Laboratory, prefixes: &[Prefix]) -> Figure {
     let entries: Vec<_> = prefixes.iter().map(|prefix| expanded::ipcache_entry(*prefix, 1)).collect();
     let mut samples = Samples::default();
     for _ in 0..FILLS {

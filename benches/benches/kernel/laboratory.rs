@@ -1,11 +1,9 @@
 //! Where it is measured: one CPU, a network namespace of this process's own, a folder for pins that goes when the run ends.
 
 use aya::{Ebpf, EbpfLoader};
-use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
-use nix::unistd::{Pid, geteuid};
 use std::cell::Cell;
 use std::path::PathBuf;
-use std::process::Command;
+use weir_benches::alone;
 use weir_runtime::datapath::{DatapathError, Options, Temporary, version_folder};
 
 #[repr(C, align(8))]
@@ -30,18 +28,8 @@ pub(crate) struct Bed {
 impl Laboratory {
     /// Moves this process there.
     pub(crate) fn open() -> Result<Self, String> {
-        if !geteuid().is_root() {
-            return Err("the kernel is asked as root only".to_owned());
-        }
-        let mut cpus = CpuSet::new();
-        cpus.set(0)
-            .and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus))
-            .map_err(|error| format!("CPU 0: {error}"))?;
-        unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("a network namespace: {error}"))?;
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        if !up.is_ok_and(|status| status.success()) {
-            return Err("`ip link set lo up` failed; install iproute2".to_owned());
-        }
+        alone::on_one_cpu()?;
+        alone::in_a_network()?;
         Ok(Laboratory { opened: Cell::new(0) })
     }
 

@@ -4,7 +4,6 @@
 //! not in it, and must be what it is.
 
 use crate::bench_programs::{BATCH, BATCHES, write_queries};
-use crate::figures::{Figure, Row, Samples};
 use crate::firewall::{self, Firewall};
 use crate::laboratory::Laboratory;
 use aya::maps::Array;
@@ -13,6 +12,7 @@ use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use weir_abi::Identity;
+use weir_benches::figures::{Figure, Row, Samples};
 use weir_benches::prefixes::Prefix;
 use weir_benches::workload::dealt::{Dealt, Query};
 
@@ -49,7 +49,7 @@ pub(crate) fn measure(_: &Laboratory, tell: &mut dyn FnMut(Row)) {
             figure: "ns above a chain that drops at once".to_owned(),
             compared,
             measured,
-            goal: "",
+            goal: "".into(),
         });
     }
 }

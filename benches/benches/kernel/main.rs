@@ -11,7 +11,6 @@
 mod bench_programs;
 mod decision;
 mod expanded;
-mod figures;
 mod firewall;
 mod flows;
 mod install;
@@ -19,14 +18,11 @@ mod laboratory;
 mod lookups;
 mod memory;
 
-use figures::Row;
 use laboratory::Laboratory;
 use std::process::ExitCode;
+use weir_benches::figures::{Part, tell_parts};
 
-/// A part of the run, by the name to ask for it.
-type Part = (&'static str, fn(&Laboratory, &mut dyn FnMut(Row)));
-
-const PARTS: &[Part] = &[
+const PARTS: &[Part<Laboratory>] = &[
     ("decision", decision::measure),
     ("lookups", lookups::measure),
     ("flows", flows::measure),
@@ -35,24 +31,5 @@ const PARTS: &[Part] = &[
 ];
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
-        let known: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
-        eprintln!("there is no part `{unknown}`, only {}", known.join(", "));
-        return ExitCode::from(2);
-    }
-    let laboratory = match Laboratory::open() {
-        Ok(laboratory) => laboratory,
-        Err(why) => {
-            eprintln!("NOT MEASURED: {why}");
-            return ExitCode::FAILURE;
-        }
-    };
-    println!("{}", Row::HEAD);
-    for (name, measure) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            measure(&laboratory, &mut |row| println!("{row}"));
-        }
-    }
-    ExitCode::SUCCESS
+    tell_parts(PARTS, Laboratory::open)
 }

@@ -1,14 +1,14 @@
 //! What the kernel holds for a hundred pods under one set of rules, as it tells of each map itself.
 
 use crate::expanded;
-use crate::figures::Row;
 use crate::laboratory::Laboratory;
 use aya::maps::lpm_trie::LpmTrie;
-use std::collections::BTreeMap;
 use std::fs;
 use weir_abi::Identity;
 use weir_abi::state::{SLOT_COUNTERS, SLOTS};
 use weir_benches::compiled::{image_of, parsed};
+use weir_benches::figures::Row;
+use weir_benches::maps::maps_held;
 use weir_benches::tiny_cluster;
 use weir_benches::workload::dealt::Dealt;
 use weir_benches::yaml::Yaml;
@@ -75,47 +75,22 @@ pub(crate) fn measure(laboratory: &Laboratory, tell: &mut dyn FnMut(Row)) {
             megabytes(ours),
             theirs as f64 / ours as f64
         ),
-        goal: "≤ 1/50",
+        goal: "≤ 1/50".into(),
     });
     tell(Row {
         workload: "the same".to_owned(),
         figure: "SUnreclaim, grown while the tries were filled".to_owned(),
         compared: megabytes(slab),
         measured: format!("**1/{:.0}**", slab as f64 / ours as f64),
-        goal: "",
+        goal: "".into(),
     });
     tell(Row {
         workload: "the same".to_owned(),
         figure: "with the counters that every rule of any image has, on each CPU".to_owned(),
         compared: format!("{}; tries count nothing", megabytes(slab)),
         measured: format!("{} more, 1/{:.0}", megabytes(counters), slab as f64 / (ours + counters) as f64),
-        goal: "",
+        goal: "".into(),
     });
-}
-
-/// A map that this process has open.
-struct Held {
-    value_size: u64,
-    entries: u64,
-    bytes: u64,
-}
-
-/// By number.
-fn maps_held() -> BTreeMap<u64, Held> {
-    let mut held = BTreeMap::new();
-    for entry in fs::read_dir("/proc/self/fdinfo").unwrap().flatten() {
-        let text = fs::read_to_string(entry.path()).unwrap_or_default();
-        let number = |name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|value| value.trim().parse::<u64>().ok())
-        };
-        if let (Some(id), Some(value_size), Some(entries), Some(bytes)) =
-            (number("map_id"), number("value_size"), number("max_entries"), number("memlock"))
-        {
-            held.insert(id, Held { value_size, entries, bytes });
-        }
-    }
-    held
 }
 
 fn unreclaimable_slab() -> u64 {

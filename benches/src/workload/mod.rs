@@ -2,6 +2,7 @@
 
 pub mod dealt;
 pub mod disjoint;
+pub mod edge;
 pub mod many_pods;
 pub mod million;
 pub mod overlapping;
@@ -46,4 +47,7 @@ pub const ALL: &[Workload] = &[
     disjoint::WORKLOAD,
     thousand_rules::WORKLOAD,
     many_pods::WORKLOAD,
+    services::MANY,
+    services::LARGE,
+    services::PORTS,
 ];

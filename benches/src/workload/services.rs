@@ -1,14 +1,50 @@
 //! Clusters for load balancing: many services, large ones, and such of many ports. Two in three are LoadBalancer services with ports of nodes.
 
+use super::Workload;
 use crate::tiny_cluster;
 use crate::yaml::Yaml;
 use std::net::Ipv4Addr;
 
 /// How many services [`ten_thousand`] has.
 pub const SERVICES: u32 = 10_000;
+/// Nodes with backends; there is one more without.
 const NODES: u32 = 20;
+/// That one, and its address.
+pub const EDGE: (&str, Ipv4Addr) = ("node-20", Ipv4Addr::new(172, 16, 1, 21));
+/// Addresses of load balancers in the cluster of [`ten_thousand`]: the first, how far they are apart, and how many there are so.
+pub const OUTSIDE: (Ipv4Addr, u32, u32) = (Ipv4Addr::new(198, 51, 0, 2), 3, 3333);
 /// Ports of nodes begin here.
 const NODE_PORTS: u32 = 30_000;
+
+/// 10,000 services.
+pub const MANY: Workload = Workload {
+    name: "many-services",
+    what: "10,000 services × 10 backends",
+    policies: String::new,
+    cluster: ten_thousand,
+    changed: None,
+};
+
+/// Services with many backends.
+pub const LARGE: Workload = Workload {
+    name: "large-services",
+    what: "2,000 services × 50 backends",
+    policies: String::new,
+    cluster: of_fifty,
+    changed: None,
+};
+
+/// Services with many ports.
+pub const PORTS: Workload = Workload {
+    name: "many-ports",
+    what: "100 services × 500 ports, 10 backends",
+    policies: String::new,
+    cluster: of_many_ports,
+    changed: None,
+};
+
+/// All of them.
+pub const ALL: [Workload; 3] = [MANY, LARGE, PORTS];
 
 /// 10,000 services of 10 backends.
 pub fn ten_thousand() -> String {
@@ -32,7 +68,7 @@ pub fn address(service: u32) -> Ipv4Addr {
 
 fn cluster(services: u32, ports: u32, backends: u32) -> String {
     let mut yaml = Yaml::with_capacity(20_000_000);
-    for node in 0..NODES {
+    for node in 0..=NODES {
         tiny_cluster::node(&mut yaml, &format!("node-{node}"), &format!("172.16.1.{}", node + 1));
     }
     for number in 0..services {
@@ -72,5 +108,28 @@ fn service(yaml: &mut Yaml, name: &str, number: u32, ports: u32) {
             "status:\n  loadBalancer:\n    ingress:\n    - ip: {}",
             Ipv4Addr::from(0xC633_0001 + number)
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    /// Frontends, endpoints, bytes and their checksum: the same on every machine, or figures of two days are not of the same thing.
+    #[test]
+    fn files_are_the_same_to_the_byte() {
+        let told = ALL.map(|workload| {
+            let text = (workload.cluster)();
+            let count = |what: &str| text.matches(what).count();
+            (count("nodePort: "), count("- {addresses: "), text.len(), weir_abi::checksum(text.as_bytes()))
+        });
+        assert_eq!(
+            told,
+            [
+                (10_000, 100_000, 15_762_692, 230_972_203_100_895_318),
+                (2_000, 100_000, 12_070_709, 14_695_979_158_648_382_487),
+                (50_000, 1_000, 4_353_052, 3_678_375_431_668_860_510),
+            ]
+        );
     }
 }

@@ -107,13 +107,15 @@ impl<'c> Reference<'c> {
         self.own.iter().any(|own| own.to_canonical() == address)
     }
 
-    fn is_own_address(&self, address: IpAddr) -> bool {
+    /// Whether an address has the ports of nodes: of this one, and for who asks from inside of any.
+    fn is_of_node(&self, address: IpAddr, scope: Scope) -> bool {
         if self.is_of_machine(address) {
             return true;
         }
+        let is_known = |place: usize| scope == Scope::Internal || self.node.is_none_or(|node| node == place);
         let nodes = self.cluster.nodes.iter().enumerate();
         nodes
-            .filter(|(place, _)| self.node.is_none_or(|node| node == *place))
+            .filter(|(place, _)| is_known(*place))
             .any(|(_, node)| node.addresses.iter().any(|own| own.to_canonical() == address))
     }
 
@@ -130,7 +132,7 @@ impl<'c> Reference<'c> {
                     _ => false,
                 };
                 if of_protocol {
-                    let ways = self.ways(service, port, address, question.port);
+                    let ways = self.ways(service, port, address, question);
                     met.extend(ways.into_iter().map(|way| (way, order, service, port)));
                 }
             }
@@ -142,11 +144,11 @@ impl<'c> Reference<'c> {
         met.first().map(|&(way, _, service, port)| (service, port, way))
     }
 
-    fn ways(&self, service: &Service, port: &ServicePort, address: IpAddr, number: u16) -> Vec<Way> {
+    fn ways(&self, service: &Service, port: &ServicePort, address: IpAddr, question: &Question) -> Vec<Way> {
         let left = service.annotations.frontends;
         let is_among = |list: &[IpAddr]| list.iter().any(|own| own.to_canonical() == address);
         let mut ways = Vec::new();
-        if port.port == number {
+        if port.port == question.port {
             if left.cluster_ip && is_among(&service.cluster_ips) {
                 ways.push(Way::ClusterIp);
             }
@@ -167,7 +169,11 @@ impl<'c> Reference<'c> {
             }
         }
         let has_node_port = matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
-        if has_node_port && left.node_port && port.node_port == Some(number) && self.is_own_address(address) {
+        if has_node_port
+            && left.node_port
+            && port.node_port == Some(question.port)
+            && self.is_of_node(address, question.scope)
+        {
             let is_v4 = address.is_ipv4();
             let has_family = match service.families {
                 [false, false] => !self.endpoints(service, port, is_v4).is_empty(),

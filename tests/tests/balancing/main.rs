@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `table.rs`, `expectation.rs`, `suite.rs` | every combination that makes sense: who answers, whom they see, which way the answer takes |
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
+//! | `judged.rs` | policy, after translation |
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
 //!
@@ -12,6 +13,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
 mod expectation;
+mod judged;
 mod paths;
 mod refusals;
 mod stage;

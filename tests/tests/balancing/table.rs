@@ -286,11 +286,8 @@ impl Client {
 impl Case {
     /// Where the call becomes one to a backend; `None` if nowhere.
     pub(crate) fn way(&self) -> Option<Way> {
-        // A node knows the services, and of the ports of nodes its own.
-        let knows = match self.asked.front {
-            Front::NodePort => self.client.node() == Some("n1"),
-            _ => !self.client.is_outside(),
-        };
+        // A node knows the services, and the ports of nodes at each of them.
+        let knows = !self.client.is_outside();
         let leads_to_n1 = self.asked.front != Front::ClusterIp && self.client.node() != Some("n1");
         if knows && self.setting.sockets {
             Some(Way::Socket)

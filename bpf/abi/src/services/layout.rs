@@ -276,7 +276,8 @@ named FrontendKind {
     Address = 5, "address";
     /// An address of this node as a whole: ports are looked up as [`FrontendKind::NodePort`].
     NodeAddress = 6, "node address";
-    /// An address of another node as a whole: only that node's balancer, when it sends a packet here, means [`FrontendKind::NodePort`] by it.
+    /// An address of another node as a whole: who asks from inside, and that node's balancer when it sends a packet here, mean
+    /// [`FrontendKind::NodePort`] by it.
     PeerAddress = 7, "peer address";
 }
 }

@@ -61,7 +61,7 @@ impl<'a> ServiceImage<'a> {
         if is_it { self.frontend(record) } else { None }
     }
 
-    /// The frontend that a packet meets: its own address and port, or a port of this node.
+    /// The frontend that a packet meets: its own address and port, or a port of this node, from inside of any.
     fn meet(&self, question: &Question) -> Result<Frontend<'a>, Choice> {
         let Question { address, port, protocol, scope, .. } = *question;
         if address.is_unspecified() || protocol == 0 {
@@ -70,8 +70,11 @@ impl<'a> ServiceImage<'a> {
         if let Some(found) = self.find(address, port, protocol) {
             return Ok(found);
         }
-        match self.find(address, 0, 0).map(|found| found.kind) {
-            Some(FrontendKind::NodeAddress) => {
+        let kind = self.find(address, 0, 0).map(|found| found.kind);
+        match kind {
+            Some(FrontendKind::NodeAddress | FrontendKind::PeerAddress)
+                if scope == Scope::Internal || kind == Some(FrontendKind::NodeAddress) =>
+            {
                 let any: IpAddr = match address {
                     IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                     IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

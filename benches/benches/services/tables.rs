@@ -1,0 +1,107 @@
+//! Maglev tables: how long one takes to make, beside the published algorithm as it is written, and what one backend more moves.
+
+use std::hint::black_box;
+use weir_benches::figures::{Goal, Row, Samples};
+use weir_benches::timed::timed;
+use weir_compiler::services::maglev::{self, Member};
+
+/// Tables that are made, in turns.
+const ROUNDS: usize = 51;
+const BACKENDS: u32 = 1000;
+/// The size that so many have here, and the one that is usual elsewhere.
+const SIZES: [u32; 2] = [65_521, 65_537];
+/// The most backends that each size is for, where one more moves most; and a thousand.
+const FULLEST: [u32; 6] = [10, 40, 81, 163, 1000, 1023];
+/// Backends, of which each has its turn to be the one that comes.
+const NEWCOMERS: usize = 20;
+
+/// Both.
+pub(crate) fn measure((): &(), tell: &mut dyn FnMut(Row)) {
+    SIZES.into_iter().for_each(|size| tell(made(size)));
+    FULLEST.into_iter().for_each(|backends| tell(moved(backends)));
+}
+
+/// Milliseconds for a table.
+fn made(size: u32) -> Row {
+    let members = members(BACKENDS);
+    assert_eq!(maglev::slots(&members, size), published(&members, size), "it is the published table");
+    let (mut own, mut plain) = (Samples::default(), Samples::default());
+    for _ in 0..ROUNDS {
+        own.take(timed(|| black_box(maglev::slots(black_box(&members), size))).1.wall);
+        plain.take(timed(|| black_box(published(black_box(&members), size))).1.wall);
+    }
+    let (own, plain) = (own.figure(), plain.figure());
+    Row {
+        workload: format!("Maglev table of 1,000 backends in {size} slots"),
+        figure: "ms, the very same slots".to_owned(),
+        compared: format!("the published algorithm as it is written: {plain}"),
+        measured: format!("**{own}**, {} ×", own.times(plain)),
+        goal: Goal { most: 3.0, unit: "ms" }.judge(own),
+    }
+}
+
+/// How many of the others' slots go elsewhere when the last of so many comes, in a hundred.
+fn moved(backends: u32) -> Row {
+    let all = members(backends);
+    let size = maglev::size(all.len());
+    let after = maglev::slots(&all, size);
+    assert_eq!(size, maglev::size(all.len() - 1), "another size is another table");
+    let mut shares = Vec::new();
+    let step = all.len().div_ceil(NEWCOMERS);
+    for newcomer in (0..all.len()).step_by(step) {
+        let mut others = all.clone();
+        others.remove(newcomer);
+        let before = maglev::slots(&others, size);
+        let is_moved = |(before, after): (&u32, &u32)| {
+            let before = *before as usize;
+            let before = if before < newcomer { before } else { before + 1 };
+            *after as usize != newcomer && *after as usize != before
+        };
+        let moved = before.iter().zip(&after).filter(|&pair| is_moved(pair)).count();
+        let others = after.iter().filter(|after| **after as usize != newcomer).count();
+        shares.push(100.0 * moved as f64 / others as f64);
+    }
+    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+    let worst = shares.iter().copied().fold(0.0, f64::max);
+    Row {
+        workload: format!("one backend more, then {backends} in {size} slots"),
+        figure: "of the other backends' slots move: mean over newcomers, and the most".to_owned(),
+        compared: "flows that are there stay".to_owned(),
+        measured: format!("**{mean:.2} %**, {worst:.2} %"),
+        goal: Goal { most: 1.0, unit: "%" }.judge_one(mean),
+    }
+}
+
+fn members(backends: u32) -> Vec<Member> {
+    let name = |number: u32| maglev::name(u128::from(number + 1).to_be_bytes(), 0);
+    (0..backends).map(|number| Member { name: name(number), weight: 1 }).collect()
+}
+
+/// The published algorithm (Eisenbud and others, Maglev, NSDI 2016, section 3.4), with the offsets and skips of ours.
+fn published(members: &[Member], size: u32) -> Vec<u32> {
+    const FREE: u32 = u32::MAX;
+    let size = u64::from(size);
+    let permutation: Vec<(u64, u64)> = members
+        .iter()
+        .map(|member| ((member.name >> 32) % size, (member.name & 0xFFFF_FFFF) % (size - 1) + 1))
+        .collect();
+    let mut next = vec![0u64; members.len()];
+    let mut entry = vec![FREE; size as usize];
+    let mut filled = 0;
+    loop {
+        for (member, (offset, skip)) in (0..).zip(&permutation) {
+            let next = &mut next[member as usize];
+            let mut candidate = (offset + *next * skip) % size;
+            while entry[candidate as usize] != FREE {
+                *next += 1;
+                candidate = (offset + *next * skip) % size;
+            }
+            entry[candidate as usize] = member;
+            *next += 1;
+            filled += 1;
+            if filled == size {
+                return entry;
+            }
+        }
+    }
+}
