@@ -124,16 +124,7 @@ pub(crate) enum Way {
 }
 
 /// What is not as it should be yet, each with its reason. Empty, or somebody is at work.
-pub(crate) const PENDING: &[Rule] = &[
-    (
-        "a pod beside the backend is answered within the node, where nobody makes the answer the service's",
-        |case| case.comes_home_directly() && case.client == Client::C2,
-    ),
-    (
-        "what the balancer sends on for a node's own process comes back to it from its own address, and is no longer believed",
-        |case| case.comes_home_directly() && case.client == Client::N2,
-    ),
-];
+pub(crate) const PENDING: &[Rule] = &[];
 
 const FRONTS: [Front; 4] = [Front::ClusterIp, Front::NodePort, Front::LoadBalancer, Front::ExternalIp];
 const FAMILIES: [Family; 3] = [Family::V4, Family::V6, Family::V4InV6];
@@ -175,15 +166,13 @@ const RULES: &[Rule] = &[
         let plain = case.family != Family::V4InV6 && case.transport != Transport::UdpUnconnected;
         case.way() != Some(Way::Socket) && !plain
     }),
-    ("n2 stands to b2 as n1 to b1, but for what comes to n1 by wire", |case| {
-        matches!(case.client, Client::B2 | Client::C2 | Client::N2) && case.way() != Some(Way::Wire)
+    ("n2 stands to b2 as n1 to b1, but for what comes to n1 by wire and for n1's own address", |case| {
+        let is_on_n2 = matches!(case.client, Client::B2 | Client::C2 | Client::N2);
+        is_on_n2 && case.way() != Some(Way::Wire) && case.asked.front != Front::NodePort
     }),
     ("programs at sockets have no part in what comes by wire from outside", |case| {
         // Without them more clients come by wire, but those outside come as they do with them.
         case.client.is_outside() && !case.setting.sockets
-    }),
-    ("pods come to another node's port by wire with and without programs at their sockets", |case| {
-        case.client.pod().is_some() && case.way() == Some(Way::Wire) && !case.setting.sockets
     }),
     ("the other host outside is one more outside", |case| {
         case.client == Client::Elsewhere && case.asked.front != Front::LoadBalancer
@@ -195,10 +184,11 @@ const RULES: &[Rule] = &[
         case.asked.affinity && case.asked.policy == Policy::Local
     }),
     (
-        "a pod cannot be answered by itself from afar and know it: both addresses of the answer would be its own",
+        "a node drops what comes in from its own address, as what is sent directly to a backend beside the client does (0016)",
         |case| {
-            let may_be_itself = case.client == Client::B2 && case.asked.backends != Backends::Here;
-            case.way() == Some(Way::Wire) && case.is_direct() && may_be_itself
+            let may_be_beside = case.client == Client::N2 && case.asked.backends != Backends::Here;
+            let may_leave_n1 = case.asked.policy == Policy::Cluster;
+            case.way() == Some(Way::Wire) && case.is_direct() && may_be_beside && may_leave_n1
         },
     ),
 ];
@@ -305,13 +295,6 @@ impl Case {
             Mode::DsrIpip | Mode::DsrOption => true,
             Mode::Hybrid => self.transport == Transport::Tcp,
         }
-    }
-
-    /// Whether it may be sent to a backend on the client's own node by a balancer that takes no part in the answer.
-    fn comes_home_directly(&self) -> bool {
-        let may_be_beside = self.client.node() == Some("n2") && self.asked.backends != Backends::Here;
-        let may_leave_n1 = self.asked.policy == Policy::Cluster;
-        self.way() == Some(Way::Wire) && self.is_direct() && may_be_beside && may_leave_n1
     }
 
     pub(crate) fn is_pending(&self) -> bool {
