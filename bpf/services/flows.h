@@ -76,6 +76,15 @@ static __always_inline const struct backend_record *previous_of(const struct uns
 			  slot_at(image, table->previous, reduce(met->hash, table->previous_count), met->width));
 }
 
+/* Whether a flow that is on no record may be from before its slot became unsettled: one that had spoken since would be on record, and one that
+ * has not for so long has ended. Else new ones would be taken for old for as long as there are any, and a new backend would get none. */
+static __always_inline bool may_be_old(__u32 tick, __u32 idle)
+{
+	const struct service_settings *settings = present_service_settings();
+
+	return !settings || tick - settings->unsettled_since <= idle;
+}
+
 /* Whether a flow goes on to the backend that it had. Of TCP the packet says whether it is new. Of all else nothing does: while the backend
  * takes packets at all, it has them. */
 static __always_inline bool stays(const struct question *question, const struct backend_record *had)
@@ -158,7 +167,8 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 		}
 	}
 	if (previous && may_have_had(question, frontend->affinity, previous) &&
-	    (stays(question, previous) || (frontend->affinity && previous->state == BACKEND_STATE_ACTIVE)))
+	    (stays(question, previous) || (frontend->affinity && previous->state == BACKEND_STATE_ACTIVE)) &&
+	    ((question->protocol == IPPROTO_TCP && !question->is_new) || may_be_old(met->tick, expires - met->tick)))
 		chosen = previous;
 	if (!chosen)
 		return false;

@@ -77,8 +77,9 @@ static __always_inline const struct frontend_record *meet(const struct image *im
 	struct address any = {};
 
 	*why = CHOICE_NO_SERVICE;
+	/* Ports of nodes are found at addresses of nodes, and not at the one that they stand under. */
 	if (found)
-		return found;
+		return found->kind == FRONTEND_KIND_NODE_PORT ? NULL : found;
 	found = find_frontend(image, &question->address, 0, 0);
 	if (!found)
 		return NULL;

@@ -135,6 +135,12 @@ pub trait Balancer: Send {
     /// [`DatapathError`].
     fn install(&mut self, image: &[u8]) -> Result<Installation, DatapathError>;
 
+    /// Says that slots become unsettled with the image that comes into force next.
+    ///
+    /// # Errors
+    /// The clock.
+    fn unsettle(&mut self) -> Result<(), DatapathError>;
+
     /// Says which addresses of the node are the source of what it sends on.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ type Key = (IpAddr, u16, u8, Scope);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ages {
     since: HashMap<Key, Instant>,
+    /// Whether slots became unsettled with the image.
+    pub(super) has_grown: bool,
 }
 
 const SCOPES: [Scope; 2] = [Scope::External, Scope::Internal];
@@ -50,7 +52,7 @@ impl Ages {
         next: &ServiceImage<'_>,
         now: Instant,
     ) -> Ages {
-        let mut since = HashMap::new();
+        let (mut since, mut has_grown) = (HashMap::new(), false);
         let mut grown: HashMap<(u32, Option<u32>), bool> = HashMap::new();
         for frontend in next.frontends() {
             for scope in SCOPES {
@@ -66,12 +68,13 @@ impl Ages {
                 let is_grown = *grown
                     .entry(pair)
                     .or_insert_with(|| before.is_none_or(|(_, before)| has_more_unsettled(&before, &table)));
+                has_grown |= is_grown;
                 let key = key(&frontend, scope);
                 let known = self.since.get(&key).copied().filter(|_| !is_grown);
                 since.insert(key, known.unwrap_or(now));
             }
         }
-        Ages { since }
+        Ages { since, has_grown }
     }
 
     /// The tables that may not settle yet, if a flow of TCP may be idle for so long.

@@ -276,7 +276,16 @@ async fn install(
     // A full disk is no reason to balance as yesterday.
     let keep_failure = kept.ok().and_then(Result::err).map(|error| chain(&error));
     let is_kept = keep_failure.is_none();
-    let bytes = Arc::clone(&image);
+    let (bytes, last) = (Arc::clone(&image), so_far.in_force.clone());
+    let next = Arc::clone(&image);
+    let aged = spawn_blocking(move || {
+        let opened = ServiceImage::open(&next).ok()?;
+        let before = last.as_deref().and_then(|last| ServiceImage::open(last.image.as_deref()?).ok());
+        let ages = last.as_deref().map(|last| last.ages.clone()).unwrap_or_default();
+        Some(ages.after(before.as_ref(), &opened, Instant::now()))
+    });
+    let ages = aged.await.ok().flatten().unwrap_or_default();
+    let has_grown = ages.has_grown;
     let done = way.call(move |balancer| {
         if let Some(settling) = settling {
             // A record that cannot be read is taken for one that keeps its slot.
@@ -284,6 +293,9 @@ async fn install(
             if is_overtaken {
                 return None;
             }
+        }
+        if has_grown && let Err(error) = balancer.unsettle() {
+            return Some((Err(error), balancer.image_in_force()));
         }
         let installed = balancer.install(&bytes);
         Some((installed, balancer.image_in_force()))
@@ -298,12 +310,8 @@ async fn install(
         let why = installed.err().map_or_else(|| "the kernel has another".to_owned(), |error| chain(&error));
         return Ok(so_far.failed(format!("cannot put the services in force: {why}")));
     }
-    let last = so_far.in_force.clone();
     let telling = spawn_blocking(move || {
         let opened = ServiceImage::open(&image).ok()?;
-        let before = last.as_deref().and_then(|last| ServiceImage::open(last.image.as_deref()?).ok());
-        let before_ages = last.as_deref().map(|last| last.ages.clone()).unwrap_or_default();
-        let ages = before_ages.after(before.as_ref(), &opened, Instant::now());
         Some(InForce { since: Some(SystemTime::now()), ages, ..InForce::of(&image, &opened) })
     });
     let in_force = match telling.await.ok().flatten() {

@@ -23,6 +23,8 @@ pub(crate) struct Memory {
     pub(crate) ended: usize,
     pub(crate) opened: usize,
     pub(crate) installed: usize,
+    /// How often slots became unsettled.
+    pub(crate) unsettled: usize,
     /// Why it refuses images, if it does.
     pub(crate) refuses: Option<&'static str>,
 }
@@ -80,6 +82,11 @@ impl Balancer for Model {
         memory.image = Some(image.to_vec());
         let (bytes, took) = (image.len(), Duration::ZERO);
         Ok(Installation { checksum, bytes, class: bytes, grown: false, in_force: took, settled: took })
+    }
+
+    fn unsettle(&mut self) -> Result<(), DatapathError> {
+        self.change(|memory| memory.unsettled += 1);
+        Ok(())
     }
 
     fn set_node(&mut self, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Result<(), DatapathError> {

@@ -9,7 +9,7 @@ use crate::shape::{Numbers, numbered, records};
 use crate::state::SLOTS;
 
 /// Version of these shapes. Any change takes the next number.
-pub const BALANCE_VERSION: u32 = 2;
+pub const BALANCE_VERSION: u32 = 3;
 
 /// [`TranslationRecord::state`]: the first side sent FIN.
 pub const CLIENT_FINISHED: u8 = 1;
@@ -109,8 +109,9 @@ records! {
         node_v6: [u8; 16],
         /// The node's IPv4 address; zero if it has none.
         node_v4: [u8; 4],
-        /// Always 0.
-        reserved: u32,
+        /// The tick at which slots last became unsettled. A flow that is on no record and has not been heard of for longer than it may be idle is a new
+        /// one, whatever its packets say.
+        unsettled_since: u32,
     }
 
     /// Key of `translations`: a packet as it arrives.

@@ -20,6 +20,7 @@ mod records;
 mod sockets;
 
 use super::attach;
+use super::connections::now;
 use super::error::DatapathError;
 use super::mapping::Mapping;
 use super::pins::{self, Located, Versions, balancing_folder};
@@ -39,6 +40,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use weir_abi::services::ServiceImage;
 use weir_abi::services::live::{BalanceCounter, ServiceSettings};
+
+/// Where the word is that holds the node's IPv4 address, and above it since when slots are unsettled.
+const NODE_V4: usize = offset_of!(ServiceSettings, node_v4);
+const _: () =
+    assert!(offset_of!(ServiceSettings, unsettled_since) == NODE_V4 + 4 && NODE_V4.is_multiple_of(8));
 
 /// The kernel's programs and maps of balancing.
 #[derive(Debug)]
@@ -160,10 +166,17 @@ impl Balancer for KernelBalancer {
         Ok(Installation { checksum, bytes: kernel.len(), class, grown, in_force, settled })
     }
 
+    fn unsettle(&mut self) -> Result<(), DatapathError> {
+        let tick = u64::from(now()?);
+        let word = self.settings.load(NODE_V4) & u64::from(u32::MAX);
+        self.settings.store(NODE_V4, word | tick << 32);
+        Ok(())
+    }
+
     fn set_node(&mut self, v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Result<(), DatapathError> {
-        let [a, b, c, d] = v4.map_or([0; 4], |address| address.octets());
-        self.settings
-            .store(offset_of!(ServiceSettings, node_v4), u64::from_le_bytes([a, b, c, d, 0, 0, 0, 0]));
+        let own = v4.map_or([0; 4], |address| address.octets());
+        let word = self.settings.load(NODE_V4) & !u64::from(u32::MAX);
+        self.settings.store(NODE_V4, word | u64::from(u32::from_le_bytes(own)));
         let v6 = v6.map_or(0, |address| u128::from_le_bytes(address.octets()));
         for (place, half) in [(0, v6 as u64), (8, (v6 >> 64) as u64)] {
             self.settings.store(offset_of!(ServiceSettings, node_v6) + place, half);
