@@ -9,7 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
-use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan};
+use weir_lab::wires::{Passed, Way, Wires};
+use weir_lab::{self as lab, Call, Contact, Flow, Kind, Lab, Peer, Place, Plan, PodPlan, Transport};
 use weir_tests::world::World;
 
 /// Where peers listen.
@@ -94,6 +95,41 @@ fn the_outside_has_many_addresses() {
         assert_made(&web.tcp(there).unwrap(), own, there, "TCP");
         assert_made(&web.udp(there, 100).unwrap(), own, there, "UDP");
     }
+}
+
+#[test]
+fn the_wire_may_be_narrow_and_of_hardware_and_is_watched() {
+    if !lab::available() {
+        return;
+    }
+    let plan = Plan::new().elsewhere().wire_mtu(1400).wire_of_hardware().node("n1").node("n2");
+    let plan = plan.led("n1", &["192.0.2.0/24"]).pod(PodPlan::new("shop/db", "n2"));
+    let lab = plan.build().unwrap();
+    let (db, elsewhere) = (Peer::start(lab.pod("shop/db")).unwrap(), Peer::start(lab.elsewhere()).unwrap());
+    let wires = Wires::watch(&lab).unwrap();
+    for (own, address) in lab.elsewhere().addresses().into_iter().zip(lab.pod("shop/db").addresses()) {
+        let at = SocketAddr::from((address, PORT));
+        db.tell(at, "shop/db").unwrap();
+        for transport in [Transport::Tcp, Transport::Udp, Transport::UdpUnconnected] {
+            wires.passed().unwrap();
+            let call = Call::to(at).from((own, 0).into()).within(PATIENCE);
+            let identity = elsewhere.who(call, transport, FRAGMENTED).unwrap().unwrap();
+            assert_eq!((identity.who.as_str(), identity.remote), ("shop/db", at));
+            assert_eq!(identity.saw, (own, identity.local.port()).into());
+            let passed = wires.passed().unwrap();
+            let told = || passed.iter().map(|one| format!("\n{one}")).collect::<String>();
+            assert!(passed.iter().any(|one| one.is_from("elsewhere", own, address)), "{}", told());
+            assert!(passed.iter().any(|one| one.is_from("n2", address, own)), "{}", told());
+            assert!(passed.iter().all(|one| one.packet.length <= 1400), "{}", told());
+        }
+    }
+    // Addresses that are nobody's lead to the node that they are led to.
+    wires.passed().unwrap();
+    let nobody = SocketAddr::from(([192, 0, 2, 1], PORT));
+    elsewhere.udp(Call::to(nobody).within(Duration::from_millis(100)), 1).unwrap();
+    let to_n1 =
+        |one: &Passed| one.place == "n1" && one.way == Way::To && one.packet.destination == nobody.ip();
+    assert!(wires.passed().unwrap().iter().any(to_n1));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A veth hands its peer what the sender's kernel left undone: checksums that are not summed up, packets of 64 KiB that are not cut. What XDP
 //! sends on from such a packet is wrong, as nobody sums it up any more. And a veth takes what XDP sends back from the other end only where a
-//! program of XDP stands at its own.
+//! program of XDP stands at its own, which then would join packets to larger ones that it never cuts again.
 //!
 //! Not here: the interfaces of pods.
 
@@ -25,19 +25,23 @@ pub(super) struct Hardware {
 impl Hardware {
     /// Makes the wire of a lab one of hardware.
     pub(super) fn of(lab: &Lab) -> io::Result<Hardware> {
+        // The sender's device sums up and cuts nothing by itself, so its kernel does it.
         for (_, place) in lab.on_wire() {
-            leave_nothing_undone(place)?;
+            leave_off(place, "eth0", "tx")?;
         }
         let ports: Vec<String> = lab.on_wire().map(|(number, _)| port_of(number)).collect();
         let pass = lab.wire.inside(|| stand_at(&ports))?.map_err(io::Error::other)?;
+        for port in &ports {
+            leave_off(&lab.wire, port, "gro")?;
+        }
         Ok(Hardware { _pass: pass })
     }
 }
 
-/// The sender's device sums up and cuts nothing by itself, so its kernel does it.
-fn leave_nothing_undone(place: &Place) -> io::Result<()> {
+/// Has an interface not do something by itself.
+fn leave_off(place: &Place, interface: &str, what: &str) -> io::Result<()> {
     let mut ethtool = place.tool("ethtool");
-    let output = ethtool.args(["-K", "eth0", "tx", "off"]).stdin(Stdio::null()).output()?;
+    let output = ethtool.args(["-K", interface, what, "off"]).stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());
     }
