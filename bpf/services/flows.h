@@ -94,6 +94,12 @@ static __always_inline bool stays(const struct question *question, const struct 
 	return had->state == BACKEND_STATE_ACTIVE || had->state == BACKEND_STATE_TERMINATING;
 }
 
+/* Whether a flow that is on record with a backend goes on with it. */
+static __always_inline bool goes_on_with(const struct question *question, const struct backend_record *had)
+{
+	return question->protocol == IPPROTO_TCP ? !question->is_new : had->state != BACKEND_STATE_LEAVING;
+}
+
 /* Whether a flow may have been with the backend that its slot was settled on. Of a packet nothing says; a socket knows what it was given. */
 static __always_inline bool may_have_had(const struct question *question, __u32 affinity, const struct backend_record *previous)
 {
@@ -152,8 +158,8 @@ static __noinline bool choose_unsettled(const struct unsettled *met, struct targ
 		if (!is_backend(had, known))
 			had = find_backend(met->image, frontend, question->from_outside,
 					   (const struct address *)known->address, known->port);
-		/* Of one that is listed no more only TCP's own flows go on. */
-		if (had && (!question->is_new || frontend->affinity || stays(question, had))) {
+		/* Of one that is listed no more only TCP's own flows go on. A client's new flows are no backend's own, though it had him before. */
+		if (had && (frontend->affinity && question->is_new ? had->state == BACKEND_STATE_ACTIVE : goes_on_with(question, had))) {
 			known->expires = expires;
 			aim(target, had);
 			return true;

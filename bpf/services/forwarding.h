@@ -30,15 +30,16 @@ static __always_inline void node_address(struct address *own, const struct servi
 		set_v4(own, *(const __be32 *)settings->node_v4);
 }
 
-/* Whether a packet is one that the node may have sent on itself as a client: to its address, and a port of those that SNAT takes. */
-static __always_inline bool is_to_taken_port(const struct service_settings *settings, const struct address *to, __u16 port, bool is_v6)
+/* Whether a packet may answer one that the node sent on as a client: to its address, and a port of those that SNAT takes. SCTP's client keeps
+ * its own port. */
+static __always_inline bool is_to_taken_port(const struct service_settings *settings, const struct question *question, bool is_v6)
 {
 	struct address own;
 
-	if ((__u16)(port - FIRST_PORT) >= PORTS)
+	if ((__u16)(question->port - FIRST_PORT) >= PORTS && question->protocol != IPPROTO_SCTP)
 		return false;
 	node_address(&own, settings, is_v6);
-	return same_address(&own, to);
+	return same_address(&own, &question->address);
 }
 
 /* Of TCP a lone SYN, of all else any packet. */

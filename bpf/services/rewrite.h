@@ -71,6 +71,9 @@ static __noinline bool rewrite(struct __sk_buff *skb, const struct packet *packe
 	__u32 at = packet->transport;
 	__u64 flags = packet->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 
+	/* Its checksum is not one that can be changed in part. */
+	if (packet->protocol == IPPROTO_SCTP && from != with)
+		return false;
 	if (!write_addresses(skb, ETH_HLEN, to, packet->is_v6, change))
 		return false;
 	if (packet->fragment == LATER_FRAGMENT)

@@ -98,6 +98,12 @@ static __noinline void look_after(const struct translation_key *key, const struc
 
 	key_of_other(&other_key, key, record);
 	known = bpf_map_lookup_elem(&translations, &other_key);
+	/* Where it went for want of room, another flow may have taken its place: then there is no way back for this one. */
+	if (known && (known->destination_port != key->source_port ||
+		      !same_address((const struct address *)known->destination, (const struct address *)key->source))) {
+		bpf_map_delete_elem(&translations, key);
+		return;
+	}
 	if (known) {
 		known->expires = record->expires;
 		known->state |= record->state & (CLIENT_FINISHED | BACKEND_FINISHED | FLOW_CLOSED);

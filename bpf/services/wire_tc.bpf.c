@@ -9,6 +9,9 @@
  *
  * What is of no service passes untouched. Not here: policy, which judges what came of it at the pod's veth. */
 
+#include <linux/if_packet.h>
+#include <linux/udp.h>
+
 #include "answers.h"
 #include "journey.h"
 #include "rewrite.h"
@@ -49,25 +52,50 @@ static __noinline int send_to(struct __sk_buff *skb, const struct address *to, _
 	return bpf_redirect_neigh(hop.interface, NULL, 0, 0);
 }
 
+/* Whether a packet is too big for the way, with so many bytes more. What TCP's device cuts into pieces is cut to fit. */
+static __always_inline bool is_too_big(const struct __sk_buff *skb, const struct packet *packet, const struct next_hop_record *hop,
+				       __u32 more)
+{
+	__u32 length = skb->len - ETH_HLEN;
+
+	if (is_several_datagrams(skb, packet->protocol))
+		length = packet->transport - ETH_HLEN + sizeof(struct udphdr) + skb->gso_size;
+	else if (skb->gso_segs)
+		return false;
+	return hop->mtu && length + more > hop->mtu;
+}
+
+/* Tells who sent a packet that it is too big for its way. */
+static __noinline int tell_too_big(struct __sk_buff *skb, const struct journey *journey, __u32 most)
+{
+	count(BALANCE_COUNTER_TOO_BIG, skb->len);
+	if (!answer_with(skb, &journey->packet, most, journey->tick))
+		return DROP;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
 /* Sends a packet on as an entry says: to a backend of this node by the stack, else out. */
-static __noinline int go_on(struct __sk_buff *skb, const struct journey *journey, const struct translation_record *record)
+static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, const struct translation_record *record)
 {
 	const struct packet *packet = &journey->packet;
-	struct address destination;
+	struct next_hop_record *hop = &journey->hop;
 	struct rewriting to;
-	bool stays;
 
 	as_recorded(&to, record);
-	stays = same_address(to.source, &packet->source);
-	destination = *to.destination;
-	if (stays) {
+	if (same_address(to.source, &packet->source)) {
 		count(BALANCE_COUNTER_DELIVERED, skb->len);
 		return rewrite(skb, packet, &to) ? PASS : DROP;
 	}
+	if (find_next_hop(skb, to.destination, skb->ifindex, journey->tick, hop) < 0)
+		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
+	if (is_too_big(skb, packet, hop, 0))
+		return tell_too_big(skb, journey, hop->mtu);
 	if (!spend_hop(skb, packet))
 		return drop(skb, BALANCE_COUNTER_HOPS_ENDED);
+	if (!rewrite(skb, packet, &to))
+		return DROP;
 	count(BALANCE_COUNTER_MASQUERADED, skb->len);
-	return rewrite(skb, packet, &to) ? send_to(skb, &destination, journey->tick) : DROP;
+	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
 /* A flow to a backend of this node keeps its client's address. Of two services that lead one client's port to one backend's the younger has it:
@@ -82,6 +110,21 @@ static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 	return go_on(skb, journey, &journey->record);
 }
 
+/* Writes the entry for replies where none is that still holds. */
+static __always_inline bool claim(const struct journey *journey)
+{
+	const struct translation_record *there;
+
+	if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
+		return true;
+	there = bpf_map_lookup_elem(&translations, &journey->other_key);
+	if (there && (__s32)(there->expires - journey->tick) >= 0)
+		return false;
+	/* The daemon removes such ones too; whoever does, one flow alone is told that there is none. */
+	bpf_map_delete_elem(&translations, &journey->other_key);
+	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST);
+}
+
 /* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. */
 static __noinline bool take_port(struct journey *journey)
 {
@@ -93,7 +136,7 @@ static __noinline bool take_port(struct journey *journey)
 		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * 61) % PORTS;
 
 		note(journey, &journey->own, port, PLACE_FROM_WIRE);
-		if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
+		if (claim(journey))
 			return true;
 		if (packet->protocol == IPPROTO_SCTP)
 			return false;
@@ -101,12 +144,18 @@ static __noinline bool take_port(struct journey *journey)
 	return false;
 }
 
+/* Whether the node has an address in the packet's family. */
+static __always_inline bool has_own(const struct journey *journey)
+{
+	return journey->packet.is_v6 ? !is_unspecified(&journey->own) : journey->own.words[3];
+}
+
 /* A flow to a backend elsewhere that is to come back through this node. */
 static __noinline int begin_masqueraded(struct __sk_buff *skb, struct journey *journey)
 {
 	struct translation_record *record;
 
-	if (is_unspecified(&journey->own) || (!journey->packet.is_v6 && !journey->own.words[3]))
+	if (!has_own(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
 	if (!take_port(journey))
 		return drop(skb, BALANCE_COUNTER_NO_PORT);
@@ -132,7 +181,6 @@ static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey
 	const struct packet *packet = &journey->packet;
 	struct address to = journey->target.address;
 	bool tells = !DSR_BY_OPTION || (journey->question.is_new && packet->fragment != LATER_FRAGMENT && !is_icmp(packet));
-	__u32 length = skb->len - ETH_HLEN + (tells ? wrapping_bytes(packet->is_v6) : 0);
 	struct next_hop_record *hop = &journey->hop;
 	struct rewriting as = {
 		.source = &packet->source,
@@ -141,25 +189,20 @@ static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey
 		.destination_port = journey->target.port,
 	};
 
-	if (find_next_hop(skb, &to, skb->ifindex, journey->tick, hop) < 0)
+	if ((!DSR_BY_OPTION && !has_own(journey)) || find_next_hop(skb, &to, skb->ifindex, journey->tick, hop) < 0)
 		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
-	/* What the device cuts into pieces is cut into smaller ones. */
-	if (hop->mtu && length > hop->mtu && !skb->gso_segs) {
-		count(BALANCE_COUNTER_TOO_BIG, skb->len);
-		if (!answer_with(skb, packet, hop->mtu - wrapping_bytes(packet->is_v6), journey->tick))
+	if (is_too_big(skb, packet, hop, tells ? wrapping_bytes(packet->is_v6) : 0))
+		return tell_too_big(skb, journey, hop->mtu - wrapping_bytes(packet->is_v6));
+	if (!DSR_BY_OPTION) {
+		if (!wrap(skb, packet, &journey->own, &to))
 			return DROP;
-		return bpf_redirect(skb->ifindex, 0);
+	} else {
+		if (!spend_hop(skb, packet))
+			return drop(skb, BALANCE_COUNTER_HOPS_ENDED);
+		if (!rewrite(skb, packet, &as) || (tells && !put_option(skb, packet)))
+			return DROP;
 	}
 	count(BALANCE_COUNTER_DIRECT, skb->len);
-	if (!DSR_BY_OPTION) {
-		if (!wrap(skb, packet->is_v6, &journey->own, &to))
-			return DROP;
-		return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
-	}
-	if (!spend_hop(skb, packet))
-		return drop(skb, BALANCE_COUNTER_HOPS_ENDED);
-	if (!rewrite(skb, packet, &as) || (tells && !put_option(skb, packet)))
-		return DROP;
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
@@ -178,10 +221,14 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 	key_of_packet(&journey->key, packet, PLACE_FROM_WIRE);
 	record = find_translation(&journey->key, journey->tick);
 	if (journey->is_named) {
-		backend = find_backend(image, frontend, true, &journey->named, 0);
-		if (!backend)
-			return refuse(skb, journey, CHOICE_NO_BACKEND);
-		aim(&journey->target, backend);
+		/* The other balancer chose as this one does, but for what each has on record; of several ports at one address that tells which. */
+		choice = choose_for(journey, image, frontend);
+		if (choice != CHOICE_BACKEND || !same_address(&journey->target.address, &journey->named)) {
+			backend = find_backend(image, frontend, true, &journey->named, 0);
+			if (!backend)
+				return refuse(skb, journey, CHOICE_NO_BACKEND);
+			aim(&journey->target, backend);
+		}
 	} else if (direct || !record || !is_still_right(image, frontend, journey, record)) {
 		choice = choose_for(journey, image, frontend);
 		if (choice != CHOICE_BACKEND)
@@ -204,7 +251,7 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 	return begin_masqueraded(skb, journey);
 }
 
-/* What a packet of another balancer is about: it is taken for the backend that it was sent to, as if its client had sent it here. */
+/* What a packet of another node's balancer is about: it is taken for the backend that it was sent to, as if its client had sent it here. */
 static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *journey, const struct image *image)
 {
 	const struct packet *outer = &journey->packet;
@@ -216,6 +263,10 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	if (outer->fragment != WHOLE || outer->transport != ETH_HLEN + (outer->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
 		return false;
 	if (outer->is_v6 ? !parse_v6(skb, inner, outer->transport) : !parse_v4(skb, inner, outer->transport))
+		return false;
+	/* Nobody else is believed who a packet comes from. */
+	frontend = find_frontend(image, &outer->source, 0, 0);
+	if (!frontend || frontend->kind != FRONTEND_KIND_PEER_ADDRESS)
 		return false;
 	journey->named = outer->destination;
 	/* A later piece is known by what its first was, once it is unwrapped. */
@@ -230,7 +281,7 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	ask_of(&journey->question, inner, true);
 	journey->question.is_forwarded = true;
 	frontend = meet(image, &journey->question, &why);
-	if (!frontend)
+	if (!frontend || !is_direct(frontend, inner->protocol))
 		return false;
 	backend = find_backend(image, frontend, true, &journey->named, 0);
 	return backend && backend->flags & BACKEND_LOCAL;
@@ -246,14 +297,14 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 	__u16 port;
 	__u8 why;
 
-	if (packet->fragment == LATER_FRAGMENT || !read_option(skb, packet, &service, &port))
+	if (!DSR_BY_OPTION || packet->fragment == LATER_FRAGMENT || !read_option(skb, packet, &service, &port))
 		return PASS;
 	ask_of(&journey->question, packet, true);
 	journey->question.address = service;
 	journey->question.port = port;
 	journey->question.is_forwarded = true;
 	frontend = meet(image, &journey->question, &why);
-	if (!frontend)
+	if (!frontend || !is_direct(frontend, packet->protocol))
 		return PASS;
 	backend = find_backend(image, frontend, true, &packet->destination, packet->destination_port);
 	if (!backend || !(backend->flags & BACKEND_LOCAL))
@@ -338,7 +389,7 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 		return serve(skb, journey, image, frontend);
 	if (why != CHOICE_NO_SERVICE)
 		return refuse(skb, journey, why);
-	if (is_to_taken_port(settings, &packet->destination, packet->destination_port, packet->is_v6)) {
+	if (is_to_taken_port(settings, &journey->question, packet->is_v6)) {
 		key_of_packet(&journey->key, packet, PLACE_FROM_WIRE);
 		record = find_translation(&journey->key, journey->tick);
 		if (!record)
@@ -358,7 +409,8 @@ int from_wire(struct __sk_buff *skb)
 	struct image image = {};
 	struct packet *packet;
 
-	if (!settings || !journey || !present_image(settings, &image))
+	/* What is for another host is that host's, though the device may hear it. */
+	if (skb->pkt_type != PACKET_HOST || !settings || !journey || !present_image(settings, &image))
 		return PASS;
 	packet = &journey->packet;
 	journey->tick = service_tick();
@@ -368,9 +420,9 @@ int from_wire(struct __sk_buff *skb)
 		return PASS;
 	node_address(&journey->own, settings, packet->is_v6);
 	if (packet->protocol == (packet->is_v6 ? IPPROTO_IPV6 : IPPROTO_IPIP)) {
-		if (!is_wrapped_for_us(skb, journey, &image))
+		if (DSR_BY_OPTION || !is_wrapped_for_us(skb, journey, &image))
 			return PASS;
-		if (!unwrap(skb, packet->is_v6) || !read_packet(skb, packet))
+		if (!unwrap(skb, &journey->inner) || !read_packet(skb, packet))
 			return drop(skb, BALANCE_COUNTER_MALFORMED);
 		count(BALANCE_COUNTER_UNWRAPPED, skb->len);
 		journey->is_named = true;

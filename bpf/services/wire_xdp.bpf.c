@@ -311,7 +311,7 @@ int from_wire_fast(struct xdp_md *packet)
 		return XDP_PASS;
 	frontend = meet(&image, &frame.question, &why);
 	if (!frontend) {
-		if (is_to_taken_port(settings, &frame.question.address, frame.question.port, frame.is_v6))
+		if (is_to_taken_port(settings, &frame.question, frame.is_v6))
 			return send_recorded(packet, &frame, &image, false, service_tick());
 		return XDP_PASS;
 	}

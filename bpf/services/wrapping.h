@@ -39,18 +39,32 @@ static __always_inline __u32 wrapping_bytes(bool is_v6)
 	return is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 }
 
-/* Puts a header around the packet. False if that fails. */
-static __noinline bool wrap(struct __sk_buff *skb, bool is_v6, const struct address *own, const struct address *to)
+/* Whether the packet is several datagrams that a device is to part (UDP_SEGMENT). */
+static __always_inline bool is_several_datagrams(const struct __sk_buff *skb, __u8 protocol)
 {
-	/* Pieces of a larger packet that the device sends become smaller, so that each still fits. */
-	if (is_v6) {
+	return protocol == IPPROTO_UDP && skb->gso_segs;
+}
+
+/* How room is made in a packet, or taken: what TCP's device cuts into pieces is cut into smaller ones, so that each still fits; datagrams
+ * keep their size. */
+static __always_inline __u64 of_room(const struct __sk_buff *skb, __u8 protocol)
+{
+	return is_several_datagrams(skb, protocol) ? BPF_F_ADJ_ROOM_FIXED_GSO : 0;
+}
+
+/* Puts a header around the packet. False if that fails. */
+static __noinline bool wrap(struct __sk_buff *skb, const struct packet *packet, const struct address *own, const struct address *to)
+{
+	__u64 flags = of_room(skb, packet->protocol);
+
+	if (packet->is_v6) {
 		struct ipv6hdr outer = { .nexthdr = IPPROTO_IPV6, .hop_limit = WRAPPED_HOPS };
 
 		*(__be32 *)&outer = bpf_htonl(0x60000000);
 		outer.payload_len = bpf_htons(skb->len - ETH_HLEN);
 		__builtin_memcpy(&outer.saddr, own, 16);
 		__builtin_memcpy(&outer.daddr, to, 16);
-		return !bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6) &&
+		return !bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV6) &&
 		       !bpf_skb_store_bytes(skb, ETH_HLEN, &outer, sizeof(outer), 0);
 	}
 	struct iphdr outer = { .ttl = WRAPPED_HOPS, .protocol = IPPROTO_IPIP };
@@ -65,14 +79,16 @@ static __noinline bool wrap(struct __sk_buff *skb, bool is_v6, const struct addr
 	sum = (sum & 0xFFFF) + ((__u64)sum >> 16 & 0xFFFF);
 	sum = (sum & 0xFFFF) + (sum >> 16);
 	outer.check = ~sum;
-	return !bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) &&
+	return !bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC, flags | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) &&
 	       !bpf_skb_store_bytes(skb, ETH_HLEN, &outer, sizeof(outer), 0);
 }
 
 /* Takes the header around the packet away. */
-static __always_inline bool unwrap(struct __sk_buff *skb, bool is_v6)
+static __always_inline bool unwrap(struct __sk_buff *skb, const struct packet *inner)
 {
-	return !bpf_skb_adjust_room(skb, is_v6 ? -(int)sizeof(struct ipv6hdr) : -(int)sizeof(struct iphdr), BPF_ADJ_ROOM_MAC, 0);
+	__s32 less = inner->is_v6 ? -(__s32)sizeof(struct ipv6hdr) : -(__s32)sizeof(struct iphdr);
+
+	return !bpf_skb_adjust_room(skb, less, BPF_ADJ_ROOM_MAC, of_room(skb, inner->protocol));
 }
 
 /* Says in an IPv4 header how long it, and the packet, are now. */
@@ -96,6 +112,8 @@ static __always_inline bool set_v4_length(struct __sk_buff *skb, __u8 from_words
 /* Puts an option with the service's address and port into the packet, right behind its first header. */
 static __noinline bool put_option(struct __sk_buff *skb, const struct packet *packet)
 {
+	__u64 flags = of_room(skb, packet->protocol);
+
 	if (packet->is_v6) {
 		struct service_option_v6 option = {
 			.length = 2,
@@ -112,7 +130,7 @@ static __noinline bool put_option(struct __sk_buff *skb, const struct packet *pa
 		    bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len), &length, sizeof(length)))
 			return false;
 		length = bpf_htons(bpf_ntohs(length) + sizeof(option));
-		return !bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, 0) &&
+		return !bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, flags) &&
 		       !bpf_skb_store_bytes(skb, at, &option, sizeof(option), 0) &&
 		       !bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &here, 1, 0) &&
 		       !bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len), &length, sizeof(length), 0);
@@ -125,7 +143,7 @@ static __noinline bool put_option(struct __sk_buff *skb, const struct packet *pa
 	};
 	__s64 change = bpf_csum_diff(NULL, 0, (__be32 *)&option, sizeof(option), 0);
 
-	return !bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, 0) &&
+	return !bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, flags) &&
 	       !bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &option, sizeof(option), 0) &&
 	       !bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, change, 0) &&
 	       set_v4_length(skb, (packet->transport - ETH_HLEN) / 4, sizeof(option));
@@ -162,6 +180,8 @@ static __always_inline bool read_option(struct __sk_buff *skb, const struct pack
 /* Takes the option out of the packet. */
 static __noinline bool take_option(struct __sk_buff *skb, const struct packet *packet)
 {
+	__u64 flags = of_room(skb, packet->protocol);
+
 	if (packet->is_v6) {
 		const __u32 at = ETH_HLEN + sizeof(struct ipv6hdr);
 		__be16 length;
@@ -171,7 +191,7 @@ static __noinline bool take_option(struct __sk_buff *skb, const struct packet *p
 		    bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len), &length, sizeof(length)))
 			return false;
 		length = bpf_htons(bpf_ntohs(length) - sizeof(struct service_option_v6));
-		return !bpf_skb_adjust_room(skb, -(int)sizeof(struct service_option_v6), BPF_ADJ_ROOM_NET, 0) &&
+		return !bpf_skb_adjust_room(skb, -(int)sizeof(struct service_option_v6), BPF_ADJ_ROOM_NET, flags) &&
 		       !bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, 1, 0) &&
 		       !bpf_skb_store_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, payload_len), &length, sizeof(length), 0);
 	}
@@ -181,7 +201,7 @@ static __noinline bool take_option(struct __sk_buff *skb, const struct packet *p
 	if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &option, sizeof(option)))
 		return false;
 	change = bpf_csum_diff((__be32 *)&option, sizeof(option), NULL, 0, 0);
-	return !bpf_skb_adjust_room(skb, -(int)sizeof(option), BPF_ADJ_ROOM_NET, 0) &&
+	return !bpf_skb_adjust_room(skb, -(int)sizeof(option), BPF_ADJ_ROOM_NET, flags) &&
 	       !bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, change, 0) &&
 	       set_v4_length(skb, (packet->transport - ETH_HLEN) / 4, -(__s32)sizeof(option));
 }

@@ -233,16 +233,22 @@ impl<'i> Gathered<'i> {
     }
 
     /// Addresses as a whole: those of services, whose other ports lead nowhere, and those of nodes, at whose ports services are; of other nodes
-    /// too, since what their balancers send here is meant for their ports.
+    /// too, whose balancers are believed what they send here, which may be meant for their ports.
     fn whole_addresses(&mut self, model: &Model<'_>) {
         let cluster = self.input.cluster;
         let pools = model.services.iter().flat_map(|balanced| &balanced.pools);
         let has_node_ports =
             pools.flat_map(|pool| &pool.frontends).any(|frontend| frontend.kind == FrontendKind::NodePort);
+        let pools = model.services.iter().flat_map(|balanced| &balanced.pools);
+        let has_outer =
+            pools.flat_map(|pool| &pool.frontends).any(|frontend| frontend.kind != FrontendKind::ClusterIp);
         let own = self.input.node;
         let mut nodes: BTreeMap<IpAddr, FrontendKind> = BTreeMap::new();
-        for (place, node) in cluster.nodes.iter().enumerate().filter(|_| has_node_ports) {
+        for (place, node) in cluster.nodes.iter().enumerate() {
             let is_own = own.is_none_or(|own| own == place);
+            if !(if is_own { has_node_ports } else { has_outer }) {
+                continue;
+            }
             let addresses = node.addresses.iter().map(IpAddr::to_canonical);
             for address in addresses.filter(|address| !address.is_unspecified()) {
                 let kind = if is_own { FrontendKind::NodeAddress } else { FrontendKind::PeerAddress };

@@ -471,6 +471,10 @@ fn balancing_stands_at_every_place_and_leaves_none() {
         // Nobody is balanced before an image, and nothing is lost.
         everything_passes(&wire);
         balancer.set_pods(&BTreeSet::new()).unwrap();
+        let trouble = balancer.set_devices(&here).unwrap().remove(0).trouble;
+        // A device that forwards nothing sends nothing on.
+        assert!(trouble.is_some_and(|told| told.contains("net.ipv4.conf.host0.forwarding is 0")));
+        fs::write("/proc/sys/net/ipv4/conf/host0/forwarding", "1").unwrap();
         assert_eq!(balancer.set_devices(&here).unwrap()[0].trouble, None);
         everything_passes(&wire);
         drop(balancer);

@@ -17,8 +17,6 @@ pub const CLIENT_FINISHED: u8 = 1;
 pub const BACKEND_FINISHED: u8 = 2;
 /// [`TranslationRecord::state`]: reset, aborted, or finished by both sides.
 pub const FLOW_CLOSED: u8 = 4;
-/// [`TranslationRecord::state`]: a packet came back.
-pub const FLOW_ANSWERED: u8 = 8;
 /// [`TranslationRecord::state`]: this entry rewrites replies, so its tuple is told by the backend's side.
 pub const OF_REPLIES: u8 = 16;
 /// [`TranslationRecord::state`]: the packet goes to the pod that sent it, without passing policy.
@@ -75,25 +73,23 @@ named BalanceCounter {
     NoRoute = 14, "no-route";
     /// Dropped: a translation could not be recorded.
     NoRoom = 15, "no-room";
-    /// Dropped: a fragment came before its first, or cannot be read.
-    UnknownFragment = 16, "unknown-fragment";
     /// Dropped: it cannot be read.
-    Malformed = 17, "malformed";
+    Malformed = 16, "malformed";
     /// Dropped: its time to live ended.
-    HopsEnded = 18, "hops-ended";
+    HopsEnded = 17, "hops-ended";
     /// Answered: with what the way to the backend adds it is too big.
-    TooBig = 19, "too-big";
+    TooBig = 18, "too-big";
     /// Sockets that were given a backend.
-    SocketsConnected = 20, "sockets-connected";
+    SocketsConnected = 19, "sockets-connected";
     /// Datagrams of unconnected sockets that were given a backend.
-    DatagramsSent = 21, "datagrams-sent";
+    DatagramsSent = 20, "datagrams-sent";
     /// Sockets refused a port that is a service's on this node.
-    BindsRefused = 22, "binds-refused";
+    BindsRefused = 21, "binds-refused";
 }
 }
 
 /// How many [`BalanceCounter`]s there are.
-pub const BALANCE_COUNTERS: u32 = 23;
+pub const BALANCE_COUNTERS: u32 = 22;
 
 records! {
     /// Every record of balancing's live state.

@@ -50,6 +50,7 @@ pub(super) fn set(
     balancer: &mut KernelBalancer,
     devices: &BTreeSet<u32>,
 ) -> Result<Vec<DeviceReport>, DatapathError> {
+    let has_v6 = balancer.has_v6();
     let KernelBalancer { options, versions, programs, has_tcx, .. } = balancer;
     make_folder(&versions.own.join("links"))?;
     for device in attach::interfaces(&versions.own, &STANDS)? {
@@ -89,9 +90,22 @@ pub(super) fn set(
                 }
             }
         }
+        report.trouble = report.trouble.or_else(|| not_forwarding(device, has_v6));
         reports.push(report);
     }
     Ok(reports)
+}
+
+/// Where the kernel is told to forward nothing that comes in at a device it tells no way to a backend either. Of IPv6 it is asked only where the
+/// node has an address.
+fn not_forwarding(device: u32, has_v6: bool) -> Option<String> {
+    let name = attach::name_of(device).ok()?;
+    let is_off = |family: &str| {
+        let told = fs::read_to_string(format!("/proc/sys/net/{family}/conf/{name}/forwarding"));
+        told.is_ok_and(|told| told.trim() == "0")
+    };
+    let off = ["ipv4", "ipv6"].into_iter().find(|family| is_off(family) && (*family == "ipv4" || has_v6))?;
+    Some(format!("what is for backends elsewhere is dropped: net.{off}.conf.{name}.forwarding is 0"))
 }
 
 /// Puts the XDP program at a device, or replaces the one that stands there.

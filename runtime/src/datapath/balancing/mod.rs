@@ -112,6 +112,12 @@ impl KernelBalancer {
         self.programs.fast().ok_or(ProgramError::NotLoaded)?.fd().map(|fd| fd.as_fd())
     }
 
+    /// Whether the node has an IPv6 address.
+    fn has_v6(&self) -> bool {
+        let at = offset_of!(ServiceSettings, node_v6);
+        self.settings.load(at) | self.settings.load(at + 8) != 0
+    }
+
     /// As policy's: the image in force is copied into larger slots, then programs are replaced one by one.
     fn grow(&mut self, class: usize) -> Result<(), DatapathError> {
         let folder = &self.versions.own;
