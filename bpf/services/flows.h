@@ -82,7 +82,7 @@ static __always_inline bool may_be_old(__u32 tick, __u32 idle)
 {
 	const struct service_settings *settings = present_service_settings();
 
-	return !settings || tick - settings->unsettled_since <= idle;
+	return !settings || !settings->unsettled_since || tick - settings->unsettled_since <= idle;
 }
 
 /* Whether a flow goes on to the backend that it had. Of TCP the packet says whether it is new. Of all else nothing does: while the backend

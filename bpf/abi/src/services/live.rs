@@ -105,7 +105,7 @@ records! {
         node_v6: [u8; 16],
         /// The node's IPv4 address; zero if it has none.
         node_v4: [u8; 4],
-        /// The tick at which slots last became unsettled. A flow that is on no record and has not been heard of for longer than it may be idle is a new
+        /// The tick at which slots last became unsettled; 0: nobody knows. A flow that is on no record and has not been heard of for longer than it may be idle is a new
         /// one, whatever its packets say.
         unsettled_since: u32,
     }
