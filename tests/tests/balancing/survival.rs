@@ -4,7 +4,7 @@
 //! move at all by hashing is held to its numbers elsewhere (`compiler/tests/services`).
 
 use super::stage::{
-    ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, lab_of, service,
+    ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of, service,
 };
 use super::table::{Hook, Mode, Setting};
 use std::collections::BTreeSet;
@@ -250,4 +250,25 @@ fn no_request_fails_while_services_churn() {
         }
         assert_nothing_lost(flows, setting);
     }
+}
+
+/// A datagram does not say that it is new, so for a minute all that are on no record may be old (0015). Then they are new, however many come.
+#[test]
+fn new_datagrams_leave_a_backend_that_ends() {
+    let setting = FOR_CONNECTIONS[0];
+    let Some(lab) = lab_of(setting) else { return };
+    let stage = Stage::set(&lab, setting, &services(&ready(&["shop/b1", "shop/b2"]), 0)).unwrap();
+    let ask = || -> BTreeSet<String> {
+        let call = Call::to(at(balancer_ips(KEPT)[0], PORT)).within(PATIENCE);
+        let answer = |_| stage.peer("outside").who(call, Transport::Udp, 1).unwrap();
+        (0..30).map(answer).map(|answer| who(answer, "outside", at(balancer_ips(KEPT)[0], PORT))).collect()
+    };
+    let both = |found: &BTreeSet<String>| found.len() == 2;
+    assert!(comes_true(PATIENCE, || both(&ask())));
+    stage.change_services(&services(&[EndpointPlan::new("shop/b1").terminating(), "shop/b2".into()], 0));
+    let left = || {
+        thread::sleep(Duration::from_millis(500));
+        !ask().contains("shop/b1")
+    };
+    assert!(comes_true(Duration::from_secs(120), left), "{:?}", ask());
 }
