@@ -11,7 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 use weir_lab::{self as lab, Lab, Peer, Place, Plan, PodPlan, Policyd, ServicePlan};
-use weir_runtime::status::Status;
 
 /// The port of every service.
 pub(crate) const PORT: u16 = 80;
@@ -96,7 +95,7 @@ impl<'a> Stage<'a> {
         }
         let stage = Stage { lab, daemons, peers };
         for daemon in &stage.daemons {
-            daemon.until("services in force", is_in_force)?;
+            daemon.until_services(None)?;
         }
         Ok(stage)
     }
@@ -134,13 +133,12 @@ impl<'a> Stage<'a> {
 /// Changes the services in the folders of these daemons, and waits until what is new is in force.
 pub(crate) fn change(lab: &Lab, daemons: &[Policyd<'_>], services: &[ServicePlan]) {
     let services = lab.services_yaml(services);
-    let before: Vec<_> = daemons.iter().map(|daemon| checksum(&daemon.status().unwrap())).collect();
+    let before: Vec<_> = daemons.iter().map(|daemon| daemon.service_image().unwrap()).collect();
     for daemon in daemons {
         daemon.write_file("services.yaml", &services).unwrap();
     }
     for (daemon, before) in daemons.iter().zip(before) {
-        let is_new = |status: &Status| is_in_force(status) && checksum(status) != before;
-        daemon.until("other services in force", is_new).unwrap();
+        daemon.until_services(before.as_ref()).unwrap();
     }
 }
 
@@ -158,19 +156,6 @@ fn config(node: &Place, setting: Setting, more: &str) -> String {
         None => "{enabled: false}".to_owned(),
     };
     format!("balancing: {{{mode}, devices: {{mode: {hook}}}, sockets: {sockets}{more}}}\n")
-}
-
-/// Whether the services that were read last are in force.
-pub(crate) fn is_in_force(status: &Status) -> bool {
-    status.problems.is_empty()
-        && status.balancing.as_ref().is_some_and(|balancing| {
-            balancing.problems.is_empty() && balancing.image.as_ref().is_some_and(|image| !image.is_restored)
-        })
-}
-
-/// The checksum of the service image in force.
-fn checksum(status: &Status) -> Option<String> {
-    Some(status.balancing.as_ref()?.image.as_ref()?.checksum.clone())
 }
 
 /// The addresses of a kind of front, by a number of the service.

@@ -191,7 +191,7 @@ fn established_connections_stay_where_they_are() {
         established.stayed("a crash");
         for daemon in &mut daemons {
             daemon.restart().unwrap();
-            daemon.until("services in force", super::stage::is_in_force).unwrap();
+            daemon.until_services(None).unwrap();
         }
         established.stayed("the daemons' return");
 
