@@ -30,6 +30,12 @@ static __always_inline void node_address(struct address *own, const struct servi
 		set_v4(own, *(const __be32 *)settings->node_v4);
 }
 
+/* Whether that is one. */
+static __always_inline bool is_given(const struct address *own, bool is_v6)
+{
+	return is_v6 ? !is_unspecified(own) : own->words[3];
+}
+
 /* Whether a packet may answer one that the node sent on as a client: to its address, and a port of those that SNAT takes. SCTP's client keeps
  * its own port. */
 static __always_inline bool is_to_taken_port(const struct service_settings *settings, const struct question *question, bool is_v6)

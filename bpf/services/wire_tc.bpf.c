@@ -144,18 +144,12 @@ static __noinline bool take_port(struct journey *journey)
 	return false;
 }
 
-/* Whether the node has an address in the packet's family. */
-static __always_inline bool has_own(const struct journey *journey)
-{
-	return journey->packet.is_v6 ? !is_unspecified(&journey->own) : journey->own.words[3];
-}
-
 /* A flow to a backend elsewhere that is to come back through this node. */
 static __noinline int begin_masqueraded(struct __sk_buff *skb, struct journey *journey)
 {
 	struct translation_record *record;
 
-	if (!has_own(journey))
+	if (!is_given(&journey->own, journey->packet.is_v6))
 		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
 	if (!take_port(journey))
 		return drop(skb, BALANCE_COUNTER_NO_PORT);
@@ -189,7 +183,7 @@ static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey
 		.destination_port = journey->target.port,
 	};
 
-	if ((!DSR_BY_OPTION && !has_own(journey)) || find_next_hop(skb, &to, skb->ifindex, journey->tick, hop) < 0)
+	if ((!DSR_BY_OPTION && !is_given(&journey->own, journey->packet.is_v6)) || find_next_hop(skb, &to, skb->ifindex, journey->tick, hop) < 0)
 		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
 	if (is_too_big(skb, packet, hop, tells ? wrapping_bytes(packet->is_v6) : 0))
 		return tell_too_big(skb, journey, hop->mtu - wrapping_bytes(packet->is_v6));

@@ -138,7 +138,8 @@ static __always_inline int send_wrapped(struct xdp_md *packet, const struct fram
 	void *data, *end;
 
 	node_address(&own, settings, frame->is_v6);
-	if (!find_way(packet, &target->address, frame->length + more, tick, &hop) || !(frame->is_v6 ? own.halves[0] | own.halves[1] : own.words[3]) || bpf_xdp_adjust_head(packet, -(int)more))
+	if (!is_given(&own, frame->is_v6) || !find_way(packet, &target->address, frame->length + more, tick, &hop) ||
+	    bpf_xdp_adjust_head(packet, -(int)more))
 		return XDP_PASS;
 	data = (void *)(long)packet->data;
 	end = (void *)(long)packet->data_end;

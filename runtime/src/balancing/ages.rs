@@ -1,6 +1,7 @@
 //! Since when slots are unsettled: a flow that says nothing is on no record, and is to find its backend all the same when it speaks again.
 //!
-//! So a slot settles no sooner than a flow may be idle after it became unsettled, which is as long as its record lives (`bpf/services/options.h`). That is known by frontend and scope, because tables have other
+//! So a slot settles no sooner than a flow may be idle after it became unsettled, which is as long as its record lives
+//! (`bpf/services/options.h`). That is known by frontend and scope, because tables have other
 //! numbers in every image; a frontend is as young as its youngest slot. What an earlier daemon left is as young as this one.
 //!
 //! Not here: flows on record (`weir_compiler::services::Kept`).

@@ -6,7 +6,8 @@
 //!                  └─ keep the next image ─ flows again ─ install ─ it is the one in force
 //! ```
 //!
-//! Where flows have come meanwhile to slots that were let settle, none settles this time. Whatever is cut short leaves an image in force that is on disk, so that the next one is compiled after it. Not here: when it is done, and
+//! Where flows have come meanwhile to slots that were let settle, none settles this time. Whatever is cut short leaves an image in force
+//! that is on disk, so that the next one is compiled after it. Not here: when it is done, and
 //! what follows ([`super::part`]).
 
 use super::in_force::InForce;

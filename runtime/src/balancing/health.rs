@@ -1,6 +1,7 @@
 //! Health-check ports: a load balancer outside asks each node whether it has backends of a service whose traffic stays on the node.
 //!
-//! As kube-proxy answers (`pkg/proxy/healthcheck/service_health.go`): any path, 200 where a ready backend is on the node, else 503, and the count in a header and in the
+//! As kube-proxy answers (`pkg/proxy/healthcheck/service_health.go`): any path, 200 where a ready backend is on the node, else 503, and
+//! the count in a header and in the
 //! body. A connection has one answer, and is bounded in bytes and time; so is the number of connections of a port.
 //!
 //! Not here: health checks of backends.

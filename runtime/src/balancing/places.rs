@@ -1,6 +1,7 @@
 //! Where balancing stands: the node's addresses, its devices, and its pods' interfaces.
 //!
-//! Pure. An address of the node's object is the node's only if an interface has it: an address that a cloud translates is no source. Without one it is the first address of the way out, else of a device. A device
+//! Pure. An address of the node's object is the node's only if an interface has it: an address that a cloud translates is no source.
+//! Without one it is the first address of the way out, else of a device. A device
 //! that is named in the settings and is not there is told; pods' interfaces and the loopback are no devices.
 
 use crate::interfaces::{Interfaces, Link};
@@ -23,7 +24,8 @@ pub(super) struct Places {
     pub(super) missing: Vec<String>,
 }
 
-/// Finds them for a node, as the cluster tells of it. `named` are the devices of the settings; none: those with an address of the node or a default route.
+/// Finds them for a node, as the cluster tells of it. `named` are the devices of the settings; none: those with an address of the node or
+/// a default route.
 pub(super) fn places(
     node: Option<&Node>,
     interfaces: &Interfaces,

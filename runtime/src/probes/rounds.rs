@@ -1,7 +1,9 @@
 //! Whose turn it is: every backend of the plan with what is known of it, and when it is asked next.
 //!
-//! Times are from the beginning of the checks. A backend's first turn comes within a second, and the others at its own place in the interval, so that a
-//! thousand backends of one service are not asked at once; who is late is asked as soon as there is room, the latest first. Not here: sockets, clocks.
+//! Times are from the beginning of the checks. A backend's first turn comes within a second, and the others at its own place in the
+//! interval, so that a
+//! thousand backends of one service are not asked at once; who is late is asked as soon as there is room, the latest first. Not here:
+//! sockets, clocks.
 
 use super::Found;
 use super::asking::Answer;
@@ -195,7 +197,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order: everybody of the plan waits or is asked, by one question, and nobody else; no pause is shorter than the interval.
+        /// Whatever comes in whatever order: everybody of the plan waits or is asked, by one question, and nobody else; no pause is
+        /// shorter than the interval.
         #[test]
         fn everybody_has_a_turn_and_one_at_a_time(steps in prop::collection::vec(step(), 1..80)) {
             let (mut rounds, mut now, mut under_way) = (Rounds::default(), Duration::ZERO, Vec::<(Turn, bool)>::new());
