@@ -79,6 +79,9 @@ fn slots(contents: &ServiceContents) -> String {
 
 fn flows(report: &BalanceReport) -> String {
     let BalanceReport { translations, translation_capacity, flows, .. } = report;
+    if *translation_capacity == 0 {
+        return "not counted yet".to_owned();
+    }
     format!("translations {translations} of {translation_capacity}, on record for unsettled slots {flows}")
 }
 
