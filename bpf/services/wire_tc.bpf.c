@@ -110,19 +110,23 @@ static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 	return go_on(skb, journey, &journey->record);
 }
 
-/* Writes the entry for replies where none is that still holds. */
+/* Writes the entry for replies where none is that still holds. Of several processors that find one past its time, the one that writes another
+ * time into it has it. */
 static __always_inline bool claim(const struct journey *journey)
 {
-	const struct translation_record *there;
+	struct translation_record *there;
+	__u32 expired;
 
 	if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
 		return true;
 	there = bpf_map_lookup_elem(&translations, &journey->other_key);
-	if (there && (__s32)(there->expires - journey->tick) >= 0)
+	if (!there)
 		return false;
-	/* The daemon removes such ones too; whoever does, one flow alone is told that there is none. */
-	bpf_map_delete_elem(&translations, &journey->other_key);
-	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST);
+	expired = *(volatile __u32 *)&there->expires;
+	if ((__s32)(expired - journey->tick) >= 0 ||
+	    __sync_val_compare_and_swap(&there->expires, expired, journey->other.expires) != expired)
+		return false;
+	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY);
 }
 
 /* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. */

@@ -6,6 +6,7 @@
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
 //! | `judged.rs` | policy, after translation |
 //! | `paths.rs` | packets that are too big, fragments, errors |
+//! | `ports.rs` | what source NAT does with the node's ports |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
 //!
 //! SCTP is not here: the kernels that we test on are built without its sockets; packets of it are tested by test runs of the programs.
@@ -15,6 +16,7 @@
 mod expectation;
 mod judged;
 mod paths;
+mod ports;
 mod refusals;
 mod stage;
 mod suite;
