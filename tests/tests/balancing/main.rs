@@ -9,7 +9,7 @@
 //! | `ports.rs` | what source NAT does with the node's ports |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
 //!
-//! SCTP is not here: the kernels that we test on are built without its sockets; packets of it are tested by test runs of the programs.
+//! SCTP is spoken over raw sockets (`tests/lab/src/peer/sctp.rs`), since the kernels that we test on are built without its own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
