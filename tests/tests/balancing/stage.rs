@@ -16,10 +16,10 @@ use weir_lab::{self as lab, Lab, Peer, Place, Plan, PodPlan, Policyd, ServicePla
 pub(crate) const PORT: u16 = 80;
 /// Where backends tell who they are.
 const TELLS: u16 = 8080;
-/// Where ports of nodes begin. Backends tell by SCTP at the first of them and at [`PORT`], as it is never given another port.
+/// Where ports of nodes begin that backends tell at by SCTP too, as they do at [`PORT`]: it is never given another port.
 pub(crate) const NODE_PORTS: u16 = 30_000;
-/// So many.
-const MANY_NODE_PORTS: u16 = 100;
+/// How many there are.
+const MANY_NODE_PORTS: usize = 100;
 /// A service's port whose backends echo.
 pub(crate) const ECHO_PORT: u16 = 7;
 /// A service's port whose backends do not listen.
