@@ -87,24 +87,30 @@ impl Walk<'_> {
 }
 
 fn fragments(walk: &Walk<'_>) -> Result<(), String> {
-    in_the_end(walk, Transport::Udp, FRAGMENTED)
+    in_the_end(walk, "outside", walk.call(PORT), Transport::Udp, FRAGMENTED)
 }
 
 fn sctp_fragments(walk: &Walk<'_>) -> Result<(), String> {
-    in_the_end(walk, Transport::Sctp, FRAGMENTED)
+    in_the_end(walk, "outside", walk.call(PORT), Transport::Sctp, FRAGMENTED)
 }
 
 fn full(walk: &Walk<'_>) -> Result<(), String> {
-    in_the_end(walk, Transport::Udp, FULL[walk.family])
+    in_the_end(walk, "outside", walk.call(PORT), Transport::Udp, FULL[walk.family])
 }
 
-/// Packets of a size come through, once the client knows how wide the way is.
-fn in_the_end(walk: &Walk<'_>, transport: Transport, size: usize) -> Result<(), String> {
+/// Packets of a size come through, once the client knows how wide the way is. A piece that comes before its first is lost, and nobody sends it
+/// again.
+fn in_the_end(
+    walk: &Walk<'_>,
+    client: &str,
+    call: Call,
+    transport: Transport,
+    size: usize,
+) -> Result<(), String> {
     walk.wires.passed().unwrap();
     let mut came = Contact::TimedOut;
     for _ in 0..TRIES {
-        let call = walk.call(PORT).within(PATIENCE / 10);
-        match walk.stage.peer("outside").who(call, transport, size).unwrap() {
+        match walk.stage.peer(client).who(call.within(PATIENCE / 10), transport, size).unwrap() {
             Ok(identity) if identity.who == walk.backend => return Ok(()),
             Ok(identity) => return Err(format!("{} answered", identity.who)),
             Err(failed) => came = failed,
@@ -152,7 +158,6 @@ fn inside(walk: &Walk<'_>) -> Result<(), String> {
         ("shop/c1", Transport::Tcp, LARGE),
         ("shop/c3", Transport::Tcp, LARGE),
         ("shop/c3", Transport::Udp, FRAGMENTED),
-        ("shop/c3", Transport::Sctp, FRAGMENTED),
     ] {
         match walk.stage.peer(client).who(call, transport, size).unwrap() {
             Ok(identity) if identity.who == walk.backend => {}
@@ -160,5 +165,5 @@ fn inside(walk: &Walk<'_>) -> Result<(), String> {
             Err(contact) => return Err(format!("{client} by {transport:?}: {contact}")),
         }
     }
-    Ok(())
+    in_the_end(walk, "shop/c3", call, Transport::Sctp, FRAGMENTED)
 }
