@@ -26,10 +26,10 @@ pub const BYTE_SLOTS: u32 = 1;
 pub const HALF_SLOTS: u32 = 2;
 /// For all others.
 pub const WORD_SLOTS: u32 = 4;
-/// Backends of one table, at most: ten slots each in the largest table.
-pub const MAX_TABLE_BACKENDS: u32 = 104_857;
 /// Slots of the largest table.
-pub const MAX_SLOTS: u32 = 1_048_573;
+pub const MAX_SLOTS: u32 = 1_048_448;
+/// Backends of one table, at most: ten slots each in the largest table.
+pub const MAX_TABLE_BACKENDS: u32 = MAX_SLOTS / 10;
 /// [`ScopeRecord::table`], [`FrontendRecord::sources`] and [`SlotTableRecord::previous`] of none.
 pub const NO_RECORD: u32 = u32::MAX;
 
