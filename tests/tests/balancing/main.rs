@@ -7,6 +7,7 @@
 //! | `judged.rs` | policy, after translation |
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `ports.rs` | what source NAT does with the node's ports |
+//! | `load.rs` | what `wrk` and `iperf3` count while services churn |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
 //!
 //! SCTP is not here: the kernels that we test on are built without its sockets; packets of it are tested by test runs of the programs.
@@ -15,6 +16,7 @@
 
 mod expectation;
 mod judged;
+mod load;
 mod paths;
 mod ports;
 mod refusals;
