@@ -8,12 +8,13 @@
 use super::Place;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The path whose status can be set.
 pub const HEALTH: &str = "/healthz";
@@ -39,7 +40,8 @@ struct Shared {
     /// The status of the health page, and how often it was asked for.
     health: AtomicU16,
     health_asked: AtomicU64,
-    open: AtomicUsize,
+    /// Who is connected.
+    connected: Mutex<BTreeSet<SocketAddr>>,
     drains: AtomicBool,
     /// No connection is taken any more; those that are there go on.
     closed: AtomicBool,
@@ -60,7 +62,7 @@ impl HttpServer {
             name: place.name().to_owned(),
             health: AtomicU16::new(200),
             health_asked: AtomicU64::new(0),
-            open: AtomicUsize::new(0),
+            connected: Mutex::default(),
             drains: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -89,9 +91,23 @@ impl HttpServer {
 
     /// Ends as a server that is told to: whoever is connected is told with the next answer that it is the last. Returns once nobody is
     /// connected and the port is closed.
-    pub fn drain(mut self) {
+    ///
+    /// # Errors
+    /// Somebody stays connected and asks no more.
+    pub fn drain(self) -> io::Result<()> {
         self.shared.drains.store(true, Ordering::SeqCst);
-        self.listens.take().map(JoinHandle::join);
+        let end = Instant::now() + PATIENCE * 2;
+        while self.listens.as_ref().is_some_and(|listens| !listens.is_finished()) {
+            if Instant::now() > end {
+                let connected = self.shared.connected();
+                return Err(io::Error::other(format!(
+                    "{} has silent clients: {connected:?}",
+                    self.shared.name
+                )));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
 }
 
@@ -102,20 +118,26 @@ impl Drop for HttpServer {
     }
 }
 
+impl Shared {
+    fn connected(&self) -> MutexGuard<'_, BTreeSet<SocketAddr>> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn listen(listener: &TcpListener, shared: &Arc<Shared>) {
     let is = |what: &AtomicBool| what.load(Ordering::SeqCst);
     while !is(&shared.closed) && !is(&shared.ended) {
         // What this sees was so before nobody came for a while.
-        let is_empty = is(&shared.drains) && shared.open.load(Ordering::SeqCst) == 0;
+        let is_empty = is(&shared.drains) && shared.connected().is_empty();
         match listener.accept() {
-            Ok((stream, _)) => {
-                shared.open.fetch_add(1, Ordering::SeqCst);
+            Ok((stream, client)) => {
+                shared.connected().insert(client);
                 let shared = Arc::clone(shared);
                 thread::spawn(move || {
                     // Who goes in the middle of a request is gone.
                     let _ = converse(&stream, &shared);
                     drop(stream);
-                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                    shared.connected().remove(&client);
                 });
             }
             Err(_) if is_empty => return,

@@ -96,7 +96,7 @@ impl Churn<'_> {
     }
 
     fn end(&mut self, number: usize) {
-        self.servers[number].take().unwrap().drain();
+        self.servers[number].take().unwrap().drain().unwrap();
     }
 
     /// From where it begins, and back.
