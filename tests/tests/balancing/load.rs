@@ -134,9 +134,6 @@ impl Churn<'_> {
         });
         self.end(2);
         self.change(BEGIN);
-        for _ in 0..3 {
-            self.change(BEGIN);
-        }
     }
 }
 
