@@ -187,7 +187,7 @@ records! {
         count: u32,
         /// [`BYTE_SLOTS`], [`HALF_SLOTS`] or [`WORD_SLOTS`]. The highest bit of a slot is set where flows may be on record with another backend.
         width: u32,
-        /// Backends that it numbers.
+        /// Backends that it numbers, with those that have no slots: flows may be with them.
         backends: u32,
         /// Place of the first slot of what was settled before, of the same width, without highest bits; [`NO_RECORD`]: all slots are settled.
         previous: u32,
