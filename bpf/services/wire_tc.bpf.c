@@ -204,6 +204,38 @@ static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
+/* Whether an entry is of a TCP flow that a backend of this node has, and the packet is no lone SYN. That holds of a backend that is listed no
+ * more, too: nothing else tells then that it is here. */
+static __noinline bool is_kept(const struct packet *packet, const struct translation_record *record, const struct address *backend)
+{
+	return record && packet->protocol == IPPROTO_TCP && !may_be_new(packet->protocol, packet->flags) &&
+	       same_address((const struct address *)record->destination, backend) &&
+	       same_address((const struct address *)record->source, &packet->source);
+}
+
+/* The backend that another balancer chose. It chose as this one does, but for what each has on record; of several ports at one address that
+ * tells which. */
+static __noinline bool aim_at_named(struct journey *journey, const struct image *image, const struct frontend_record *frontend,
+				    const struct translation_record *record)
+{
+	struct target *target = &journey->target;
+	__u8 choice = choose_for(journey, image, frontend);
+	const struct backend_record *backend;
+
+	if (is_kept(&journey->packet, record, &journey->named)) {
+		target->address = journey->named;
+		target->port = record->destination_port;
+		return true;
+	}
+	if (choice == CHOICE_BACKEND && same_address(&target->address, &journey->named))
+		return true;
+	backend = find_backend(image, frontend, true, &journey->named, 0);
+	if (!backend)
+		return false;
+	aim(target, backend);
+	return true;
+}
+
 /* A packet that met a frontend. */
 static __noinline int serve(struct __sk_buff *skb, struct journey *journey, const struct image *image,
 			    const struct frontend_record *frontend)
@@ -211,22 +243,15 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 	const struct packet *packet = &journey->packet;
 	struct translation_record *record;
 	bool direct = is_direct(frontend, packet->protocol);
-	const struct backend_record *backend;
-	__u8 choice = CHOICE_BACKEND;
+	__u8 choice;
 
 	if (frontend->sources != NO_RECORD && is_refused(image, frontend, &packet->source))
 		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
 	key_of_packet(&journey->key, packet, PLACE_FROM_WIRE);
 	record = find_translation(&journey->key, journey->tick);
 	if (journey->is_named) {
-		/* The other balancer chose as this one does, but for what each has on record; of several ports at one address that tells which. */
-		choice = choose_for(journey, image, frontend);
-		if (choice != CHOICE_BACKEND || !same_address(&journey->target.address, &journey->named)) {
-			backend = find_backend(image, frontend, true, &journey->named, 0);
-			if (!backend)
-				return refuse(skb, journey, CHOICE_NO_BACKEND);
-			aim(&journey->target, backend);
-		}
+		if (!aim_at_named(journey, image, frontend, record))
+			return refuse(skb, journey, CHOICE_NO_BACKEND);
 	} else if (direct || !record || !is_still_right(image, frontend, journey, record)) {
 		choice = choose_for(journey, image, frontend);
 		if (choice != CHOICE_BACKEND)
@@ -235,7 +260,7 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 		advance(&journey->key, record, packet->flags, journey->tick);
 		return go_on(skb, journey, record);
 	}
-	if (!journey->is_named && !journey->target.is_local && direct)
+	if (!journey->is_named && !journey->target.is_local && direct && !is_kept(packet, record, &journey->target.address))
 		return send_direct(skb, journey);
 	if (record) {
 		if (leads_on(journey, record)) {
@@ -282,7 +307,11 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	if (!frontend || !is_direct(frontend, inner->protocol))
 		return false;
 	backend = find_backend(image, frontend, true, &journey->named, 0);
-	return backend && backend->flags & BACKEND_LOCAL;
+	if (backend && backend->flags & BACKEND_LOCAL)
+		return true;
+	/* One that is gone has what it had, and nobody new. */
+	key_of_packet(&journey->key, inner, PLACE_FROM_WIRE);
+	return is_kept(inner, find_translation(&journey->key, journey->tick), &journey->named);
 }
 
 /* A packet that says by an option which service its client asked for. */

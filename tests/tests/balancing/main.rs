@@ -8,12 +8,14 @@
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `ports.rs` | what source NAT does with the node's ports |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
+//! | `gone.rs` | the same where a backend is gone at once |
 //!
 //! SCTP is not here: the kernels that we test on are built without its sockets; packets of it are tested by test runs of the programs.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
 mod expectation;
+mod gone;
 mod judged;
 mod paths;
 mod ports;
