@@ -3,7 +3,7 @@
  *
  *     from outside -> frontend -> backend here      -> its address, and to the stack; on record for the reply
  *                              -> backend elsewhere -> wrapped or with an option (DSR), or with the node's address (SNAT)
- *     from another balancer    -> unwrapped         -> as if it had come from outside, to the backend that it names
+ *     from another balancer    -> unwrapped         -> as if it had come from outside, to the backend that it names, be it from here
  *     reply to SNAT            -> the client
  *     reply of a backend here (to_wire) -> comes from the service
  *
@@ -14,6 +14,7 @@
 
 #include "answers.h"
 #include "journey.h"
+#include "own_client.h"
 #include "rewrite.h"
 #include "wrapping.h"
 
@@ -74,7 +75,17 @@ static __noinline int tell_too_big(struct __sk_buff *skb, const struct journey *
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-/* Sends a packet on as an entry says: to a backend of this node by the stack, else out. */
+/* Hands a packet that asks for a service to a backend of this node: to the stack. That takes nothing in that comes by wire from an address of
+ * its own, so the node's own processes are led to the pod's interface, with policy still before it. */
+static __always_inline int hand_over(struct __sk_buff *skb, const struct journey *journey, const struct address *backend,
+				const struct address *service, __u16 port)
+{
+	if (!is_from_own(journey) || !is_asked_here(skb, &journey->packet, service, port))
+		return PASS;
+	return send_to(skb, backend, journey->tick);
+}
+
+/* Sends a packet on as an entry says: to a backend of this node, else out. */
 static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, const struct translation_record *record)
 {
 	const struct packet *packet = &journey->packet;
@@ -84,7 +95,9 @@ static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, cons
 	as_recorded(&to, record);
 	if (same_address(to.source, &packet->source)) {
 		count(BALANCE_COUNTER_DELIVERED, skb->len);
-		return rewrite(skb, packet, &to) ? PASS : DROP;
+		if (!rewrite(skb, packet, &to))
+			return DROP;
+		return hand_over(skb, journey, to.destination, &packet->destination, packet->destination_port);
 	}
 	if (find_next_hop(skb, to.destination, skb->ifindex, journey->tick, hop) < 0)
 		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
@@ -98,13 +111,23 @@ static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, cons
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
-/* A flow to a backend of this node keeps its client's address. Of two services that lead one client's port to one backend's the younger has it:
- * no reply could be told apart. */
+/* Writes both entries of a flow to a backend of this node, which keeps its client's address. Of two services that lead one client's port to one
+ * backend's the younger has it: no reply could be told apart. */
+static __always_inline bool note_here(struct journey *journey)
+{
+	__u32 zero = 0, is_told = true;
+
+	note(journey, &journey->packet.source, journey->packet.source_port, PLACE_TO_WIRE);
+	if (is_from_own(journey))
+		bpf_map_update_elem(&node_answered, &zero, &is_told, BPF_ANY);
+	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) &&
+	       !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
+}
+
+/* A flow to a backend of this node. */
 static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 {
-	note(journey, &journey->packet.source, journey->packet.source_port, PLACE_TO_WIRE);
-	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
-	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+	if (!note_here(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
 	return go_on(skb, journey, &journey->record);
@@ -340,12 +363,28 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
 	aim(&journey->target, backend);
 	key_of_tuple(&journey->key, &packet->source, &service, packet->source_port, port, packet->protocol, PLACE_FROM_WIRE);
-	note(journey, &packet->source, packet->source_port, PLACE_TO_WIRE);
-	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
-	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+	if (!note_here(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_UNWRAPPED, skb->len);
-	return take_option(skb, packet) ? PASS : DROP;
+	if (!take_option(skb, packet))
+		return DROP;
+	return hand_over(skb, journey, &packet->destination, (const struct address *)journey->key.destination, port);
+}
+
+/* A later packet of a flow that an option told of: nothing is to be done to it, but to hand it over. */
+static __noinline int go_on_after_option(struct __sk_buff *skb, struct journey *journey)
+{
+	const struct packet *packet = &journey->packet;
+	const struct translation_record *of_reply;
+
+	if (!DSR_BY_OPTION || !is_from_own(journey))
+		return PASS;
+	key_of_tuple(&journey->key, &packet->destination, &packet->source, packet->destination_port, packet->source_port,
+		     packet->protocol, PLACE_TO_WIRE);
+	of_reply = find_translation(&journey->key, journey->tick);
+	if (!of_reply)
+		return PASS;
+	return hand_over(skb, journey, &packet->destination, (const struct address *)of_reply->source, of_reply->source_port);
 }
 
 /* An ICMP error about the reply of a backend elsewhere that went to the client directly. */
@@ -405,6 +444,7 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 	const struct frontend_record *frontend;
 	struct translation_record *record;
 	__u8 why;
+	int done;
 
 	/* A piece whose first did not come this way may be anybody's. */
 	if (join(journey, PLACE_FROM_WIRE))
@@ -424,7 +464,8 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 		advance(&journey->key, record, packet->flags, journey->tick);
 		return go_on(skb, journey, record);
 	}
-	return learn_option(skb, journey, image);
+	done = learn_option(skb, journey, image);
+	return done == PASS ? go_on_after_option(skb, journey) : done;
 }
 
 SEC("classifier")

@@ -5,6 +5,7 @@
 //! | `table.rs`, `expectation.rs`, `suite.rs` | every combination that makes sense: who answers, whom they see, which way the answer takes |
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
 //! | `judged.rs` | policy, after translation |
+//! | `overheard.rs` | frames that are for another host |
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `ports.rs` | what source NAT does with the node's ports |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
@@ -17,6 +18,7 @@
 mod expectation;
 mod gone;
 mod judged;
+mod overheard;
 mod paths;
 mod ports;
 mod refusals;
