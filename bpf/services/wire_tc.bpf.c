@@ -75,13 +75,15 @@ static __noinline int tell_too_big(struct __sk_buff *skb, const struct journey *
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-/* Hands a packet that asks for a service to a backend of this node: to the stack. That takes nothing in that comes by wire from an address of
- * its own, so the node's own processes are led to the pod's interface, with policy still before it. */
+/* Hands a packet that asks for a service to a backend of this node: to the stack. Of IPv4 that takes nothing in that comes by wire from an
+ * address of its own, so the node's own processes are led to the pod's interface, with policy still before it. */
 static __always_inline int hand_over(struct __sk_buff *skb, const struct journey *journey, const struct address *backend,
 				const struct address *service, __u16 port)
 {
-	if (!is_from_own(journey) || !is_asked_here(skb, &journey->packet, service, port))
+	if (!is_from_own(journey))
 		return PASS;
+	if (!is_asked_here(skb, &journey->packet, service, port))
+		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
 	return send_to(skb, backend, journey->tick);
 }
 

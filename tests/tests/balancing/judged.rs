@@ -63,6 +63,12 @@ fn policy_is_judged_after_translation_and_by_the_true_client() {
                 let came = ask("outside", from(KEPT_OUT[family]).within(BRIEFLY));
                 assert_eq!(came, Err(Contact::TimedOut), "{told}: a client that policy keeps out");
             }
+            // A process of the backend's node comes by n1, and what the pod answers it is an answer to policy, too.
+            if setting.mode != Mode::Snat {
+                let call = Call::to(at(address, PORT)).within(PATIENCE);
+                let came = ask("n2", call);
+                assert!(came.as_ref().is_ok_and(|identity| identity.who == backend), "{told}: {came:?}");
+            }
             let inside = |port: u16| Call::to(at(cluster_ips(number)[family], port));
             let came = ask("shop/c1", inside(PORT).within(PATIENCE));
             assert!(came.as_ref().is_ok_and(|identity| identity.who == backend), "{told}: {came:?}");

@@ -5,6 +5,7 @@
 //! | `table.rs`, `expectation.rs`, `suite.rs` | every combination that makes sense: who answers, whom they see, which way the answer takes |
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
 //! | `judged.rs` | policy, after translation |
+//! | `forged.rs` | wrapped packets of whoever can write any address |
 //! | `overheard.rs` | frames that are for another host |
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `ports.rs` | what source NAT does with the node's ports |
@@ -16,6 +17,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
 mod expectation;
+mod forged;
 mod gone;
 mod judged;
 mod overheard;
