@@ -80,6 +80,15 @@ struct {
 	__type(value, __u32);
 } pods_answered SEC(".maps");
 
+/* Whether a process of the node was ever led to a pod beside it from the wire, so that what pods send to the node is looked up. Written by the
+ * programs, and never taken back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} node_answered SEC(".maps");
+
 /* By enum balance_counter. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: (Apache-2.0 OR GPL-2.0-only OR BSD-2-Clause) */
 /* Services at the host's side of a pod's veth, for what no socket was led (socket.bpf.c): `from_pod_balanced` before policy's program,
- * `to_pod_balanced` after it.
+ * `to_node_balanced` and `to_pod_balanced` after it.
  *
  *     from the pod -> frontend -> backend elsewhere      -> its address, and on to policy; on record for the reply
  *                              -> the pod itself         -> its address, from one that nobody has, and back
  *                  -> the pod's answer to itself         -> from the service, and back
  *     to the pod, from a backend                         -> from the service
+ *     to the node, from a backend beside its client      -> from the service, as `to_wire` has it (wire_tc.bpf.c)
  *
  * An entry is of the interface that made it: a pod may write any source on its packets, and policy judges that only afterwards. What is of
  * no service passes untouched. Not here: policy, which sees each packet as it is between the two. */
@@ -35,11 +36,11 @@ static __always_inline __u32 at_pod(const struct __sk_buff *skb, enum place plac
 	return skb->ifindex << 3 | place;
 }
 
-/* The entry for the packet, if one still holds. */
-static __always_inline struct translation_record *find_at_pod(struct __sk_buff *skb, struct journey *journey, enum place place)
+/* The entry for the packet, if one still holds; of this `interface`, or 0. */
+static __always_inline struct translation_record *find_at(struct journey *journey, enum place place, __u32 interface)
 {
 	key_of_packet(&journey->key, &journey->packet, place);
-	journey->key.interface = skb->ifindex;
+	journey->key.interface = interface;
 	return find_translation(&journey->key, journey->tick);
 }
 
@@ -97,7 +98,7 @@ static __noinline int without_backend(struct __sk_buff *skb, const struct journe
 static __noinline int serve(struct __sk_buff *skb, struct journey *journey, const struct image *image,
 			    const struct frontend_record *frontend)
 {
-	struct translation_record *record = find_at_pod(skb, journey, PLACE_FROM_POD);
+	struct translation_record *record = find_at(journey, PLACE_FROM_POD, skb->ifindex);
 	bool goes_on = record && is_still_right(image, frontend, journey, record);
 	__u8 choice;
 
@@ -116,13 +117,13 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 }
 
 /* An ICMP error about a packet that was rewritten, if it is one. */
-static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enum place place)
+static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enum place place, __u32 interface)
 {
 	const struct translation_record *record;
 	struct rewriting to;
 	bool goes_back;
 
-	record = is_about_another(skb, journey) ? find_related(journey, place, skb->ifindex) : NULL;
+	record = is_about_another(skb, journey) ? find_related(journey, place, interface) : NULL;
 	if (!record)
 		return PASS;
 	goes_back = record->state & HAIRPIN;
@@ -133,9 +134,9 @@ static __noinline int relate(struct __sk_buff *skb, struct journey *journey, enu
 }
 
 /* A packet that an entry may be for, as every one is that the pod answers itself. */
-static __noinline int go_on_if_recorded(struct __sk_buff *skb, struct journey *journey, enum place place)
+static __noinline int go_on_if_recorded(struct __sk_buff *skb, struct journey *journey, enum place place, __u32 interface)
 {
-	struct translation_record *record = find_at_pod(skb, journey, place);
+	struct translation_record *record = find_at(journey, place, interface);
 
 	if (!record)
 		return PASS;
@@ -162,7 +163,7 @@ int from_pod_balanced(struct __sk_buff *skb)
 	if (!read_packet(skb, packet))
 		return PASS;
 	if (is_icmp(packet))
-		return relate(skb, journey, PLACE_FROM_POD);
+		return relate(skb, journey, PLACE_FROM_POD, skb->ifindex);
 	/* A piece whose first did not come this way may be anybody's. */
 	if (join(journey, at_pod(skb, PLACE_FROM_POD)))
 		return PASS;
@@ -171,7 +172,7 @@ int from_pod_balanced(struct __sk_buff *skb)
 	if (frontend)
 		return serve(skb, journey, &image, frontend);
 	set_self(&self, packet->is_v6);
-	return same_address(&packet->destination, &self) ? go_on_if_recorded(skb, journey, PLACE_FROM_POD) : PASS;
+	return same_address(&packet->destination, &self) ? go_on_if_recorded(skb, journey, PLACE_FROM_POD, skb->ifindex) : PASS;
 }
 
 SEC("classifier")
@@ -188,10 +189,35 @@ int to_pod_balanced(struct __sk_buff *skb)
 	if (!read_packet(skb, packet))
 		return PASS;
 	if (is_icmp(packet))
-		return relate(skb, journey, PLACE_TO_POD);
+		return relate(skb, journey, PLACE_TO_POD, skb->ifindex);
 	if (join(journey, at_pod(skb, PLACE_TO_POD)))
 		return PASS;
-	return go_on_if_recorded(skb, journey, PLACE_TO_POD);
+	return go_on_if_recorded(skb, journey, PLACE_TO_POD, skb->ifindex);
+}
+
+/* Its entry is the one that `to_wire` would have if the client were elsewhere. Policy has seen to it that the source is the pod's. */
+SEC("classifier")
+int to_node_balanced(struct __sk_buff *skb)
+{
+	const struct service_settings *settings = present_service_settings();
+	struct journey *journey = this_journey();
+	__u32 zero = 0, *is_told = bpf_map_lookup_elem(&node_answered, &zero);
+	struct packet *packet;
+
+	if (!journey || !settings || !is_told || !*is_told)
+		return PASS;
+	packet = &journey->packet;
+	journey->tick = service_tick();
+	if (!read_packet(skb, packet))
+		return PASS;
+	node_address(&journey->own, settings, packet->is_v6);
+	if (!same_address(&packet->destination, &journey->own))
+		return PASS;
+	if (is_icmp(packet))
+		return relate(skb, journey, PLACE_TO_WIRE, 0);
+	if (join(journey, at_pod(skb, PLACE_TO_WIRE)))
+		return PASS;
+	return go_on_if_recorded(skb, journey, PLACE_TO_WIRE, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

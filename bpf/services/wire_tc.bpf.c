@@ -3,7 +3,7 @@
  *
  *     from outside -> frontend -> backend here      -> its address, and to the stack; on record for the reply
  *                              -> backend elsewhere -> wrapped or with an option (DSR), or with the node's address (SNAT)
- *     from another balancer    -> unwrapped         -> as if it had come from outside, to the backend that it names
+ *     from another balancer    -> unwrapped         -> as if it had come from outside, to the backend that it names, be it from here
  *     reply to SNAT            -> the client
  *     reply of a backend here (to_wire) -> comes from the service
  *
@@ -14,6 +14,7 @@
 
 #include "answers.h"
 #include "journey.h"
+#include "own_client.h"
 #include "rewrite.h"
 #include "wrapping.h"
 
@@ -74,7 +75,19 @@ static __noinline int tell_too_big(struct __sk_buff *skb, const struct journey *
 	return bpf_redirect(skb->ifindex, 0);
 }
 
-/* Sends a packet on as an entry says: to a backend of this node by the stack, else out. */
+/* Hands a packet that asks for a service to a backend of this node: to the stack. Of IPv4 that takes nothing in that comes by wire from an
+ * address of its own, so the node's own processes are led to the pod's interface, with policy still before it. */
+static __always_inline int hand_over(struct __sk_buff *skb, const struct journey *journey, const struct address *backend,
+				const struct address *service, __u16 port)
+{
+	if (!is_from_own(journey))
+		return PASS;
+	if (!is_asked_here(skb, &journey->packet, service, port))
+		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
+	return send_to(skb, backend, journey->tick);
+}
+
+/* Sends a packet on as an entry says: to a backend of this node, else out. */
 static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, const struct translation_record *record)
 {
 	const struct packet *packet = &journey->packet;
@@ -84,7 +97,9 @@ static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, cons
 	as_recorded(&to, record);
 	if (same_address(to.source, &packet->source)) {
 		count(BALANCE_COUNTER_DELIVERED, skb->len);
-		return rewrite(skb, packet, &to) ? PASS : DROP;
+		if (!rewrite(skb, packet, &to))
+			return DROP;
+		return hand_over(skb, journey, to.destination, &packet->destination, packet->destination_port);
 	}
 	if (find_next_hop(skb, to.destination, skb->ifindex, journey->tick, hop) < 0)
 		return drop(skb, BALANCE_COUNTER_NO_ROUTE);
@@ -98,13 +113,23 @@ static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, cons
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
-/* A flow to a backend of this node keeps its client's address. Of two services that lead one client's port to one backend's the younger has it:
- * no reply could be told apart. */
+/* Writes both entries of a flow to a backend of this node, which keeps its client's address. Of two services that lead one client's port to one
+ * backend's the younger has it: no reply could be told apart. */
+static __always_inline bool note_here(struct journey *journey)
+{
+	__u32 zero = 0, is_told = true;
+
+	note(journey, &journey->packet.source, journey->packet.source_port, PLACE_TO_WIRE);
+	if (is_from_own(journey))
+		bpf_map_update_elem(&node_answered, &zero, &is_told, BPF_ANY);
+	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) &&
+	       !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
+}
+
+/* A flow to a backend of this node. */
 static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 {
-	note(journey, &journey->packet.source, journey->packet.source_port, PLACE_TO_WIRE);
-	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
-	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+	if (!note_here(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
 	return go_on(skb, journey, &journey->record);
@@ -204,6 +229,38 @@ static __noinline int send_direct(struct __sk_buff *skb, struct journey *journey
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
+/* Whether an entry is of a TCP flow that a backend of this node has, and the packet is no lone SYN. That holds of a backend that is listed no
+ * more, too: nothing else tells then that it is here. */
+static __noinline bool is_kept(const struct packet *packet, const struct translation_record *record, const struct address *backend)
+{
+	return record && packet->protocol == IPPROTO_TCP && !may_be_new(packet->protocol, packet->flags) &&
+	       same_address((const struct address *)record->destination, backend) &&
+	       same_address((const struct address *)record->source, &packet->source);
+}
+
+/* The backend that another balancer chose. It chose as this one does, but for what each has on record; of several ports at one address that
+ * tells which. */
+static __noinline bool aim_at_named(struct journey *journey, const struct image *image, const struct frontend_record *frontend,
+				    const struct translation_record *record)
+{
+	struct target *target = &journey->target;
+	__u8 choice = choose_for(journey, image, frontend);
+	const struct backend_record *backend;
+
+	if (is_kept(&journey->packet, record, &journey->named)) {
+		target->address = journey->named;
+		target->port = record->destination_port;
+		return true;
+	}
+	if (choice == CHOICE_BACKEND && same_address(&target->address, &journey->named))
+		return true;
+	backend = find_backend(image, frontend, true, &journey->named, 0);
+	if (!backend)
+		return false;
+	aim(target, backend);
+	return true;
+}
+
 /* A packet that met a frontend. */
 static __noinline int serve(struct __sk_buff *skb, struct journey *journey, const struct image *image,
 			    const struct frontend_record *frontend)
@@ -211,22 +268,15 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 	const struct packet *packet = &journey->packet;
 	struct translation_record *record;
 	bool direct = is_direct(frontend, packet->protocol);
-	const struct backend_record *backend;
-	__u8 choice = CHOICE_BACKEND;
+	__u8 choice;
 
 	if (frontend->sources != NO_RECORD && is_refused(image, frontend, &packet->source))
 		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
 	key_of_packet(&journey->key, packet, PLACE_FROM_WIRE);
 	record = find_translation(&journey->key, journey->tick);
 	if (journey->is_named) {
-		/* The other balancer chose as this one does, but for what each has on record; of several ports at one address that tells which. */
-		choice = choose_for(journey, image, frontend);
-		if (choice != CHOICE_BACKEND || !same_address(&journey->target.address, &journey->named)) {
-			backend = find_backend(image, frontend, true, &journey->named, 0);
-			if (!backend)
-				return refuse(skb, journey, CHOICE_NO_BACKEND);
-			aim(&journey->target, backend);
-		}
+		if (!aim_at_named(journey, image, frontend, record))
+			return refuse(skb, journey, CHOICE_NO_BACKEND);
 	} else if (direct || !record || !is_still_right(image, frontend, journey, record)) {
 		choice = choose_for(journey, image, frontend);
 		if (choice != CHOICE_BACKEND)
@@ -235,7 +285,7 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 		advance(&journey->key, record, packet->flags, journey->tick);
 		return go_on(skb, journey, record);
 	}
-	if (!journey->is_named && !journey->target.is_local && direct)
+	if (!journey->is_named && !journey->target.is_local && direct && !is_kept(packet, record, &journey->target.address))
 		return send_direct(skb, journey);
 	if (record) {
 		if (leads_on(journey, record)) {
@@ -282,7 +332,11 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	if (!frontend || !is_direct(frontend, inner->protocol))
 		return false;
 	backend = find_backend(image, frontend, true, &journey->named, 0);
-	return backend && backend->flags & BACKEND_LOCAL;
+	if (backend && backend->flags & BACKEND_LOCAL)
+		return true;
+	/* One that is gone has what it had, and nobody new. */
+	key_of_packet(&journey->key, inner, PLACE_FROM_WIRE);
+	return is_kept(inner, find_translation(&journey->key, journey->tick), &journey->named);
 }
 
 /* A packet that says by an option which service its client asked for. */
@@ -311,12 +365,28 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
 	aim(&journey->target, backend);
 	key_of_tuple(&journey->key, &packet->source, &service, packet->source_port, port, packet->protocol, PLACE_FROM_WIRE);
-	note(journey, &packet->source, packet->source_port, PLACE_TO_WIRE);
-	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
-	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+	if (!note_here(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_UNWRAPPED, skb->len);
-	return take_option(skb, packet) ? PASS : DROP;
+	if (!take_option(skb, packet))
+		return DROP;
+	return hand_over(skb, journey, &packet->destination, (const struct address *)journey->key.destination, port);
+}
+
+/* A later packet of a flow that an option told of: nothing is to be done to it, but to hand it over. */
+static __noinline int go_on_after_option(struct __sk_buff *skb, struct journey *journey)
+{
+	const struct packet *packet = &journey->packet;
+	const struct translation_record *of_reply;
+
+	if (!DSR_BY_OPTION || !is_from_own(journey))
+		return PASS;
+	key_of_tuple(&journey->key, &packet->destination, &packet->source, packet->destination_port, packet->source_port,
+		     packet->protocol, PLACE_TO_WIRE);
+	of_reply = find_translation(&journey->key, journey->tick);
+	if (!of_reply)
+		return PASS;
+	return hand_over(skb, journey, &packet->destination, (const struct address *)of_reply->source, of_reply->source_port);
 }
 
 /* An ICMP error about the reply of a backend elsewhere that went to the client directly. */
@@ -376,6 +446,7 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 	const struct frontend_record *frontend;
 	struct translation_record *record;
 	__u8 why;
+	int done;
 
 	/* A piece whose first did not come this way may be anybody's. */
 	if (join(journey, PLACE_FROM_WIRE))
@@ -395,7 +466,8 @@ static __noinline int arrive(struct __sk_buff *skb, struct journey *journey, con
 		advance(&journey->key, record, packet->flags, journey->tick);
 		return go_on(skb, journey, record);
 	}
-	return learn_option(skb, journey, image);
+	done = learn_option(skb, journey, image);
+	return done == PASS ? go_on_after_option(skb, journey) : done;
 }
 
 SEC("classifier")

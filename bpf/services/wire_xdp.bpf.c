@@ -7,8 +7,8 @@
  * Invariants: what it does not do to the end it passes untouched, and wire_tc.bpf.c does the same to it. A flow of DSR that meets a
  * settled slot is looked up nowhere.
  *
- * Not here: the first packet of a SNAT flow, backends of this node, IPv4 options and IPv6 extension headers, fragments, ICMP, answers, and of
- * DSR by option the packets that carry it. */
+ * Not here: frames for another host, the first packet of a SNAT flow, backends of this node, IPv4 options and IPv6 extension headers,
+ * fragments, ICMP, answers, and of DSR by option the packets that carry it. */
 
 #define FOR_XDP
 
@@ -119,12 +119,21 @@ static __always_inline __u16 changed_sum(__u16 check, __u64 sum)
 	return ~folded_sum(sum + (__u16)~check);
 }
 
+/* Whether the frame is for the device, whose frames have this source. What is for another host is that host's, though the device may hear it. */
+static __always_inline bool is_for_device(struct xdp_md *packet, const __u8 *source)
+{
+	const void *data = (const void *)(long)packet->data, *end = (const void *)(long)packet->data_end;
+	const __u16 *to = data, *own = __builtin_assume_aligned(source, 2);
+
+	return data + sizeof(struct ethhdr) <= end && to[0] == own[0] && to[1] == own[1] && to[2] == own[2];
+}
+
 /* The way to an address, if a packet of so many bytes can be sent there by the device it came in at. */
 static __always_inline bool find_way(struct xdp_md *packet, const struct address *to, __u32 length, __u32 tick,
 				     struct next_hop_record *hop)
 {
 	return !find_next_hop(packet, to, packet->ingress_ifindex, tick, hop) && hop->interface == packet->ingress_ifindex &&
-	       length <= hop->mtu;
+	       length <= hop->mtu && is_for_device(packet, hop->source);
 }
 
 /* Sends a packet to its backend's node, wrapped (RFC 2003, RFC 2473). */
@@ -263,6 +272,7 @@ static __always_inline int send_recorded(struct xdp_md *packet, const struct fra
 	struct translation_record *record;
 	struct translation_key key;
 	struct rewriting to;
+	int done;
 
 	key_of_tuple(&key, &question->client, &question->address, question->client_port, question->port, question->protocol,
 		     PLACE_FROM_WIRE);
@@ -273,8 +283,10 @@ static __always_inline int send_recorded(struct xdp_md *packet, const struct fra
 			    (question->is_new && record->state & FLOW_CLOSED))))
 		return XDP_PASS;
 	as_recorded(&to, record);
-	advance(&key, record, frame->tcp_flags, tick);
-	return send_rewritten(packet, frame, &to, BALANCE_COUNTER_MASQUERADED_FAST, tick);
+	done = send_rewritten(packet, frame, &to, BALANCE_COUNTER_MASQUERADED_FAST, tick);
+	if (done == XDP_TX)
+		advance(&key, record, frame->tcp_flags, tick);
+	return done;
 }
 
 /* Sends a packet on by Direct Server Return. */

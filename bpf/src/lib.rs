@@ -19,7 +19,7 @@ pub static SOCKET: &[u8] = &SOCKET_OBJECT.0;
 
 static VETH_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/veth.bpf.o")));
 
-/// `services/veth.bpf.c`: the programs `from_pod_balanced` and `to_pod_balanced`, and the maps of balancing.
+/// `services/veth.bpf.c`: the programs `from_pod_balanced`, `to_node_balanced` and `to_pod_balanced`, and the maps of balancing.
 pub static VETH: &[u8] = &VETH_OBJECT.0;
 
 static WIRE_TC_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/wire_tc.bpf.o")));

@@ -40,6 +40,8 @@ pub mod binary;
 mod cgroup;
 pub mod daemon;
 mod hardware;
+pub mod http;
+pub mod load;
 mod manifests;
 mod namespace;
 pub mod peer;
@@ -55,7 +57,7 @@ pub use peer::flow::{Counts, Flow, Kind};
 pub use peer::{Call, Connection, Contact, Identity, Peer, Running, Transport};
 pub use place::{HostInterface, Place};
 pub use plan::{NodePlan, Plan, PodPlan};
-pub use requirements::{available, missing};
+pub use requirements::{available, available_with, missing};
 pub use services::{EndpointPlan, ServicePlan};
 
 use cgroup::Groups;

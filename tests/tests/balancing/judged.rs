@@ -63,6 +63,13 @@ fn policy_is_judged_after_translation_and_by_the_true_client() {
                 let came = ask("outside", from(KEPT_OUT[family]).within(BRIEFLY));
                 assert_eq!(came, Err(Contact::TimedOut), "{told}: a client that policy keeps out");
             }
+            // A pod is always open to its own node, also to a process that comes by n1, and to no other.
+            if setting.mode != Mode::Snat {
+                let call = Call::to(at(address, PORT));
+                let came = ask("n2", call.within(if number == THERE { PATIENCE } else { BRIEFLY }));
+                let answered = came.as_ref().is_ok_and(|identity| identity.who == backend);
+                assert_eq!(answered, number == THERE, "{told}: from n2: {came:?}");
+            }
             let inside = |port: u16| Call::to(at(cluster_ips(number)[family], port));
             let came = ask("shop/c1", inside(PORT).within(PATIENCE));
             assert!(came.as_ref().is_ok_and(|identity| identity.who == backend), "{told}: {came:?}");

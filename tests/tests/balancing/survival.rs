@@ -288,3 +288,23 @@ fn new_datagrams_leave_a_backend_that_ends() {
     };
     assert!(comes_true(Duration::from_secs(120), left), "{:?}", ask());
 }
+
+/// Flows that began with a backend after the last change but one are on record with it, and no slot tells of it once it ends.
+#[test]
+fn who_came_to_a_new_backend_stays_when_it_ends_and_when_it_is_not_ready() {
+    for setting in FOR_CONNECTIONS {
+        let Some(lab) = lab_of(setting) else { return };
+        let two = ready(&["shop/b1", "shop/b2"]);
+        let stage = Stage::set(&lab, setting, &services(&two, 0)).unwrap();
+        stage.change_services(&services(&ready(&["shop/b1", "shop/b2", "shop/b3"]), 0));
+        let established = Established::new(&stage);
+        assert_eq!(established.backends().len(), 3);
+        for (third, what) in [
+            (EndpointPlan::new("shop/b3").terminating(), "the third backend's ending"),
+            (EndpointPlan::new("shop/b3").unready(), "its not being ready"),
+        ] {
+            stage.change_services(&services(&[two.clone(), vec![third]].concat(), 0));
+            established.stayed(what);
+        }
+    }
+}

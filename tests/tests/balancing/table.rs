@@ -184,14 +184,6 @@ const RULES: &[Rule] = &[
     ("under affinity one choice is as good as another", |case| {
         case.asked.affinity && case.asked.policy == Policy::Local
     }),
-    (
-        "a node drops what comes in from its own address, as what is sent directly to a backend beside the client does (0016)",
-        |case| {
-            let may_be_beside = case.client == Client::N2 && case.asked.backends != Backends::Here;
-            let may_leave_n1 = case.asked.policy == Policy::Cluster;
-            case.way() == Some(Way::Wire) && case.is_direct() && may_be_beside && may_leave_n1
-        },
-    ),
 ];
 
 impl Setting {

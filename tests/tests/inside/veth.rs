@@ -209,7 +209,7 @@ fn they_stand_around_policys_whoever_came_first() {
     let around = |ground: &Ground| {
         let both = [TcAttachType::Ingress, TcAttachType::Egress];
         let [from, to] = both.map(|side| chain(ground, &interface.name, side));
-        assert_eq!(from, ["from_pod_balanc", "from_pod"]);
+        assert_eq!(from, ["from_pod_balanc", "from_pod", "to_node_balance"]);
         assert_eq!(to, ["to_pod", "to_pod_balanced"]);
     };
     ground.node().inside(|| policy.attach(interface.index).unwrap()).unwrap();

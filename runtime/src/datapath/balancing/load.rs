@@ -22,6 +22,7 @@ const PINNED: &[&str] = &[
     "socket_services",
     "service_fragments",
     "pods_answered",
+    "node_answered",
     "balance_counters",
 ];
 

@@ -1,5 +1,5 @@
 //! Programs at the host's side of pods' veths, around policy's: what a pod sends is given a backend before policy judges it, what comes to a
-//! pod is named after it.
+//! pod is named after it, and so is what a pod answers to its own node.
 //!
 //! Not here: which interfaces are pods', how programs stand there ([`crate::datapath::attach`]).
 
@@ -11,9 +11,10 @@ use aya::Ebpf;
 use aya::programs::{SchedClassifier, TcAttachType};
 use std::collections::BTreeSet;
 
-/// Where both stand.
-pub(super) static STANDS: [Stand; 2] = [
+/// Where they stand.
+pub(super) static STANDS: [Stand; 3] = [
     Stand { program: FROM_POD_BALANCED, side: TcAttachType::Ingress, priority: 1, order: Order::First },
+    Stand { program: "to_node_balanced", side: TcAttachType::Ingress, priority: 3, order: Order::Last },
     Stand { program: "to_pod_balanced", side: TcAttachType::Egress, priority: 2, order: Order::Last },
 ];
 
