@@ -63,15 +63,16 @@ static __always_inline struct translation_record *find_translation(const struct 
 	return record && (__s32)(record->expires - tick) >= 0 ? record : NULL;
 }
 
-/* Ticks that an entry outlives a packet with these TCP flags. */
+/* Ticks that an entry outlives a packet with these TCP flags, or this type of SCTP's first chunk. */
 static __always_inline __u32 translation_ticks(__u8 protocol, __u8 flags, __u8 state)
 {
-	if (protocol == IPPROTO_TCP) {
-		if (state & FLOW_CLOSED)
-			return CLOSED_TICKS;
+	if (state & FLOW_CLOSED)
+		return CLOSED_TICKS;
+	if (protocol == IPPROTO_TCP)
 		return (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? OPENING_TICKS : TCP_TICKS;
-	}
-	return protocol == IPPROTO_SCTP ? SCTP_TICKS : DATAGRAM_TICKS;
+	if (protocol == IPPROTO_SCTP)
+		return flags == SCTP_INIT ? OPENING_TICKS : SCTP_TICKS;
+	return DATAGRAM_TICKS;
 }
 
 /* What the entry for the other direction says, from this one's. */
@@ -124,6 +125,8 @@ static __always_inline void advance(const struct translation_key *key, struct tr
 			state |= state & OF_REPLIES ? BACKEND_FINISHED : CLIENT_FINISHED;
 		if (flags & TCP_RST || (state & (BACKEND_FINISHED | CLIENT_FINISHED)) == (BACKEND_FINISHED | CLIENT_FINISHED))
 			state |= FLOW_CLOSED;
+	} else if (key->protocol == IPPROTO_SCTP && (flags == SCTP_ABORT || flags == SCTP_SHUTDOWN_COMPLETE)) {
+		state |= FLOW_CLOSED;
 	}
 	expires = tick + translation_ticks(key->protocol, flags, state);
 	if (state == record->state && (__s32)(expires - record->expires) < LOOK_AFTER_TICKS)

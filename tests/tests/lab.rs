@@ -136,6 +136,32 @@ fn the_wire_may_be_narrow_and_of_hardware_and_is_watched() {
 }
 
 #[test]
+fn sctp_is_spoken_and_refused_and_noticed_where_it_is_not() {
+    let Some(lab) = two_nodes() else { return };
+    let (db, web) = (lab.pod("shop/db"), lab.pod("shop/web"));
+    let (host, peer) = (Peer::start(db).unwrap(), Peer::start(web).unwrap());
+    for (own, address) in web.addresses().into_iter().zip(db.addresses()) {
+        let ask = |port: u16, size: usize| {
+            let call = Call::to((address, port).into()).within(PATIENCE);
+            peer.who(call, Transport::Sctp, size).unwrap()
+        };
+        let is_unspoken = ask(PORT, 1);
+        assert!(matches!(is_unspoken, Err(Contact::Unreachable { .. })), "{is_unspoken:?}");
+        host.tell_sctp(address, &[PORT], "shop/db").unwrap();
+        assert_eq!(ask(PORT + 1, 1), Err(Contact::Refused));
+        let mut ports = BTreeSet::new();
+        for size in [1, 100, FRAGMENTED] {
+            let identity = ask(PORT, size).unwrap();
+            assert_eq!((identity.who.as_str(), identity.remote), ("shop/db", (address, PORT).into()));
+            assert_eq!(identity.saw, (own, identity.local.port()).into());
+            assert!(ports.insert(identity.local.port()), "{ports:?}");
+        }
+        let call = Call::to((address, PORT).into()).from((own, 999).into()).within(PATIENCE);
+        assert_eq!(peer.who(call, Transport::Sctp, 1).unwrap().unwrap().saw, (own, 999).into());
+    }
+}
+
+#[test]
 fn what_fails_is_told_apart() {
     let Some(mut lab) = two_nodes() else { return };
     lab.start_pod(PodPlan::new("shop/silent", "n2")).unwrap();

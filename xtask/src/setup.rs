@@ -76,6 +76,12 @@ pub(crate) fn lab(checkout: &Checkout) -> Result<(), Failure> {
     installed(checkout, "ping", "iputils-ping").map(drop)
 }
 
+/// The clients whose load tests of services stand.
+pub(crate) fn load_tools(checkout: &Checkout) -> Result<(), Failure> {
+    installed(checkout, "wrk", "wrk")?;
+    installed(checkout, "iperf3", "iperf3").map(drop)
+}
+
 /// The programs that packets are balanced with, beside ours.
 pub(crate) fn firewall_tools(checkout: &Checkout) -> Result<(), Failure> {
     network_tools(checkout)?;

@@ -28,8 +28,9 @@ pub(crate) fn run(checkout: &Checkout, arguments: &[String]) -> Result<(), Failu
         rustfmt = setup::rustfmt(checkout);
         clippy = setup::clippy(checkout);
         fuzzing = setup::fuzzing(checkout);
-        let lab = setup::lab(checkout);
-        for missing in [&rustfmt, &clippy, &fuzzing, &lab].into_iter().filter_map(|tool| tool.as_ref().err())
+        let (lab, load) = (setup::lab(checkout), setup::load_tools(checkout));
+        for missing in
+            [&rustfmt, &clippy, &fuzzing, &lab, &load].into_iter().filter_map(|tool| tool.as_ref().err())
         {
             println!("{missing}");
         }

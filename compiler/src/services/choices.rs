@@ -3,6 +3,7 @@
 //! Tables and their pasts are made once for each question, however many frontends ask it. Not here: what is in a table (`tables`, `history`).
 
 use super::Previous;
+use super::gather::number;
 use super::history::{Past, past};
 use super::model::Frontend;
 use super::tables::{Members, Tables};
@@ -126,29 +127,29 @@ impl<'i> Choices<'i> {
         }
         let mut places = key.places.clone();
         let mut added = Vec::new();
-        let mut place_of = |number: u32| -> u32 {
-            let Some(place) = places.get_mut(number as usize) else { return 0 };
+        let mut place_of = |former: u32| -> u32 {
+            let Some(place) = places.get_mut(former as usize) else { return 0 };
             *place.get_or_insert_with(|| {
-                added.push(number);
-                u32::try_from(key.free + added.len() - 1).unwrap_or(u32::MAX)
+                added.push(former);
+                number(key.free + added.len() - 1)
             })
         };
-        let mut told = |slots: &[u32]| slots.iter().map(|&number| place_of(number)).collect::<Vec<u32>>();
-        let number = match &key.members {
+        let mut told = |slots: &[u32]| slots.iter().map(|&former| place_of(former)).collect::<Vec<u32>>();
+        let table = match &key.members {
             Some(members) => {
                 let present = self.tables.present(members);
                 let past =
                     Past { settled: told(&past.settled), kept: past.kept.clone(), present: Vec::new() };
-                self.tables.after(&present, &past)
+                self.tables.after(&present, &past, number(key.free + added.len()))
             }
             None => {
                 let past =
                     Past { settled: told(&past.settled), kept: Vec::new(), present: told(&past.present) };
-                self.tables.ending(&past)
+                self.tables.ending(&past, number(key.free + added.len()))
             }
         };
         run.extend(added.iter().filter_map(backend));
-        self.after.insert(key, (number, added));
-        number
+        self.after.insert(key, (table, added));
+        table
     }
 }

@@ -182,6 +182,7 @@ impl<'i> Gathered<'i> {
                 let served = serve(service, pool, frontend, scope, self.view).map(|places| Members {
                     members: places.iter().filter_map(|&place| names.get(place).copied()).collect(),
                     places: places.into_iter().map(number).collect(),
+                    listed: number(pool.candidates.len()),
                     random,
                 });
                 let Served { choice, table } = self.choices.table(service, frontend, scope, served, &mut run);

@@ -4,7 +4,8 @@
 //! last settled is kept beside it, through any further changes: every flow that sent a packet meanwhile is on record, so one that is on no record
 //! comes from before. It is settled again once whoever holds the records says that none tells of another backend.
 //!
-//! A table that changes its size cannot tell by slots what was before; then the whole of the former one is kept, and it settles as a whole.
+//! A table that changes its size is held against the former slot by slot too: sizes nest, so every slot of one lies in a slot of the other (`maglev`).
+//! Where they do not (one slot for each backend, in no order) the whole of the former one is kept, and it settles as a whole.
 //! Not here: records of flows, and names of backends.
 
 use weir_abi::services::SlotTable;
@@ -12,50 +13,62 @@ use weir_abi::services::SlotTable;
 /// What a table says of its time: the choice of every slot when it was last settled, and which may not be settled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Past {
-    /// By slot of its own size: the number of a backend.
+    /// By slot, of the former table's size or of what it kept: the number of a backend.
     pub(super) settled: Vec<u32>,
-    /// By slot of the former table's size, which may be another.
+    /// By the same slots.
     pub(super) kept: Vec<bool>,
     /// The former table's present choices, for a service that nobody serves now.
     pub(super) present: Vec<u32>,
+}
+
+/// Slots of the larger of two sizes for each of the smaller's, if they nest.
+fn pieces(one: usize, other: usize) -> Option<usize> {
+    let (small, large) = (one.min(other), one.max(other));
+    (small > 0 && large.is_multiple_of(small)).then(|| large / small)
+}
+
+/// Whether slots of a table cannot settle one by one.
+pub(super) fn settles_as_a_whole(table: &SlotTable<'_>) -> bool {
+    pieces(table.previous_len() as usize, table.len() as usize).is_none()
 }
 
 /// Reads what a table of the image in force says.
 pub(super) fn past(table: &SlotTable<'_>, keeps: &dyn Fn(u32) -> bool) -> Past {
     let slots: Vec<(u32, bool)> = table.slots().collect();
     let present: Vec<u32> = slots.iter().map(|&(backend, _)| backend).collect();
-    let mut kept: Vec<bool> =
-        (0..).zip(&slots).map(|(slot, &(_, unsettled))| unsettled && keeps(slot)).collect();
-    let is_other_size = table.previous_len() != table.len();
-    let settled = if !kept.contains(&true) {
-        present.clone()
-    } else if is_other_size {
-        kept.fill(true);
-        (0..table.previous_len()).filter_map(|slot| table.previous_slot(slot)).collect()
-    } else {
-        let before = |(slot, backend): (u32, &u32)| {
-            if kept[slot as usize] { table.previous_slot(slot).unwrap_or(*backend) } else { *backend }
-        };
-        (0..).zip(&present).map(before).collect()
+    let kept: Vec<bool> = (0..).zip(&slots).map(|(slot, &(_, unsettled))| unsettled && keeps(slot)).collect();
+    if !kept.contains(&true) {
+        return Past { settled: present.clone(), kept, present };
+    }
+    let previous: Vec<u32> = (0..table.previous_len()).filter_map(|slot| table.previous_slot(slot)).collect();
+    if settles_as_a_whole(table) {
+        return Past { kept: vec![true; previous.len()], settled: previous, present };
+    }
+    let fine = previous.len().max(present.len());
+    let (of_present, of_previous) = (fine / present.len(), fine / previous.len());
+    let was = |slot: usize| {
+        if kept[slot / of_present] { previous[slot / of_previous] } else { present[slot / of_present] }
     };
-    Past { settled, kept, present }
+    Past {
+        settled: (0..fine).map(was).collect(),
+        kept: (0..fine).map(|slot| kept[slot / of_present]).collect(),
+        present,
+    }
 }
 
 /// Which slots of the present choices are unsettled, after such a past told in the present's numbers.
 pub(super) fn unsettled(present: &[u32], past: &Past) -> Vec<bool> {
-    let keeps_any = past.kept.contains(&true);
-    if past.settled.len() == present.len() && past.kept.len() == present.len() {
-        let slots = present.iter().zip(&past.settled).zip(&past.kept);
-        return slots.map(|((now, before), &kept)| kept || now != before).collect();
+    if past.settled.is_empty() {
+        return vec![false; present.len()];
     }
-    match past.settled.first() {
-        // One backend had every flow, so it needs no slot to say which.
-        Some(only) if !keeps_any && past.settled.iter().all(|before| before == only) => {
-            present.iter().map(|now| now != only).collect()
-        }
-        Some(_) => vec![true; present.len()],
-        None => vec![false; present.len()],
+    let Some(pieces) = pieces(present.len(), past.settled.len()) else { return vec![true; present.len()] };
+    let mut unsettled = vec![false; present.len()];
+    let is_larger = present.len() > past.settled.len();
+    for fine in 0..present.len().max(past.settled.len()) {
+        let (own, former) = if is_larger { (fine, fine / pieces) } else { (fine / pieces, fine) };
+        unsettled[own] |= past.kept[former] || present[own] != past.settled[former];
     }
+    unsettled
 }
 
 #[cfg(test)]
@@ -83,7 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn another_size_unsettles_all() {
+    fn a_larger_table_is_held_against_the_slots_that_its_own_lie_in() {
+        assert_eq!(unsettled(&[0, 2, 1, 1], &past(&[0, 1], &[false; 2])), [false, true, false, false]);
+        assert_eq!(unsettled(&[0, 2, 1, 1], &past(&[0, 1], &[false, true])), [false, true, true, true]);
+    }
+
+    #[test]
+    fn a_smaller_table_is_settled_where_all_pieces_are() {
+        assert_eq!(unsettled(&[0, 1], &past(&[0, 0, 1, 2], &[false; 4])), [false, true]);
+        assert_eq!(unsettled(&[0, 1], &past(&[0, 0, 1, 1], &[false, true, false, false])), [true, false]);
+    }
+
+    #[test]
+    fn sizes_that_do_not_nest_unsettle_all() {
         assert_eq!(unsettled(&[0, 1, 0], &past(&[0, 1], &[false; 2])), [true; 3]);
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! Not here: the records, which are live state, and for how long a flow may say nothing.
 
+use super::history;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::net::IpAddr;
 use weir_abi::services::{Choice, FlowSlot, Question, Scope, ServiceImage};
@@ -71,10 +72,8 @@ pub fn settles_any(image: &ServiceImage<'_>, keeps: &dyn Fn(u32, u32) -> bool) -
             return false;
         }
         *asked.entry(number).or_insert_with(|| {
-            let is_other_size = table.previous_len() != table.len();
             let mut slots = (0..).zip(table.slots()).filter(|(_, (_, unsettled))| *unsettled);
-            // A table of another size settles as a whole.
-            if is_other_size {
+            if history::settles_as_a_whole(&table) {
                 slots.all(|(slot, _)| !keeps(number, slot))
             } else {
                 slots.any(|(slot, _)| !keeps(number, slot))

@@ -21,6 +21,7 @@ mod eligible;
 mod gather;
 mod history;
 mod kept;
+mod kept_ports;
 pub mod maglev;
 mod model;
 mod perfect_hash;

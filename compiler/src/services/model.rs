@@ -6,6 +6,7 @@
 use super::behind::{Backing, Behind};
 use super::candidates::{Candidate, candidates};
 use super::claims;
+use super::kept_ports;
 use super::unfit::{Checked, NOBODY_UNFIT, Unfit};
 use crate::cluster::Cluster;
 use crate::ir::protocol;
@@ -84,7 +85,7 @@ pub struct Model<'c> {
     pub services: Vec<Balanced<'c>>,
     /// Those that are not.
     pub left_out: Vec<(&'c tree::Service, NotBalanced<'c>)>,
-    /// Two that claim one address, and services that nobody is behind.
+    /// Two that claim one address, services that nobody is behind, and ports that cannot be led to.
     pub findings: Vec<Diagnostic>,
     /// Whether pods may be among the backends.
     pub(super) has_pods: bool,
@@ -106,7 +107,9 @@ impl<'c> Model<'c> {
             match pools(service, &behind, unfit.of(namespace, &service.meta.name)) {
                 Ok(pools) => {
                     backing.find(service, &behind, &mut model.findings);
-                    model.services.push(Balanced { service, place, pools });
+                    let balanced = Balanced { service, place, pools };
+                    kept_ports::find(&balanced, &mut model.findings);
+                    model.services.push(balanced);
                 }
                 Err(why) => model.left_out.push((service, why)),
             }

@@ -15,6 +15,8 @@ use weir_abi::services::layout::{BYTE_SLOTS, HALF_SLOTS, WORD_SLOTS};
 pub(super) struct Members {
     pub(super) places: Vec<u32>,
     pub(super) members: Vec<Member>,
+    /// Candidates of the run, with those that have no slots.
+    pub(super) listed: u32,
     /// One slot each, in no lasting order.
     pub(super) random: bool,
 }
@@ -24,7 +26,7 @@ pub(super) struct Members {
 pub(super) struct Encoded {
     pub(super) width: u32,
     pub(super) count: u32,
-    /// One more than the highest place.
+    /// Backends of the run: a flow may be with one that has no slots, because it ends or is not ready.
     pub(super) backends: u32,
     pub(super) slots: Vec<u8>,
     pub(super) previous: Option<(u32, Vec<u8>)>,
@@ -63,29 +65,29 @@ impl Tables {
             return known;
         }
         let present = self.present(members);
-        let number = self.add(&present, None);
+        let number = self.add(&present, None, members.listed);
         self.settled.insert(members.clone(), number);
         number
     }
 
-    /// The number of a table after a past, which is told in places of the same run.
-    pub(super) fn after(&mut self, present: &[u32], past: &Past) -> u32 {
+    /// The number of a table after a past, which is told in places of the same run of so many backends.
+    pub(super) fn after(&mut self, present: &[u32], past: &Past, listed: u32) -> u32 {
         let unsettled = unsettled(present, past);
         if unsettled.contains(&true) {
-            self.add(present, Some((&unsettled, &past.settled)))
+            self.add(present, Some((&unsettled, &past.settled)), listed)
         } else {
-            self.add(present, None)
+            self.add(present, None, listed)
         }
     }
 
     /// The number of a table of which no slot is settled: for a service that nobody serves now, so that flows that are there may end.
-    pub(super) fn ending(&mut self, past: &Past) -> u32 {
-        self.add(&past.present, Some((&vec![true; past.present.len()], &past.settled)))
+    pub(super) fn ending(&mut self, past: &Past, listed: u32) -> u32 {
+        self.add(&past.present, Some((&vec![true; past.present.len()], &past.settled)), listed)
     }
 
-    fn add(&mut self, present: &[u32], past: Option<(&[bool], &[u32])>) -> u32 {
+    fn add(&mut self, present: &[u32], past: Option<(&[bool], &[u32])>, listed: u32) -> u32 {
         let settled = past.map_or(&[][..], |(_, settled)| settled);
-        let highest = present.iter().chain(settled).copied().max().unwrap_or(0);
+        let highest = present.iter().chain(settled).copied().max().unwrap_or(0).max(listed.saturating_sub(1));
         let width = match highest {
             ..0x80 => BYTE_SLOTS,
             0x80..0x8000 => HALF_SLOTS,

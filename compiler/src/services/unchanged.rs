@@ -14,8 +14,8 @@ use weir_abi::services::{Backend, BackendState, Choice, Frontend, Scope, SlotTab
 pub(super) struct Unchanged {
     /// The places that have slots, if all of them are settled.
     used: FxHashMap<u32, Option<Rc<Vec<u32>>>>,
-    /// Their numbers in the next image.
-    taken: FxHashMap<u32, u32>,
+    /// Their numbers in the next image, by those that are listed there.
+    taken: FxHashMap<(u32, u32), u32>,
 }
 
 impl Unchanged {
@@ -43,8 +43,12 @@ impl Unchanged {
         if !own.eq(members.members.iter().map(Some)) {
             return None;
         }
-        let taken = self.taken.entry(number);
-        Some(*taken.or_insert_with(|| tables.put(encoded(&table, &used))))
+        // Its slots may be too narrow for those that have none.
+        if members.listed > 1 << (8 * table.width() - 1) {
+            return None;
+        }
+        let taken = self.taken.entry((number, members.listed));
+        Some(*taken.or_insert_with(|| tables.put(encoded(&table, members.listed))))
     }
 }
 
@@ -64,11 +68,11 @@ fn used(table: &SlotTable<'_>) -> Option<Rc<Vec<u32>>> {
     Some(Rc::new((0..).zip(has_slot).filter(|(_, has)| *has).map(|(place, _)| place).collect()))
 }
 
-fn encoded(table: &SlotTable<'_>, used: &[u32]) -> Encoded {
+fn encoded(table: &SlotTable<'_>, listed: u32) -> Encoded {
     Encoded {
         width: table.width(),
         count: table.len(),
-        backends: used.last().map_or(0, |last| last + 1),
+        backends: listed,
         slots: table.bytes().to_vec(),
         previous: None,
     }

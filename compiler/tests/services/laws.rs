@@ -4,7 +4,8 @@ use crate::random::{facts, objects, question, text};
 use crate::world::{self, World, chosen};
 use proptest::prelude::*;
 use proptest::sample::select;
-use weir_abi::services::{Choice, Question, Scope, ServiceImage};
+use weir_abi::services::{BackendState, Choice, Question, Scope, ServiceImage};
+use weir_compiler::services::{KEEP_ALL, Previous};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
@@ -54,6 +55,24 @@ proptest! {
                 (Ok(_), Ok(after)) => prop_assert!(!after.is_empty(), "{asked}"),
                 (Ok(_), Err(choice)) => prop_assert_eq!(choice, Choice::NoLocalBackend, "{}", asked),
                 (before, after) => prop_assert_eq!(before, after, "{}", asked),
+            }
+        }
+    }
+
+    /// A flow may be with a backend that has no slots: it ends, is not ready or fails its checks. Who looks for it looks through a table's backends.
+    #[test]
+    fn tables_number_backends_without_slots_too(former in objects(), objects in objects(), facts in facts()) {
+        let (former, mut world) = (World::read(&text(&former)).image(None), World::read(&text(&objects)));
+        facts.iter().for_each(|fact| world.learn(fact));
+        let previous = Previous { image: ServiceImage::open(former.as_bytes()).unwrap(), keeps: KEEP_ALL };
+        for previous in [None, Some(previous)] {
+            let image = world.compiled(None, previous).bytes;
+            let image = ServiceImage::open(image.as_bytes()).unwrap();
+            for frontend in image.frontends() {
+                let listed = frontend.backends().filter(|one| one.state != BackendState::Leaving).count();
+                for (_, table) in [Scope::External, Scope::Internal].into_iter().filter_map(|scope| frontend.table(scope)) {
+                    prop_assert!(table.backends() as usize >= listed, "{} of {listed}", table.backends());
+                }
             }
         }
     }

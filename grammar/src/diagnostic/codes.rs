@@ -130,6 +130,7 @@ codes! {
     TargetPortName = "W622", "no pod has the port that a service leads to";
     NobodyBehind = "W623", "nobody is behind a service";
     AddressOnlyAsked = "W624", "an address is asked for, and not given";
+    SctpPortChanges = "W625", "SCTP would have to be given another port";
 
     ExpectationFails = "E701", "an expectation does not hold";
     ExpectationOfNobody = "E702", "an expectation is about nobody";

@@ -92,7 +92,8 @@ impl Daemon {
         }
         let image = wanted.state.image;
         if let Some(balancing) = &self.balancing {
-            balancing.set_pods(wanted.placements.keys().copied().collect());
+            // As policy, balancing goes on where it stands until an interface is known to be no pod's.
+            balancing.set_pods(wanted.state.attached.clone());
         }
         self.wanted = wanted;
         if steps.is_empty() {

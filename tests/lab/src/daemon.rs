@@ -70,24 +70,41 @@ impl<'a> Policyd<'a> {
         files: &[(&str, &str)],
         config: &str,
     ) -> io::Result<Policyd<'a>> {
+        let cluster = lab.cluster_yaml();
+        let files = [&[("cluster.yaml", cluster.as_str())], files].concat();
+        Policyd::spawn_in(lab.node(node), &files, config, &[&format!("--node={node}")])
+    }
+
+    /// Starts it on a machine that is no node of any cluster, with these files and no other, and waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn begin_alone(machine: &'a Place, files: &[(&str, &str)], config: &str) -> io::Result<Policyd<'a>> {
+        Policyd::spawn_in(machine, files, config, &[])
+    }
+
+    fn spawn_in(
+        place: &'a Place,
+        files: &[(&str, &str)],
+        config: &str,
+        more: &[&str],
+    ) -> io::Result<Policyd<'a>> {
         let source = tempfile::tempdir()?;
         fs::create_dir(source.path().join("source"))?;
-        write(&source.path().join("source/cluster.yaml"), &lab.cluster_yaml())?;
         for (name, text) in files {
             write(&source.path().join("source").join(name), text)?;
         }
         write(&source.path().join("policyd.yaml"), config)?;
         let directory = source.path().join("source");
         let config = source.path().join("policyd.yaml");
-        let arguments = [
+        let mut arguments = vec![
             "run".to_owned(),
             format!("--config={}", config.display()),
             format!("--source=dir:{}", directory.display()),
-            format!("--node={node}"),
         ];
-        let place = lab.node(node);
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let process = spawn(place, &arguments, &source.path().join("log"))?;
-        Ok(Policyd { place, source, arguments: arguments.to_vec(), process })
+        Ok(Policyd { place, source, arguments, process })
     }
 
     /// Changes the policies, and returns at once.

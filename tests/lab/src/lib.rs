@@ -9,7 +9,8 @@
 //!
 //! What may stand besides: another host outside, addresses of services that lead to a node, a wire that works as hardware does
 //! ([`Plan`]). Each node has a control group of its own, in which it and its pods run. What passes on the wire can be watched ([`wires`]),
-//! services are written beside the cluster ([`services`]), and peers tell who they are and whom they see ([`Peer::who`]).
+//! services are written beside the cluster ([`services`]), and peers tell who they are and whom they see ([`Peer::who`]), by SCTP too, which
+//! they speak over raw sockets.
 //!
 //! A pod has one address of each family, known to its node by a host route, and reaches everything through a gateway of
 //! link-local scope, as with Calico. Nodes route to each other's pods over the wire, a bridge in a namespace of its own.
@@ -33,12 +34,14 @@
 //! # }
 //! ```
 //!
-//! Not here: any datapath, pods on their node's network, SCTP (the kernels that we test on are built without it).
+//! Not here: any datapath, pods on their node's network, sockets of SCTP (the kernels that we test on are built without them).
 
 pub mod binary;
 mod cgroup;
 pub mod daemon;
 mod hardware;
+pub mod http;
+pub mod load;
 mod manifests;
 mod namespace;
 pub mod peer;
@@ -54,7 +57,7 @@ pub use peer::flow::{Counts, Flow, Kind};
 pub use peer::{Call, Connection, Contact, Identity, Peer, Running, Transport};
 pub use place::{HostInterface, Place};
 pub use plan::{NodePlan, Plan, PodPlan};
-pub use requirements::{available, missing};
+pub use requirements::{available, available_with, missing};
 pub use services::{EndpointPlan, ServicePlan};
 
 use cgroup::Groups;

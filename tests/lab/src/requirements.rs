@@ -19,9 +19,17 @@ pub fn missing() -> Option<String> {
 ///
 /// # Panics
 /// Labs cannot be made, and the environment's `CI` is `true` or `1`: there, a test that is skipped has failed.
-#[expect(clippy::panic, reason = "where every test must run, one that cannot has failed")]
 pub fn available() -> bool {
-    let Some(lacking) = missing() else { return true };
+    available_with(&[])
+}
+
+/// The same for a test that needs these programs besides.
+///
+/// # Panics
+/// As [`available`] does.
+#[expect(clippy::panic, reason = "where every test must run, one that cannot has failed")]
+pub fn available_with(programs: &[&str]) -> bool {
+    let Some(lacking) = missing().or_else(|| lacking_program(programs)) else { return true };
     if matches!(env::var("CI").as_deref(), Ok("true" | "1")) {
         panic!("a lab cannot be made here: {lacking}");
     }
@@ -35,10 +43,8 @@ fn look() -> Option<String> {
     if effective != Some("0") {
         return Some("a lab needs root".to_owned());
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let there = |program: &&str| env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    if let Some(program) = PROGRAMS.iter().find(|program| !there(program)) {
-        return Some(format!("a lab needs the program `{program}`, which is not in the path"));
+    if let Some(lacking) = lacking_program(PROGRAMS) {
+        return Some(lacking);
     }
     let mut attempt = Command::new("unshare");
     attempt.args(["--net", "--mount", "true"]).stdin(Stdio::null());
@@ -50,4 +56,11 @@ fn look() -> Option<String> {
         }
         Err(error) => Some(format!("`unshare` cannot be run: {error}")),
     }
+}
+
+fn lacking_program(programs: &[&str]) -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let there = |program: &&str| env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let lacking = programs.iter().find(|program| !there(program))?;
+    Some(format!("a lab needs the program `{lacking}`, which is not in the path"))
 }

@@ -110,6 +110,15 @@ impl ServicePlan {
         self
     }
 
+    /// The port of nodes for the port that was given last.
+    #[must_use]
+    pub fn node_port(mut self, node_port: u16) -> ServicePlan {
+        if let Some(port) = self.ports.last_mut() {
+            port.node_port = Some(node_port);
+        }
+        self
+    }
+
     /// `externalTrafficPolicy`: `Cluster` or `Local`.
     #[must_use]
     pub fn external_policy(self, policy: &str) -> ServicePlan {

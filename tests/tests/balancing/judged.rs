@@ -17,10 +17,10 @@ spec:
   policyTypes: [Ingress, Egress]
   ingress:
   - from: [{ipBlock: {cidr: 203.0.113.0/29}}, {ipBlock: {cidr: '2001:db8::/125'}}, {podSelector: {}}]
-    ports: [{protocol: TCP, port: 8080}, {protocol: UDP, port: 8080}]
+    ports: [{protocol: TCP, port: 8080}, {protocol: UDP, port: 8080}, {protocol: SCTP, port: 80}]
   egress:
   - to: [{podSelector: {}}]
-    ports: [{protocol: TCP, port: 8080}, {protocol: UDP, port: 8080}]
+    ports: [{protocol: TCP, port: 8080}, {protocol: UDP, port: 8080}, {protocol: SCTP, port: 80}]
 ";
 
 /// Addresses of the outside that the policy lets in, and others.
@@ -48,7 +48,7 @@ fn policy_is_judged_after_translation_and_by_the_true_client() {
             daemon.change_policies(POLICY).unwrap();
         }
         for (family, transport, (number, backend)) in [0, 1].into_iter().flat_map(|family| {
-            [Transport::Tcp, Transport::Udp].into_iter().flat_map(move |transport| {
+            [Transport::Tcp, Transport::Udp, Transport::Sctp].into_iter().flat_map(move |transport| {
                 [(HERE, "shop/b1"), (THERE, "shop/b2")].map(|service| (family, transport, service))
             })
         }) {

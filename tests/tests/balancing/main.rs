@@ -4,27 +4,31 @@
 //! |---|---|
 //! | `table.rs`, `expectation.rs`, `suite.rs` | every combination that makes sense: who answers, whom they see, which way the answer takes |
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
+//! | `alone.rs` | a balancer without a cluster, and its health checks |
 //! | `judged.rs` | policy, after translation |
-//! | `forged.rs` | wrapped packets of whoever can write any address |
-//! | `overheard.rs` | frames that are for another host |
 //! | `paths.rs` | packets that are too big, fragments, errors |
+//! | `large.rs` | datagrams in bulk, packets that the next hop alone cannot take |
 //! | `ports.rs` | what source NAT does with the node's ports |
+//! | `load.rs` | what `wrk` and `iperf3` count while services churn |
+//! | `strays.rs` | packets that a node hears and leaves alone |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
 //! | `gone.rs` | the same where a backend is gone at once |
 //!
-//! SCTP is not here: the kernels that we test on are built without its sockets; packets of it are tested by test runs of the programs.
+//! SCTP is spoken over raw sockets (`tests/lab/src/peer/sctp.rs`), since the kernels that we test on are built without its own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
+mod alone;
 mod expectation;
-mod forged;
 mod gone;
 mod judged;
-mod overheard;
+mod large;
+mod load;
 mod paths;
 mod ports;
 mod refusals;
 mod stage;
+mod strays;
 mod suite;
 mod survival;
 mod table;

@@ -26,6 +26,7 @@ const NUMBERS: [(u8, &str); 2] = [(101, "shop/b1"), (102, "shop/b2")];
 /// What is looked at.
 pub(crate) const PATHS: &[(&str, Path)] = &[
     ("a datagram in fragments, and its answer", fragments),
+    ("an SCTP packet in fragments, and its answer", sctp_fragments),
     ("a large TCP message", large),
     ("datagrams as large as packets of the wire", full),
     ("the backend's port is closed", closed),
@@ -86,26 +87,36 @@ impl Walk<'_> {
 }
 
 fn fragments(walk: &Walk<'_>) -> Result<(), String> {
-    in_the_end(walk, FRAGMENTED)
+    in_the_end(walk, "outside", walk.call(PORT), Transport::Udp, FRAGMENTED)
+}
+
+fn sctp_fragments(walk: &Walk<'_>) -> Result<(), String> {
+    in_the_end(walk, "outside", walk.call(PORT), Transport::Sctp, FRAGMENTED)
 }
 
 fn full(walk: &Walk<'_>) -> Result<(), String> {
-    in_the_end(walk, FULL[walk.family])
+    in_the_end(walk, "outside", walk.call(PORT), Transport::Udp, FULL[walk.family])
 }
 
-/// Datagrams of a size come through, once the client knows how wide the way is.
-fn in_the_end(walk: &Walk<'_>, size: usize) -> Result<(), String> {
+/// Packets of a size come through, once the client knows how wide the way is. A piece that comes before its first is lost, and nobody sends it
+/// again.
+fn in_the_end(
+    walk: &Walk<'_>,
+    client: &str,
+    call: Call,
+    transport: Transport,
+    size: usize,
+) -> Result<(), String> {
     walk.wires.passed().unwrap();
     let mut came = Contact::TimedOut;
     for _ in 0..TRIES {
-        let call = walk.call(PORT).within(PATIENCE / 10);
-        match walk.stage.peer("outside").who(call, Transport::Udp, size).unwrap() {
+        match walk.stage.peer(client).who(call.within(PATIENCE / 10), transport, size).unwrap() {
             Ok(identity) if identity.who == walk.backend => return Ok(()),
             Ok(identity) => return Err(format!("{} answered", identity.who)),
             Err(failed) => came = failed,
         }
     }
-    Err(format!("{TRIES} datagrams of {size} bytes: {came}{}", told(&walk.wires.passed().unwrap())))
+    Err(format!("{TRIES} questions of {size} bytes: {came}{}", told(&walk.wires.passed().unwrap())))
 }
 
 fn large(walk: &Walk<'_>) -> Result<(), String> {
@@ -130,7 +141,7 @@ fn closed(walk: &Walk<'_>) -> Result<(), String> {
     let outside = walk.stage.peer("outside");
     let inside = Call::to(at(cluster_ips(walk.number)[walk.family], CLOSED_PORT)).within(PATIENCE);
     for (peer, call) in [(outside, walk.call(CLOSED_PORT)), (walk.stage.peer("shop/c1"), inside)] {
-        for transport in [Transport::Udp, Transport::Tcp] {
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Sctp] {
             match peer.who(call, transport, 1).unwrap() {
                 Err(Contact::Refused) => {}
                 Err(other) => return Err(format!("{transport:?}: {other}")),
@@ -154,5 +165,5 @@ fn inside(walk: &Walk<'_>) -> Result<(), String> {
             Err(contact) => return Err(format!("{client} by {transport:?}: {contact}")),
         }
     }
-    Ok(())
+    in_the_end(walk, "shop/c3", call, Transport::Sctp, FRAGMENTED)
 }

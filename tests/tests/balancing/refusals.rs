@@ -3,7 +3,8 @@
 //! Not here: local policy in all its cases (`suite.rs`).
 
 use super::stage::{
-    BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of,
+    BRIEFLY, ECHO_PORT, NODE_PORTS, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips,
+    comes_true, lab_of,
 };
 use super::table::{Hook, Mode, Setting};
 use std::io::{Read, Write};
@@ -14,7 +15,7 @@ const SETTINGS: [Setting; 2] = [
     Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: true },
     Setting { mode: Mode::DsrIpip, hook: Hook::Xdp, sockets: false },
 ];
-const BOTH: [Transport; 2] = [Transport::Tcp, Transport::Udp];
+const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Sctp];
 
 /// Addresses of the outside that source ranges have in them, and others.
 const LET_IN: [&str; 2] = ["203.0.113.7", "2001:db8::7"];
@@ -37,13 +38,23 @@ fn services(health: &[&str]) -> Vec<ServicePlan> {
         balanced("shop/nobody", NOBODY).endpoint(EndpointPlan::new("shop/b1").unready()).node_ports(31_000),
         balanced("shop/plain", PLAIN).endpoint("shop/b2").node_ports(31_010),
         local("shop/local", LOCAL).endpoint("shop/b2"),
-        balanced("shop/ranged", RANGED).endpoint("shop/b2").source_ranges(&RANGES).node_ports(31_020),
+        balanced("shop/ranged", RANGED)
+            .endpoint("shop/b2")
+            .source_ranges(&RANGES)
+            .node_ports(31_020)
+            .port("SCTP", NODE_PORTS, NODE_PORTS)
+            .node_port(NODE_PORTS),
         balanced("shop/barred", BARRED)
             .endpoint("shop/b2")
             .source_ranges(&RANGES)
             .annotation("service.cilium.io/src-ranges-policy", "deny"),
         health.iter().fold(checked, |checked, pod| checked.endpoint(*pod)),
     ]
+}
+
+/// The port of nodes of the service with ranges.
+fn port_of_nodes(transport: Transport) -> u16 {
+    if transport == Transport::Sctp { NODE_PORTS } else { 31_020 }
 }
 
 /// A call from outside.
@@ -67,7 +78,7 @@ fn what_must_not_be_answered_is_not_and_the_rest_is() {
 fn what_nobody_serves_is_refused(stage: &Stage<'_>, setting: Setting) {
     let lab = stage.lab;
     for family in [0, 1] {
-        for transport in BOTH {
+        for transport in TRANSPORTS {
             let node = at(lab.node("n1").addresses()[family], 31_000);
             for to in [at(balancer_ips(NOBODY)[family], PORT), node] {
                 let call = call(to.ip(), to.port(), LET_IN[family]).within(PATIENCE);
@@ -89,7 +100,7 @@ fn silence_is_kept_where_the_node_is_told_so_and_where_no_range_is_of_the_family
     let services = [services(&[]), vec![ranged]].concat();
     let stage = Stage::set_with(&lab, setting, &services, ", noBackend: drop").unwrap();
     for family in [0, 1] {
-        for transport in BOTH {
+        for transport in TRANSPORTS {
             let call = call(balancer_ips(NOBODY)[family], PORT, LET_IN[family]);
             let came = stage.peer("outside").who(call, transport, 1).unwrap();
             assert_eq!(came, Err(Contact::TimedOut), "{transport:?}, family {family}");
@@ -112,7 +123,16 @@ fn what_is_not_for_the_outside_is_silent(stage: &Stage<'_>, setting: Setting) {
     for family in [0, 1] {
         let (node, [in_range, out]) =
             (lab.node("n1").addresses()[family], [LET_IN[family], KEPT_OUT[family]]);
-        for transport in BOTH {
+        for transport in TRANSPORTS {
+            // What would have to be given another port is not passed on with it, nor without.
+            if transport == Transport::Sctp {
+                let came = ask(at(node, 31_020), in_range, transport);
+                assert_eq!(
+                    came,
+                    Err(Contact::TimedOut),
+                    "{setting}: a port of nodes that is not the backend's"
+                );
+            }
             for (what, to, from) in [
                 ("a port that the service lacks", at(balancer_ips(PLAIN)[family], 81), out),
                 ("a cluster address", at(cluster_ips(PLAIN)[family], PORT), out),
@@ -126,7 +146,7 @@ fn what_is_not_for_the_outside_is_silent(stage: &Stage<'_>, setting: Setting) {
             for (what, to, from) in [
                 ("nothing is against it", at(balancer_ips(PLAIN)[family], PORT), out),
                 ("in range", at(balancer_ips(RANGED)[family], PORT), in_range),
-                ("ranges are not for ports of nodes", at(node, 31_020), out),
+                ("ranges are not for ports of nodes", at(node, port_of_nodes(transport)), out),
                 ("out of the range that is kept out", at(balancer_ips(BARRED)[family], PORT), out),
             ] {
                 let call = call(to.ip(), to.port(), from).within(PATIENCE);

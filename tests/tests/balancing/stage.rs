@@ -16,6 +16,10 @@ use weir_lab::{self as lab, Lab, Peer, Place, Plan, PodPlan, Policyd, ServicePla
 pub(crate) const PORT: u16 = 80;
 /// Where backends tell who they are.
 const TELLS: u16 = 8080;
+/// Where ports of nodes begin that backends tell at by SCTP too, as they do at [`PORT`]: it is never given another port.
+pub(crate) const NODE_PORTS: u16 = 30_000;
+/// How many there are.
+const MANY_NODE_PORTS: usize = 100;
 /// A service's port whose backends echo.
 pub(crate) const ECHO_PORT: u16 = 7;
 /// A service's port whose backends do not listen.
@@ -84,10 +88,12 @@ impl<'a> Stage<'a> {
         for place in NODES.map(|node| lab.node(node)).into_iter().chain([lab.outside(), lab.elsewhere()]) {
             peers.push((place, Peer::start(place)?));
         }
+        let sctp: Vec<u16> = [PORT].into_iter().chain((NODE_PORTS..).take(MANY_NODE_PORTS)).collect();
         for (pod, _) in BACKENDS.into_iter().chain(PODS) {
             let (place, peer) = (lab.pod(pod), Peer::start(lab.pod(pod))?);
             for address in place.addresses() {
                 peer.tell((address, TELLS).into(), pod)?;
+                peer.tell_sctp(address, &sctp, pod)?;
                 peer.listen_tcp((address, ECHOES).into())?;
                 peer.listen_udp((address, ECHOES).into())?;
             }
@@ -183,12 +189,13 @@ pub(crate) fn service(name: &str, number: u8) -> ServicePlan {
     ServicePlan::new(name).cluster_ip(v4).cluster_ip(v6).port("TCP", PORT, TELLS).port("UDP", PORT, TELLS)
 }
 
-/// The same with the addresses of a load balancer, and ports that echo and that are closed.
+/// The same with the addresses of a load balancer, SCTP, and ports that echo and that are closed; the one that echoes is closed to SCTP.
 pub(crate) fn balanced(name: &str, number: u8) -> ServicePlan {
     let [v4, v6] = balancer_ips(number);
     let service = service(name, number).kind("LoadBalancer").balancer_ip(v4).balancer_ip(v6);
     let service = service.port("TCP", ECHO_PORT, ECHOES).port("UDP", ECHO_PORT, ECHOES);
-    service.port("TCP", CLOSED_PORT, CLOSED).port("UDP", CLOSED_PORT, CLOSED)
+    let service = service.port("TCP", CLOSED_PORT, CLOSED).port("UDP", CLOSED_PORT, CLOSED);
+    [PORT, ECHO_PORT, CLOSED_PORT].into_iter().fold(service, |service, port| service.port("SCTP", port, port))
 }
 
 /// An address and a port of services.

@@ -7,8 +7,11 @@
 
 use super::expectation::{Backend, Expected, Path, Sees};
 use super::paths::{self, PATHS, Walk};
-use super::stage::{BRIEFLY, PORT, Stage, at, balancer_ips, cluster_ips, external_ips, lab_of, service};
+use super::stage::{
+    BRIEFLY, NODE_PORTS, PORT, Stage, at, balancer_ips, cluster_ips, external_ips, lab_of, service,
+};
 use super::table::{Asked, Backends, Case, Client, Family, Front, Mode, PENDING, Policy, Setting, Way};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 use weir_lab::wires::{Passed, Way as Sent, Wires};
-use weir_lab::{Call, Contact, Identity, ServicePlan};
+use weir_lab::{Call, Contact, Identity, ServicePlan, Transport};
 
 /// How many calls it takes at most until each of two backends has answered one.
 const UNTIL_BOTH: usize = 40;
@@ -24,6 +27,8 @@ const UNTIL_BOTH: usize = 40;
 const FAITHFUL: usize = 6;
 /// How many are made where one backend can answer.
 const TWICE: usize = 2;
+/// Where clients' ports of SCTP begin: under source NAT each keeps its own, so that no two of a setting may have the same.
+const SCTP_PORTS: u16 = 10_000;
 /// What an answer may take while nearly all is well.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So many that are wrong tell that a setting does not work; what follows is not waited for as long.
@@ -43,6 +48,9 @@ fn plan(asked: Asked, number: u8) -> ServicePlan {
     let policy = if asked.policy == Policy::Local { "Local" } else { "Cluster" };
     let node_port = node_port(number);
     let mut plan = service(&format!("shop/s{number}"), number);
+    // SCTP is never given another port, so a port of nodes must be the backend's.
+    let sctp = if asked.front == Front::NodePort { node_port } else { PORT };
+    plan = plan.port("SCTP", sctp, sctp);
     plan = match asked.front {
         Front::ClusterIp => plan.internal_policy(policy),
         Front::ExternalIp => plan.external_ips(&external_ips(number)).external_policy(policy),
@@ -67,7 +75,7 @@ fn plan(asked: Asked, number: u8) -> ServicePlan {
 }
 
 fn node_port(number: u8) -> u16 {
-    30_000 + u16::from(number)
+    NODE_PORTS + u16::from(number)
 }
 
 #[test]
@@ -159,9 +167,11 @@ fn run(setting: Setting, cases: &[Case]) -> Outcome {
     };
     let wires = Wires::watch(&lab).unwrap();
     outcome.took[0] = began.elapsed();
+    let sctp_port = Cell::new(SCTP_PORTS);
     for case in cases.iter().filter(|case| !case.is_pending()) {
         let patience = if outcome.wrong.len() < MANY { PATIENCE } else { PATIENCE / 4 };
-        let asking = Asking { stage: &stage, wires: &wires, case, number: services[&case.asked], patience };
+        let (number, sctp_port) = (services[&case.asked], &sctp_port);
+        let asking = Asking { stage: &stage, wires: &wires, case, number, sctp_port, patience };
         match asking.is_as_expected() {
             Ok(()) => outcome.right += 1,
             Err(why) => outcome.wrong.push(format!("{case}\n  {why}")),
@@ -199,6 +209,8 @@ struct Asking<'a> {
     wires: &'a Wires,
     case: &'a Case,
     number: u8,
+    /// The next one.
+    sctp_port: &'a Cell<u16>,
     patience: Duration,
 }
 
@@ -253,7 +265,10 @@ impl Asking<'_> {
     fn ask(&self, within: Duration) -> Result<Identity, Contact> {
         self.wires.passed().unwrap();
         let mut call = Call::to(self.called()).within(within);
-        if self.case.client.is_outside() {
+        if self.case.transport == Transport::Sctp {
+            call = call.from((self.client(), self.sctp_port.get()).into());
+            self.sctp_port.set(self.sctp_port.get() + 1);
+        } else if self.case.client.is_outside() {
             call = call.from((self.client(), 0).into());
         }
         self.stage.peer(self.name()).who(call, self.case.transport, 1).unwrap()
@@ -316,7 +331,8 @@ impl Asking<'_> {
             Sees::Balancer => self.stage.place("n1").addresses()[self.family()],
             Sees::Itself => ITSELF[self.family()].parse().unwrap(),
         };
-        if saw.ip() != expected || (backend.sees == Sees::Client && saw.port() != own_port) {
+        let keeps_port = backend.sees == Sees::Client || self.case.transport == Transport::Sctp;
+        if saw.ip() != expected || (keeps_port && saw.port() != own_port) {
             return Err(format!(
                 "{who} saw {saw}; {:?} is {expected}, and the client's port {own_port}",
                 backend.sees

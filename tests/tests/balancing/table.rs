@@ -74,7 +74,7 @@ pub(crate) enum Mode {
     Snat,
     DsrIpip,
     DsrOption,
-    /// DSR by IPIP for TCP, SNAT for UDP.
+    /// DSR by IPIP for TCP, SNAT for all else.
     Hybrid,
 }
 
@@ -144,7 +144,8 @@ const BACKENDS: [Backends; 3] = [Backends::Here, Backends::There, Backends::Both
 const POLICIES: [Policy; 2] = [Policy::Cluster, Policy::Local];
 const MODES: [Mode; 4] = [Mode::Snat, Mode::DsrIpip, Mode::DsrOption, Mode::Hybrid];
 const HOOKS: [Hook; 2] = [Hook::Tc, Hook::Xdp];
-const TRANSPORTS: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::UdpUnconnected];
+const TRANSPORTS: [Transport; 4] =
+    [Transport::Tcp, Transport::Udp, Transport::UdpUnconnected, Transport::Sctp];
 
 /// A rule: why a case is left out, and whether it is.
 type Rule = (&'static str, fn(&Case) -> bool);
@@ -170,9 +171,9 @@ const RULES: &[Rule] = &[
         let is_on_n2 = matches!(case.client, Client::B2 | Client::C2 | Client::N2);
         is_on_n2 && case.way() != Some(Way::Wire) && case.asked.front != Front::NodePort
     }),
-    ("programs at sockets have no part in what comes by wire from outside", |case| {
-        // Without them more clients come by wire, but those outside come as they do with them.
-        case.client.is_outside() && !case.setting.sockets
+    ("programs at sockets have no part in what comes by wire from outside, nor in SCTP", |case| {
+        // Without them more clients come by wire, but these come as they do with them.
+        (case.client.is_outside() || case.transport == Transport::Sctp) && !case.setting.sockets
     }),
     ("the other host outside is one more outside", |case| {
         case.client == Client::Elsewhere && case.asked.front != Front::LoadBalancer
@@ -271,7 +272,7 @@ impl Case {
         // A node knows the services, and the ports of nodes at each of them.
         let knows = !self.client.is_outside();
         let leads_to_n1 = self.asked.front != Front::ClusterIp && self.client.node() != Some("n1");
-        if knows && self.setting.sockets {
+        if knows && self.setting.sockets && self.transport != Transport::Sctp {
             Some(Way::Socket)
         } else if knows && self.client.pod().is_some() {
             Some(Way::Veth)
@@ -351,13 +352,21 @@ fn the_table_has_every_dimension_and_no_idle_rule() {
     }
     for transport in TRANSPORTS {
         for family in FAMILIES {
-            assert!(
+            // A socket of SCTP is one like another: no program sees it.
+            let is_left_out = (transport, family) == (Transport::Sctp, Family::V4InV6);
+            assert_eq!(
                 has(&|case| (case.transport, case.family) == (transport, family)),
+                !is_left_out,
                 "{transport:?} {family:?}"
             );
         }
     }
     for way in [Way::Socket, Way::Veth, Way::Wire] {
         assert!(has(&|case| case.way() == Some(way)), "{way:?}");
+        let by_sctp = has(&|case| case.transport == Transport::Sctp && case.way() == Some(way));
+        assert_eq!(by_sctp, way != Way::Socket, "{way:?}");
+    }
+    for setting in Setting::all().into_iter().filter(|setting| setting.sockets) {
+        assert!(has(&|case| case.transport == Transport::Sctp && case.setting == setting), "{setting}");
     }
 }

@@ -243,6 +243,11 @@ impl SlotTable<'_> {
         self.record.count == 0
     }
 
+    /// Backends that it numbers, with those that have no slots.
+    pub const fn backends(&self) -> u32 {
+        self.record.backends
+    }
+
     /// Bytes of a slot.
     pub const fn width(&self) -> u32 {
         self.record.width

@@ -26,10 +26,10 @@ pub const BYTE_SLOTS: u32 = 1;
 pub const HALF_SLOTS: u32 = 2;
 /// For all others.
 pub const WORD_SLOTS: u32 = 4;
-/// Backends of one table, at most: ten slots each in the largest table.
-pub const MAX_TABLE_BACKENDS: u32 = 104_857;
 /// Slots of the largest table.
-pub const MAX_SLOTS: u32 = 1_048_573;
+pub const MAX_SLOTS: u32 = 1_048_448;
+/// Backends of one table, at most: ten slots each in the largest table.
+pub const MAX_TABLE_BACKENDS: u32 = MAX_SLOTS / 10;
 /// [`ScopeRecord::table`], [`FrontendRecord::sources`] and [`SlotTableRecord::previous`] of none.
 pub const NO_RECORD: u32 = u32::MAX;
 
@@ -187,7 +187,7 @@ records! {
         count: u32,
         /// [`BYTE_SLOTS`], [`HALF_SLOTS`] or [`WORD_SLOTS`]. The highest bit of a slot is set where flows may be on record with another backend.
         width: u32,
-        /// Backends that it numbers.
+        /// Backends that it numbers, with those that have no slots: flows may be with them.
         backends: u32,
         /// Place of the first slot of what was settled before, of the same width, without highest bits; [`NO_RECORD`]: all slots are settled.
         previous: u32,

@@ -213,6 +213,48 @@ fn check_tells_what_is_wrong_with_services() {
     }
 }
 
+/// SCTP keeps its port, whoever says that it should be another.
+const SCTP: &str = r#"
+{apiVersion: v1, kind: Service, metadata: {name: same}, spec: {clusterIP: 10.96.0.1, selector: {app: sig}, ports: [{protocol: SCTP, port: 2905, targetPort: m3ua}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: named}, spec: {clusterIP: 10.96.0.2, selector: {app: sig}, ports: [{protocol: SCTP, port: 5000, targetPort: m3ua}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: nodes}, spec: {type: NodePort, clusterIP: 10.96.0.3, selector: {app: sig}, ports: [{protocol: SCTP, port: 2905, nodePort: 32905}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: both}, spec: {type: LoadBalancer, clusterIP: 10.96.0.4, ports: [{protocol: SCTP, port: 80, targetPort: 8080, nodePort: 30080}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: sliced}, spec: {clusterIP: 10.96.0.5, ports: [{protocol: SCTP, port: 90}, {name: tcp, port: 90, targetPort: 91}]}}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: sliced-1, labels: {kubernetes.io/service-name: sliced}}, addressType: IPv4, ports: [{protocol: SCTP, port: 91}], endpoints: [{addresses: [10.0.0.9]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: sig-1, labels: {app: sig}}
+spec: {containers: [{name: sig, ports: [{name: m3ua, protocol: SCTP, containerPort: 2905}]}]}
+status: {podIP: 10.0.0.11}
+"#;
+
+#[test]
+fn sctp_that_would_need_another_port_is_told() {
+    let session = Session::new();
+    session.file("sctp.yaml", SCTP);
+    session.file("none.policy", "policy none {\n    for all pods\n    allow egress to all\n}\n");
+    let ran = session.run("check -f none.policy -c sctp.yaml");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let told = format!("{}{}", ran.out, ran.err);
+    let found: Vec<&str> = told.lines().filter(|line| line.starts_with("warning[W625]")).collect();
+    assert_eq!(
+        found,
+        [
+            "warning[W625]: default/named leads SCTP from port 5000 to port 2905 of backends",
+            "warning[W625]: default/nodes leads SCTP from port 32905 of nodes to port 2905 of backends",
+            "warning[W625]: default/both leads SCTP from port 80 and port 30080 of nodes to port 8080 of backends",
+            "warning[W625]: default/sliced leads SCTP from port 90 to port 91 of backends",
+        ],
+        "{told}"
+    );
+}
+
 #[test]
 fn compile_writes_an_image_of_services() {
     let session = session();

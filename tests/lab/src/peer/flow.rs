@@ -72,6 +72,9 @@ impl Flow {
     }
 }
 
+/// Of so many lost messages the time is told.
+const MOST_TOLD: usize = 8;
+
 /// What became of a flow's messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -85,6 +88,8 @@ pub struct Counts {
     pub longest_gap: Duration,
     /// How long it took.
     pub took: Duration,
+    /// When messages were sent that were lost, since the beginning: the first of them.
+    pub lost_at: Vec<Duration>,
     /// What came of the latest message that was lost.
     pub last_failure: Option<Contact>,
 }
@@ -142,6 +147,7 @@ fn run(flow: &Flow, shared: &Shared) -> io::Result<()> {
             counts.sent += 1;
             counts.sent
         };
+        let sent_at = start.elapsed();
         let came = speaker.say(flow, number);
         let failure = came.err().map(Contact::failed).transpose()?;
         let now = Instant::now();
@@ -154,6 +160,9 @@ fn run(flow: &Flow, shared: &Shared) -> io::Result<()> {
                 last_echo = now;
             } else {
                 counts.lost += 1;
+                if counts.lost_at.len() < MOST_TOLD {
+                    counts.lost_at.push(sent_at);
+                }
                 counts.last_failure.clone_from(&failure);
             }
         }

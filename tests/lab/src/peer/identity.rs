@@ -6,6 +6,7 @@
 //! Invariant: every wait of who asks is bounded by the call. Not here: what is asked of which service.
 
 use super::message::{Call, Contact};
+use super::sctp;
 use super::socket::{self, LONGEST, left};
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,6 +26,8 @@ pub enum Transport {
     Udp,
     /// From a UDP socket that is not, and so tells who answered.
     UdpUnconnected,
+    /// In an SCTP association of its own, past the kernel: no program at a socket sees it.
+    Sctp,
 }
 
 /// An answer, and how both sides see each other.
@@ -80,7 +83,7 @@ pub(super) fn listen_udp(at: SocketAddr, name: String) -> io::Result<SocketAddr>
 }
 
 /// An answer of that many bytes, if it is not longer by itself.
-fn told(name: &str, saw: SocketAddr, size: usize) -> Vec<u8> {
+pub(super) fn told(name: &str, saw: SocketAddr, size: usize) -> Vec<u8> {
     let mut bytes = format!("{name} {saw} ").into_bytes();
     bytes.resize(bytes.len().max(size.saturating_sub(1)), b'.');
     bytes.push(END);
@@ -109,6 +112,10 @@ pub(super) fn ask(call: &Call, transport: Transport, size: usize) -> io::Result<
             socket.set_read_timeout(Some(call.within))?;
             let (read, from) = socket.recv_from(&mut buffer)?;
             identity(&buffer[..read], socket.local_addr()?, from)
+        }
+        Transport::Sctp => {
+            let (answer, local, remote) = sctp::ask(call, &question)?;
+            identity(&answer, local, remote)
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Request {
     TellTcp(SocketAddr, String),
     /// The same for datagrams.
     TellUdp(SocketAddr, String),
+    /// The same for SCTP, at these ports of an address.
+    TellSctp(IpAddr, Vec<u16>, String),
     /// Ask with that many bytes who answers.
     Ask(Call, Transport, usize),
     /// The same on an open connection.
@@ -166,8 +168,13 @@ impl Contact {
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof
             | ErrorKind::InvalidData => Contact::Broken { error: says },
-            // What was sent is larger than the way is wide, as an ICMP error told.
-            _ if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => Contact::Unreachable { error: says },
+            // What was sent is larger than the way is wide, or of a protocol that is not spoken there, as an ICMP error told.
+            _ if [Errno::EMSGSIZE, Errno::ENOPROTOOPT, Errno::EPROTO]
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(*errno as i32)) =>
+            {
+                Contact::Unreachable { error: says }
+            }
             _ => return Err(error),
         })
     }

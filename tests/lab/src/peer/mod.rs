@@ -4,11 +4,12 @@
 //! called at the same time from several threads. An `Err` says that the peer itself failed; what the network did is a
 //! [`Contact`].
 //!
-//! Not here: what a peer does (`service.rs`, `socket.rs`, `flow.rs`, `identity.rs`).
+//! Not here: what a peer does (`service.rs`, `socket.rs`, `flow.rs`, `identity.rs`, `sctp.rs`).
 
 pub mod flow;
 mod identity;
 mod message;
+mod sctp;
 mod service;
 mod socket;
 
@@ -94,6 +95,14 @@ impl Peer {
     pub fn tell(&self, at: SocketAddr, name: &str) -> io::Result<()> {
         self.listen(Request::TellTcp(at, name.to_owned()))?;
         self.listen(Request::TellUdp(at, name.to_owned())).map(drop)
+    }
+
+    /// Tells the same to everyone who asks by SCTP at these ports of an address; who asks at another is refused.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub fn tell_sctp(&self, at: IpAddr, ports: &[u16], name: &str) -> io::Result<()> {
+        self.listen(Request::TellSctp(at, ports.to_vec(), name.to_owned())).map(drop)
     }
 
     /// Asks, with so many bytes, who answers at an address; the answer has as many. What came in place of an answer is told as a contact.

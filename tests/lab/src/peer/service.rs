@@ -5,6 +5,7 @@
 use super::flow::UnderWay;
 use super::identity;
 use super::message::{Answer, Contact, Numbered, Request};
+use super::sctp;
 use super::socket::{self, Heard};
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
@@ -67,6 +68,7 @@ impl Kept {
             Request::ListenUdp(at) => socket::listen_udp(at, Arc::clone(&self.heard)).map(Answer::Listening),
             Request::TellTcp(at, name) => identity::listen_tcp(at, name).map(Answer::Listening),
             Request::TellUdp(at, name) => identity::listen_udp(at, name).map(Answer::Listening),
+            Request::TellSctp(at, ports, name) => sctp::listen(at, ports, name).map(Answer::Listening),
             Request::Ask(call, transport, size) => {
                 identity::came(identity::ask(&call, transport, size)).map(Answer::Identity)
             }

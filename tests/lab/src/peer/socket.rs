@@ -5,8 +5,8 @@
 use super::message::{Call, Contact};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, connect, setsockopt,
-    socket, sockopt,
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, connect,
+    setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
 use std::collections::HashMap;
@@ -33,10 +33,22 @@ fn sockaddr(address: SocketAddr) -> Box<dyn SockaddrLike> {
     }
 }
 
+/// A socket, of the protocol that its kind means unless one is named.
+fn opened(address: SocketAddr, kind: SockType, protocol: Option<SockProtocol>) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    Ok(socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol)?)
+}
+
+/// A socket that is bound, for protocols that the standard library does not know.
+pub(super) fn bound(at: SocketAddr, kind: SockType, protocol: SockProtocol) -> io::Result<OwnedFd> {
+    let socket = opened(at, kind, Some(protocol))?;
+    bind(socket.as_raw_fd(), &*sockaddr(at))?;
+    Ok(socket)
+}
+
 /// A socket that is connected, by a handshake or in the kernel's books. The standard library cannot bind before connecting.
-fn connected(call: &Call, kind: SockType) -> io::Result<OwnedFd> {
-    let family = if call.to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+pub(super) fn connected(call: &Call, kind: SockType, protocol: Option<SockProtocol>) -> io::Result<OwnedFd> {
+    let socket = opened(call.to, kind, protocol)?;
     if let Some(from) = call.from {
         setsockopt(&socket, sockopt::ReuseAddr, &true)?;
         bind(socket.as_raw_fd(), &*sockaddr(from))?;
@@ -53,7 +65,7 @@ fn connected(call: &Call, kind: SockType) -> io::Result<OwnedFd> {
 
 /// Opens a TCP connection.
 pub(super) fn open(call: &Call) -> io::Result<TcpStream> {
-    let stream = TcpStream::from(connected(call, SockType::Stream)?);
+    let stream = TcpStream::from(connected(call, SockType::Stream, None)?);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(call.within))?;
     Ok(stream)
@@ -61,7 +73,7 @@ pub(super) fn open(call: &Call) -> io::Result<TcpStream> {
 
 /// A UDP socket that hears one address alone, and its ICMP errors.
 pub(super) fn datagrams(call: &Call) -> io::Result<UdpSocket> {
-    Ok(UdpSocket::from(connected(call, SockType::Datagram)?))
+    Ok(UdpSocket::from(connected(call, SockType::Datagram, None)?))
 }
 
 /// Both ends of a connection, as a contact that was made.

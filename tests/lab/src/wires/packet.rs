@@ -10,7 +10,8 @@ const IN_IPV6: u8 = 41;
 const HOP_BY_HOP: u8 = 0;
 const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
-const WITH_PORTS: &[u8] = &[6, 17];
+const SCTP: u8 = 132;
+const WITH_PORTS: &[u8] = &[6, 17, SCTP];
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -23,7 +24,7 @@ pub struct Packet {
     pub destination: IpAddr,
     /// IP protocol of what it carries.
     pub protocol: u8,
-    /// Ports of TCP and UDP; a later fragment has none.
+    /// Ports of TCP, UDP and SCTP; a later fragment has none.
     pub ports: Option<(u16, u16)>,
     /// Type and code of an ICMP message.
     pub icmp: Option<(u8, u8)>,
@@ -133,6 +134,7 @@ impl fmt::Display for Packet {
         let protocol = match self.protocol {
             6 => "TCP".to_owned(),
             17 => "UDP".to_owned(),
+            SCTP => "SCTP".to_owned(),
             ICMP | ICMPV6 => "ICMP".to_owned(),
             IN_IPV4 | IN_IPV6 => "IP".to_owned(),
             other => format!("protocol {other}"),

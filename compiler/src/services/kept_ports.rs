@@ -1,0 +1,54 @@
+//! Ports that cannot be led to: SCTP keeps its port, so a frontend whose backends have another is served by nobody.
+//!
+//! The checksum of SCTP is over its ports and its data, and is none that the datapath could change in part. Not here: what the datapath does
+//! with such packets (`bpf/services/rewrite.h`).
+
+use super::model::{Balanced, Pool};
+use std::collections::BTreeSet;
+use weir_abi::services::FrontendKind;
+use weir_grammar::diagnostic::{Code, Diagnostic};
+use weir_grammar::tree::{Protocol, ServicePort, ServiceType, TargetPort};
+
+/// Finds the ports of a service that lead to others and cannot.
+pub(super) fn find(balanced: &Balanced<'_>, found: &mut Vec<Diagnostic>) {
+    let ports = balanced.service.ports.iter().filter(|port| port.protocol == Protocol::Sctp);
+    found.extend(ports.filter_map(|port| of_port(balanced, port)));
+}
+
+fn of_port(balanced: &Balanced<'_>, port: &ServicePort) -> Option<Diagnostic> {
+    let mut unserved = BTreeSet::new();
+    let mut backends = BTreeSet::new();
+    for pool in balanced.pools.iter().filter(|pool| std::ptr::eq(pool.port, port)) {
+        for frontend in &pool.frontends {
+            let others = led_to(pool).into_iter().filter(|backend| *backend != frontend.port);
+            for backend in others {
+                unserved.insert((frontend.kind == FrontendKind::NodePort, frontend.port));
+                backends.insert(backend);
+            }
+        }
+    }
+    let (&(is_of_nodes, _), &backend) = (unserved.first()?, backends.first()?);
+    let told = unserved.iter().map(|(is_of_nodes, number)| {
+        if *is_of_nodes { format!("port {number} of nodes") } else { format!("port {number}") }
+    });
+    let told = told.collect::<Vec<String>>().join(" and ");
+    let message = format!("{} leads SCTP from {told} to port {backend} of backends", balanced.name());
+    let help = match (is_of_nodes, balanced.service.kind) {
+        (false, _) => "let `port` be the port that the backends serve at",
+        (true, ServiceType::LoadBalancer) => {
+            "where nobody asks for ports of nodes, write `allocateLoadBalancerNodePorts: false` and no `nodePort`"
+        }
+        (true, _) => "let the backends serve at `nodePort`, and let `port` be the same number",
+    };
+    let finding = Diagnostic::new(Code::SctpPortChanges, port.span, message);
+    Some(finding.labelled(format!("not served at {told}")).help(help))
+}
+
+/// The ports of a pool's backends; what the service says of them, where there are none.
+fn led_to(pool: &Pool<'_>) -> BTreeSet<u16> {
+    let own: BTreeSet<u16> = pool.candidates.iter().map(|candidate| candidate.port).collect();
+    match &pool.port.target {
+        TargetPort::Number(number) if own.is_empty() => BTreeSet::from([*number]),
+        _ => own,
+    }
+}
