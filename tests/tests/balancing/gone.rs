@@ -66,10 +66,10 @@ fn assert_newcomers(stage: &Stage<'_>, backends: &[&str], told: &str) {
             let came = stage.peer("outside").who(call(family).within(PATIENCE), Transport::Tcp, 1).unwrap();
             match came {
                 Ok(identity) => {
-                    assert!(backends.contains(&identity.who.as_str()), "{told}: {}", identity.who)
+                    assert!(backends.contains(&identity.who.as_str()), "{told}: {}", identity.who);
                 }
                 Err(contact) => {
-                    assert!(backends.is_empty() && contact == Contact::Refused, "{told}: {contact}")
+                    assert!(backends.is_empty() && contact == Contact::Refused, "{told}: {contact}");
                 }
             }
         }
