@@ -199,12 +199,16 @@ int to_pod_balanced(struct __sk_buff *skb)
 SEC("classifier")
 int to_node_balanced(struct __sk_buff *skb)
 {
-	const struct service_settings *settings = present_service_settings();
-	struct journey *journey = this_journey();
 	__u32 zero = 0, *is_told = bpf_map_lookup_elem(&node_answered, &zero);
+	const struct service_settings *settings;
+	struct journey *journey;
 	struct packet *packet;
 
-	if (!journey || !settings || !is_told || !*is_told)
+	if (!is_told || !*is_told)
+		return PASS;
+	settings = present_service_settings();
+	journey = this_journey();
+	if (!settings || !journey)
 		return PASS;
 	packet = &journey->packet;
 	journey->tick = service_tick();

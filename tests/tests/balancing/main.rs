@@ -6,8 +6,6 @@
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
 //! | `alone.rs` | a balancer without a cluster, and its health checks |
 //! | `judged.rs` | policy, after translation |
-//! | `forged.rs` | wrapped packets of whoever can write any address |
-//! | `overheard.rs` | frames that are for another host |
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `large.rs` | datagrams in bulk, packets that the next hop alone cannot take |
 //! | `ports.rs` | what source NAT does with the node's ports |
@@ -22,12 +20,10 @@
 
 mod alone;
 mod expectation;
-mod forged;
 mod gone;
 mod judged;
 mod large;
 mod load;
-mod overheard;
 mod paths;
 mod ports;
 mod refusals;

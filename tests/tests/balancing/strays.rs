@@ -1,21 +1,34 @@
-//! Packets that a node hears and does not balance: frames for another host, and wrapped packets from who is no node.
+//! Packets that a node hears and does not balance: frames for another host, wrapped packets from who is no node, and what anybody could wrap who
+//! writes a node's address on what it sends.
 //!
 //! Each is held against the same packet where it is one to balance. Not here: services that refuse who asks (`refusals.rs`).
 
-use super::stage::{BRIEFLY, ECHO_PORT, PATIENCE, Stage, at, balanced, balancer_ips, comes_true, lab_of};
+use super::stage::{
+    BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, comes_true, lab_of,
+};
 use super::table::{Hook, Mode, Setting};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sendto, socket,
 };
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
-use weir_lab::{Call, Contact, Place};
-use weir_tests::kernel::packet::{Ip, Transport, udp};
+use std::thread;
+use weir_lab::wires::{Way, Wires};
+use weir_lab::{Call, Contact, Place, ServicePlan};
+use weir_tests::kernel::packet::{Ip, Transport, tcp, udp};
 
-/// tc's alone: XDP stands before anybody says whom a frame is for, and unwraps nothing.
+/// tc's alone: XDP unwraps nothing.
 const SETTING: Setting = Setting { mode: Mode::DsrIpip, hook: Hook::Tc, sockets: false };
 /// Nobody's.
 const OTHER_MAC: &str = "02:00:00:00:00:63";
+
+/// The port of a client. On a node there may be a socket of datagrams at it, which is connected to nobody.
+const FROM: u16 = 22_000;
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+/// The numbers of services.
+const WEB: u8 = 1;
+const OTHER: u8 = 2;
 
 /// An address of the outside.
 fn client(number: u8, family: usize) -> IpAddr {
@@ -25,25 +38,37 @@ fn client(number: u8, family: usize) -> IpAddr {
 
 #[test]
 fn a_frame_for_another_host_is_left_alone() {
-    let Some(lab) = lab_of(SETTING) else { return };
-    let stage = Stage::set(&lab, SETTING, &[balanced("shop/web", 1).endpoint("shop/b2")]).unwrap();
-    let outside = stage.peer("outside");
-    let neighbour = |arguments: &[&str]| {
-        assert!(lab.outside().command("ip").arg("neigh").args(arguments).status().unwrap().success());
-    };
-    for family in [0, 1] {
-        let to = at(balancer_ips(1)[family], ECHO_PORT);
-        let node = lab.node("n1").addresses()[family].to_string();
-        let ask = |number: u8, within| {
-            outside.udp(Call::to(to).from(at(client(number, family), 0)).within(within), 8).unwrap()
+    for (mode, hook) in [(Mode::DsrIpip, Hook::Tc), (Mode::DsrIpip, Hook::Xdp), (Mode::Snat, Hook::Xdp)] {
+        let setting = Setting { mode, hook, sockets: false };
+        let Some(lab) = lab_of(setting) else { return };
+        let stage = Stage::set(&lab, setting, &[balanced("shop/web", WEB).endpoint("shop/b2")]).unwrap();
+        let wires = Wires::watch(&lab).unwrap();
+        let neighbour = |arguments: &[&str]| {
+            assert!(lab.outside().command("ip").arg("neigh").args(arguments).status().unwrap().success());
         };
-        // The wire hands every port a frame for who is not known, so the node hears it.
-        neighbour(&["replace", &node, "lladdr", OTHER_MAC, "dev", "eth0", "nud", "permanent"]);
-        assert_eq!(ask(20, BRIEFLY), Contact::TimedOut, "family {family}");
-        neighbour(&["del", &node, "dev", "eth0"]);
-        assert!(ask(21, PATIENCE).is_made(), "family {family}");
-        let heard = |number| stage.peer("shop/b2").heard_from(client(number, family)).unwrap();
-        assert_eq!([heard(20), heard(21)], [0, 1], "family {family}");
+        for (family, service) in balancer_ips(WEB).into_iter().enumerate() {
+            let told = format!("{setting}, family {family}");
+            let node = lab.node("n1").addresses()[family].to_string();
+            let client = client(20, family);
+            // One flow, so that it is on record where flows are.
+            let call = Call::to(at(service, ECHO_PORT)).from(at(client, FROM));
+            let ask = |within| stage.peer("outside").udp(call.within(within), 8).unwrap();
+            assert!(ask(PATIENCE).is_made(), "{told}");
+            // The wire hands every port a frame for who is not known, so the node hears it.
+            neighbour(&["replace", &node, "lladdr", OTHER_MAC, "dev", "eth0", "nud", "permanent"]);
+            wires.passed().unwrap();
+            assert_eq!(ask(BRIEFLY), Contact::TimedOut, "{told}");
+            let trail = wires.passed().unwrap();
+            let at_n1 = |way| trail.iter().filter(move |one| one.place == "n1" && one.way == way);
+            assert!(
+                at_n1(Way::To).any(|one| one.packet.is_between(client, service)),
+                "{told}: it hears nothing"
+            );
+            let sent = at_n1(Way::From).find(|one| one.packet.ports.is_some() || one.packet.inner.is_some());
+            assert!(sent.is_none(), "{told}{}", super::suite::told(&trail));
+            neighbour(&["del", &node, "dev", "eth0"]);
+            assert!(ask(PATIENCE).is_made(), "{told}");
+        }
     }
 }
 
@@ -106,5 +131,52 @@ fn what_is_wrapped_by_who_is_no_node_stays_wrapped() {
             assert!(comes_true(PATIENCE, || heard(number) == 1), "{node} is a node, family {family}");
         }
         assert_eq!([30, 31, 32, 33].map(heard), [0; 4], "family {family}");
+    }
+}
+
+/// What n2 counted.
+fn counted(stage: &Stage<'_>, name: &str) -> u64 {
+    let status = stage.daemons[1].status().unwrap().balancing.unwrap();
+    status.counters.iter().find(|(counter, _)| counter == name).map_or(0, |(_, count)| *count)
+}
+
+#[test]
+fn a_nodes_own_address_is_believed_of_its_own_sockets_alone() {
+    let Some(lab) = lab_of(SETTING) else { return };
+    let stage = Stage::set(&lab, SETTING, &[balanced("shop/web", WEB).endpoint("shop/b2")]).unwrap();
+    for (family, service) in balancer_ips(WEB).into_iter().enumerate() {
+        let [node, backend] = ["n2", "shop/b2"].map(|name| stage.place(name).addresses()[family]);
+        stage.peer("n2").listen_udp(at(node, FROM)).unwrap();
+        for (from, counter) in [(client(50, family), "delivered"), (node, "source-refused")] {
+            let before = counted(&stage, counter);
+            let inner = Ip::new(from, service).carrying(&udp(FROM, PORT, 1));
+            send_wrapped(stage.place("n1"), family, backend, &inner);
+            assert!(comes_true(PATIENCE, || counted(&stage, counter) > before), "{from}: {counter}");
+        }
+    }
+}
+
+#[test]
+fn nothing_new_is_unwrapped_for_a_backend_that_is_gone() {
+    let Some(lab) = lab_of(SETTING) else { return };
+    let services = |backend: &str| -> [ServicePlan; 2] {
+        let other = balanced("shop/other", OTHER).endpoint("shop/c2");
+        [balanced("shop/web", WEB).endpoint(backend), other]
+    };
+    let stage = Stage::set(&lab, SETTING, &services("shop/b2")).unwrap();
+    stage.change_services(&services("shop/b3"));
+    for family in [0, 1] {
+        let before = counted(&stage, "unwrapped");
+        let send = |number: u8, transport: &Transport, backend: &str| {
+            let inner = Ip::new(client(60, family), balancer_ips(number)[family]).carrying(transport);
+            send_wrapped(stage.place("n1"), family, stage.place(backend).addresses()[family], &inner);
+        };
+        for new in [tcp(FROM, PORT, SYN), tcp(FROM, PORT, ACK), udp(FROM, PORT, 1)] {
+            send(WEB, &new, "shop/b2");
+        }
+        send(OTHER, &udp(FROM, PORT, 1), "shop/c2");
+        assert!(comes_true(PATIENCE, || counted(&stage, "unwrapped") > before), "family {family}");
+        thread::sleep(BRIEFLY);
+        assert_eq!(counted(&stage, "unwrapped") - before, 1, "family {family}");
     }
 }

@@ -184,6 +184,12 @@ const RULES: &[Rule] = &[
     ("under affinity one choice is as good as another", |case| {
         case.asked.affinity && case.asked.policy == Policy::Local
     }),
+    ("a node believes its own address of its sockets, and no program finds those of SCTP (0016)", |case| {
+        let may_be_beside = case.client == Client::N2 && case.asked.backends != Backends::Here;
+        let may_leave_n1 = case.asked.policy == Policy::Cluster;
+        let is_led_back = case.way() == Some(Way::Wire) && case.is_direct() && may_be_beside && may_leave_n1;
+        is_led_back && case.transport == Transport::Sctp
+    }),
 ];
 
 impl Setting {
