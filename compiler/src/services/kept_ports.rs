@@ -7,23 +7,28 @@ use super::model::{Balanced, Pool};
 use std::collections::BTreeSet;
 use weir_abi::services::FrontendKind;
 use weir_grammar::diagnostic::{Code, Diagnostic};
-use weir_grammar::tree::{Protocol, ServicePort, ServiceType, TargetPort};
+use weir_grammar::tree::{Protocol, ServiceType, TargetPort};
 
 /// Finds the ports of a service that lead to others and cannot.
 pub(super) fn find(balanced: &Balanced<'_>, found: &mut Vec<Diagnostic>) {
-    let ports = balanced.service.ports.iter().filter(|port| port.protocol == Protocol::Sctp);
-    found.extend(ports.filter_map(|port| of_port(balanced, port)));
+    // The pools of a port, one a family, stand side by side.
+    let ports = balanced.pools.chunk_by(|one, next| std::ptr::eq(one.port, next.port));
+    found.extend(ports.filter_map(|pools| of_port(balanced, pools)));
 }
 
-fn of_port(balanced: &Balanced<'_>, port: &ServicePort) -> Option<Diagnostic> {
+fn of_port(balanced: &Balanced<'_>, pools: &[Pool<'_>]) -> Option<Diagnostic> {
+    let port = pools.first()?.port;
+    if port.protocol != Protocol::Sctp {
+        return None;
+    }
     let mut unserved = BTreeSet::new();
     let mut backends = BTreeSet::new();
-    for pool in balanced.pools.iter().filter(|pool| std::ptr::eq(pool.port, port)) {
+    for pool in pools {
+        let led_to = led_to(pool);
         for frontend in &pool.frontends {
-            let others = led_to(pool).into_iter().filter(|backend| *backend != frontend.port);
-            for backend in others {
+            if let Some(backend) = led_to.iter().find(|backend| **backend != frontend.port) {
                 unserved.insert((frontend.kind == FrontendKind::NodePort, frontend.port));
-                backends.insert(backend);
+                backends.insert(*backend);
             }
         }
     }

@@ -15,11 +15,11 @@ use weir_abi::services::layout::MAX_SLOTS;
 use weir_abi::services::mix;
 
 /// Blocks of every table of several backends. Prime, so that every step through them meets every block.
-pub const BLOCKS: u32 = 8191;
+pub const BLOCKS: u32 = 10_007;
 /// Slots of a block, by size of the table. Each is a multiple of the one before, as the sizes themselves then are.
 const PIECES: [u32; 5] = [1, 4, 16, 64, MAX_SLOTS / BLOCKS];
-/// Slots for each backend, at least, as the published rule of thumb has it: shares then differ by one in a hundred at most. The last size has fewer.
-const SLOTS_EACH: u32 = 100;
+/// Slots for each backend, at least: half as many again as the published rule of thumb. The last size has fewer.
+const SLOTS_EACH: u32 = 150;
 /// Where names are hashed from. All nodes must agree.
 const SEED: u64 = 0x4D41_474C_4556_0001;
 
@@ -39,7 +39,7 @@ pub fn name(address: [u8; 16], port: u16) -> u64 {
     mix(mix(mix(SEED, word(high)), word(low)), port.into())
 }
 
-/// Slots for so many backends: at least a hundred for each of up to 5,242, and ten for more.
+/// Slots for so many backends: at least 150 for each of up to 4,269, and ten for more.
 pub fn size(members: usize) -> u32 {
     // With one backend there is nothing to choose.
     if members <= 1 {
@@ -58,18 +58,18 @@ pub fn slots(members: &[Member], size: u32) -> Vec<u32> {
     if members.len() == 1 || pieces == 0 {
         return vec![0; size as usize];
     }
-    let mut filling = Filling::new(members, pieces);
-    let mut rounds = rounds(members);
+    let mut filling = Filling::new(pieces);
+    let mut rounds = rounds(members, size);
     while let Some(mut round) = rounds.pop() {
-        filling.steps(&mut round.walking);
+        filling.steps(&mut round.walks);
         // The last of one weight need not be asked whose turn it is.
-        while rounds.is_empty() && filling.free > 0 && !round.walking.is_empty() {
-            filling.steps(&mut round.walking);
+        while rounds.is_empty() && filling.free > 0 && !round.walks.is_empty() {
+            filling.steps(&mut round.walks);
         }
         if filling.free == 0 {
             break;
         }
-        if !round.walking.is_empty() {
+        if !round.walks.is_empty() {
             round.number += 1;
             rounds.push(round);
         }
@@ -78,16 +78,18 @@ pub fn slots(members: &[Member], size: u32) -> Vec<u32> {
 }
 
 /// A member's walk through the blocks.
+#[derive(PartialEq, Eq)]
 struct Walk {
     next: u32,
     step: u32,
     /// Slots that it has not got yet.
     wants: u32,
+    /// The member.
+    place: u32,
 }
 
 /// A table that is being filled.
 struct Filling {
-    walks: Vec<Walk>,
     pieces: u32,
     /// Free slots, in all and by block: bytes stay in the nearest cache.
     free: u32,
@@ -99,36 +101,21 @@ struct Filling {
 }
 
 impl Filling {
-    fn new(members: &[Member], pieces: u32) -> Filling {
-        let slots = u64::from(BLOCKS * pieces);
-        let total: u64 = members.iter().map(|member| u64::from(member.weight.max(1))).sum();
-        let mut before = 0;
-        let mut walk = |member: &Member| {
-            let from = slots * before / total;
-            before += u64::from(member.weight.max(1));
-            Walk {
-                next: ((member.name >> 32) % u64::from(BLOCKS)) as u32,
-                step: ((member.name & 0xFFFF_FFFF) % u64::from(BLOCKS - 1)) as u32 + 1,
-                // The lightest has a slot too; then who comes last has fewer.
-                wants: ((slots * before / total - from) as u32).max(1),
-            }
-        };
+    fn new(pieces: u32) -> Filling {
         let blocks = BLOCKS as usize;
         Filling {
-            walks: members.iter().map(&mut walk).collect(),
             pieces,
             free: BLOCKS * pieces,
             free_of: vec![pieces as u8; blocks],
             owners: if pieces == 1 { vec![0; blocks] } else { Vec::new() },
-            parts: if pieces == 1 { Vec::new() } else { Vec::with_capacity(members.len().max(blocks) * 2) },
+            parts: Vec::new(),
         }
     }
 
     /// One step of each, in the order of places; who has its share is not among them any more.
-    fn steps(&mut self, walking: &mut Vec<u32>) {
+    fn steps(&mut self, walks: &mut Vec<Walk>) {
         let mut is_anyone_done = false;
-        for &place in &*walking {
-            let Some(walk) = self.walks.get_mut(place as usize) else { continue };
+        for walk in walks.iter_mut() {
             let block = walk.next;
             walk.next += walk.step;
             if walk.next >= BLOCKS {
@@ -144,13 +131,13 @@ impl Filling {
             walk.wants -= taken;
             is_anyone_done |= walk.wants == 0;
             if self.pieces == 1 {
-                self.owners[block as usize] = place;
+                self.owners[block as usize] = walk.place;
             } else {
-                self.parts.push((block, place, taken));
+                self.parts.push((block, walk.place, taken));
             }
         }
         if is_anyone_done {
-            walking.retain(|&place| self.walks.get(place as usize).is_some_and(|walk| walk.wants > 0));
+            walks.retain(|walk| walk.wants > 0);
         }
     }
 
@@ -171,7 +158,7 @@ impl Filling {
 struct Round {
     number: u64,
     weight: u32,
-    walking: Vec<u32>,
+    walks: Vec<Walk>,
 }
 
 impl Round {
@@ -195,12 +182,23 @@ impl PartialOrd for Round {
 }
 
 /// The first of each weight, in the order of their times, the heavier first.
-fn rounds(members: &[Member]) -> BinaryHeap<Round> {
-    let mut by_weight = BTreeMap::<u32, Vec<u32>>::new();
+fn rounds(members: &[Member], slots: u32) -> BinaryHeap<Round> {
+    let slots = u64::from(slots);
+    let total: u64 = members.iter().map(|member| u64::from(member.weight.max(1))).sum();
+    let mut before = 0;
+    let mut by_weight = BTreeMap::<u32, Vec<Walk>>::new();
     for (place, member) in (0..).zip(members) {
-        by_weight.entry(member.weight.max(1)).or_default().push(place);
+        let from = slots * before / total;
+        before += u64::from(member.weight.max(1));
+        by_weight.entry(member.weight.max(1)).or_default().push(Walk {
+            next: ((member.name >> 32) % u64::from(BLOCKS)) as u32,
+            step: ((member.name & 0xFFFF_FFFF) % u64::from(BLOCKS - 1)) as u32 + 1,
+            // The lightest has a slot too; then who comes last has fewer.
+            wants: ((slots * before / total - from) as u32).max(1),
+            place,
+        });
     }
-    by_weight.into_iter().map(|(weight, walking)| Round { number: 1, weight, walking }).collect()
+    by_weight.into_iter().map(|(weight, walks)| Round { number: 1, weight, walks }).collect()
 }
 
 #[cfg(test)]
@@ -226,7 +224,7 @@ mod tests {
         assert!(PIECES.windows(2).all(|pair| pair[1] > pair[0] && pair[1].is_multiple_of(pair[0])));
         assert_eq!(BLOCKS * PIECES[PIECES.len() - 1], MAX_SLOTS);
         for (members, pieces) in
-            [(2, 1), (81, 1), (82, 4), (327, 4), (328, 16), (1000, 16), (5242, 64), (5243, 128)]
+            [(2, 1), (66, 1), (67, 4), (266, 4), (267, 16), (1000, 16), (1068, 64), (4270, 128)]
         {
             assert_eq!(size(members), BLOCKS * pieces, "{members}");
         }
@@ -247,7 +245,7 @@ mod tests {
 
     #[test]
     fn one_more_moves_less_than_one_in_a_hundred_of_the_others_slots_also_where_the_size_changes() {
-        for before in [2, 10, 11, 40, 81, 82, 163, 200, 327, 328, 1000, 1023, 1310, 5242] {
+        for before in [2, 10, 11, 40, 66, 67, 163, 200, 266, 267, 1000, 1023, 1067, 4269] {
             let sets: u16 = if before < 400 { 30 } else { 3 };
             let moved = |set: u16| {
                 let name = |number: u16| name([set as u8 + 1; 16], number + 1);
@@ -285,7 +283,7 @@ mod tests {
         let mut weights = vec![1; 1000];
         weights[0] = 65_535;
         let slots = slots(&members(&weights), size(1000));
-        assert_eq!(slots.len(), 131_056);
-        assert_eq!(shares(&slots, 1000).iter().sum::<usize>(), 131_056);
+        assert_eq!(slots.len(), 160_112);
+        assert_eq!(shares(&slots, 1000).iter().sum::<usize>(), 160_112);
     }
 }

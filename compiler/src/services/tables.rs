@@ -159,5 +159,9 @@ pub(super) fn named(backends: impl Iterator<Item = (IpAddr, u16, u32)>) -> Vec<M
 }
 
 fn bytes(slots: &[u32], width: u32) -> Vec<u8> {
-    slots.iter().flat_map(|slot| slot.to_le_bytes().into_iter().take(width as usize)).collect()
+    match width {
+        BYTE_SLOTS => slots.iter().map(|&slot| slot as u8).collect(),
+        HALF_SLOTS => slots.iter().flat_map(|&slot| (slot as u16).to_le_bytes()).collect(),
+        _ => slots.iter().flat_map(|slot| slot.to_le_bytes()).collect(),
+    }
 }

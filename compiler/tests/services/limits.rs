@@ -63,7 +63,7 @@ fn more_backends_than_any_table_has_room_for() {
     let world = grown(MAX_TABLE_BACKENDS as usize + 1);
     let input = Input::new(&world.cluster, &world.sources);
     let error = compile(&input).unwrap_err();
-    assert_eq!(error.to_string(), "a table holds at most 104844 backends, service shop/web has 104845");
+    assert_eq!(error.to_string(), "a table holds at most 128089 backends, service shop/web has 128090");
 }
 
 #[test]

@@ -189,10 +189,10 @@ fn what_does_not_change_is_not_looked_up() {
     };
     let same = after(&ready(1..=8), KEEP_ALL);
     assert_eq!((same.contents.unsettled, same.bytes == before), (0, true));
-    // A ninth of 8,191 slots is the new one's; few others move.
+    // A ninth of 10,007 slots is the new one's; few others move.
     let grown = after(&ready(1..=9), KEEP_ALL);
     assert_eq!(grown.contents.tables, 1);
-    assert!((910..1000).contains(&grown.contents.unsettled), "{:?}", grown.contents);
+    assert!((1111..1230).contains(&grown.contents.unsettled), "{:?}", grown.contents);
     let image = ServiceImage::open(grown.bytes.as_bytes()).unwrap();
     let later = |keeps| {
         world(&ready(1..=9), "").compiled(Some(0), Some(Previous { image, keeps })).contents.unsettled
@@ -207,14 +207,14 @@ fn one_backend_more_than_one_keeps_what_was_there() {
     let before = world(&ready(1..=1), "").image(Some(0));
     let image = ServiceImage::open(before.as_bytes()).unwrap();
     let grown = world(&ready(1..=2), "").compiled(Some(0), Some(Previous { image, keeps: KEEP_ALL }));
-    // Half of 8,191.
-    assert!((4095..=4096).contains(&grown.contents.unsettled), "{:?}", grown.contents);
+    // Half of 10,007.
+    assert!((5003..=5004).contains(&grown.contents.unsettled), "{:?}", grown.contents);
 }
 
-/// Tables of 81 and of 82 backends differ in size.
+/// Tables of 66 and of 67 backends differ in size.
 #[test]
 fn no_flow_moves_when_a_table_changes_its_size() {
-    let sizes = [1, 82, 81, 2, 90, 79, 84, 1, 85];
+    let sizes = [1, 67, 66, 2, 90, 64, 70, 1, 68];
     let flows = |ready| Generation { begin: 300, end: 3, ..ready };
     let generations: Vec<Generation> = sizes.map(|most| flows(ready(1..=most))).into();
     for settles in [false, true] {
@@ -224,16 +224,16 @@ fn no_flow_moves_when_a_table_changes_its_size() {
 
 #[test]
 fn a_change_of_size_unsettles_few_slots() {
-    let before = world(&ready(1..=81), "").image(Some(0));
+    let before = world(&ready(1..=66), "").image(Some(0));
     let image = ServiceImage::open(before.as_bytes()).unwrap();
-    let grown = world(&ready(1..=82), "").compiled(Some(0), Some(Previous { image, keeps: KEEP_ALL }));
-    // The new one has 400 of 32,764.
+    let grown = world(&ready(1..=67), "").compiled(Some(0), Some(Previous { image, keeps: KEEP_ALL }));
+    // The new one has 597 of 40,028.
     let contents = grown.contents;
-    assert!(contents.slots == 32_764 && (399..800).contains(&contents.unsettled), "{contents:?}");
+    assert!(contents.slots == 40_028 && (597..1000).contains(&contents.unsettled), "{contents:?}");
     let image = ServiceImage::open(grown.bytes.as_bytes()).unwrap();
-    let again = world(&ready(1..=81), "").compiled(Some(0), Some(Previous { image, keeps: KEEP_ALL }));
+    let again = world(&ready(1..=66), "").compiled(Some(0), Some(Previous { image, keeps: KEEP_ALL }));
     let contents = again.contents;
-    assert!(contents.slots == 8191 && (100..400).contains(&contents.unsettled), "{contents:?}");
+    assert!(contents.slots == 10_007 && (149..500).contains(&contents.unsettled), "{contents:?}");
 }
 
 proptest! {

@@ -179,6 +179,23 @@ impl<'a> Policyd<'a> {
         })
     }
 
+    /// How many services are in the image in force, if one is.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn services(&self) -> io::Result<Option<usize>> {
+        Ok(services(&self.status()?))
+    }
+
+    /// Waits until so many services are in force.
+    ///
+    /// # Errors
+    /// They do not come.
+    pub fn until_so_many_services(&self, count: usize) -> io::Result<Status> {
+        let is_so = |status: &Status| services(status) == Some(count) && service_image(status).is_some();
+        self.until(&format!("{count} services in force"), is_so)
+    }
+
     /// Asks it something.
     ///
     /// # Errors
@@ -282,6 +299,11 @@ fn service_image(status: &Status) -> Option<String> {
     let image =
         balancing.image.as_ref().filter(|image| !image.is_restored && balancing.problems.is_empty())?;
     Some(image.checksum.clone())
+}
+
+fn services(status: &Status) -> Option<usize> {
+    let contents = status.balancing.as_ref()?.image.as_ref()?.contents?;
+    Some(contents.services)
 }
 
 impl Drop for Policyd<'_> {

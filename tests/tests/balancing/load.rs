@@ -187,6 +187,10 @@ fn no_request_fails_and_no_stream_stalls_while_services_churn() {
                 carried.push((format!("{what:?} from {client} to {to}"), what, iperf));
             }
         }
+        // In the order of their ports, a stream and then datagrams from each client.
+        for (server, (_, what, _)) in streams.iter().zip(&carried) {
+            server.until_begun(*what).unwrap();
+        }
         let is_over = |(_, _, iperf): &mut (String, Carried, Iperf)| iperf.has_ended().unwrap();
         let mut rounds = 0;
         while rounds == 0 || !carried.iter_mut().all(is_over) {

@@ -136,15 +136,20 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Changes the services in the folders of these daemons, and waits until what is new is in force.
+/// Changes the services in the folders of these daemons, and waits until what is new is in force. Slots that settle make another image too,
+/// so what is waited for has another number of services.
 pub(crate) fn change(lab: &Lab, daemons: &[Policyd<'_>], services: &[ServicePlan]) {
-    let services = lab.services_yaml(services);
-    let before: Vec<_> = daemons.iter().map(|daemon| daemon.service_image().unwrap()).collect();
-    for daemon in daemons {
-        daemon.write_file("services.yaml", &services).unwrap();
+    let mut services = services.to_vec();
+    let is_so_now = |daemon: &Policyd<'_>| daemon.services().unwrap() == Some(services.len());
+    if daemons.iter().any(is_so_now) {
+        services.push(service("shop/one-more", 254).endpoint("shop/c2"));
     }
-    for (daemon, before) in daemons.iter().zip(before) {
-        daemon.until_services(before.as_ref()).unwrap();
+    let text = lab.services_yaml(&services);
+    for daemon in daemons {
+        daemon.write_file("services.yaml", &text).unwrap();
+    }
+    for daemon in daemons {
+        daemon.until_so_many_services(services.len()).unwrap();
     }
 }
 

@@ -27,7 +27,7 @@ pub const HALF_SLOTS: u32 = 2;
 /// For all others.
 pub const WORD_SLOTS: u32 = 4;
 /// Slots of the largest table.
-pub const MAX_SLOTS: u32 = 1_048_448;
+pub const MAX_SLOTS: u32 = 1_280_896;
 /// Backends of one table, at most: ten slots each in the largest table.
 pub const MAX_TABLE_BACKENDS: u32 = MAX_SLOTS / 10;
 /// [`ScopeRecord::table`], [`FrontendRecord::sources`] and [`SlotTableRecord::previous`] of none.

@@ -16,6 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a datagram: with any wrapping less than a packet of the wire.
 const DATAGRAM: &str = "1200";
 
+/// States of sockets, as the kernel writes them.
+const CONNECTED: &str = "01";
+const LISTENS: &str = "0A";
+
+/// How many sockets are at a port.
+#[derive(Debug, Default)]
+struct Sockets {
+    listening: usize,
+    connected: usize,
+    /// Those for datagrams that have a peer.
+    datagrams: usize,
+}
+
 /// What is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
@@ -29,6 +42,7 @@ pub enum Carried {
 #[derive(Debug)]
 pub struct IperfServer<'a> {
     place: &'a Place,
+    port: u16,
     process: Child,
 }
 
@@ -58,26 +72,57 @@ impl<'a> IperfServer<'a> {
         let mut command = place.command("iperf3");
         command.args(["-s", "-J", "-p", &port.to_string()]);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let server = IperfServer { place, process };
-        let end = Instant::now() + PATIENCE;
+        let server = IperfServer { place, port, process };
         // Whoever connects to see has begun a test, so the kernel is asked.
-        while !server.listens(port)? {
-            if Instant::now() > end {
-                return Err(io::Error::other(format!("iperf3 in {} does not listen", place.name())));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        server.until(|sockets| sockets.listening > 0, "listen")?;
         Ok(server)
     }
 
-    fn listens(&self, port: u16) -> io::Result<bool> {
-        let sockets = self.place.inside(|| fs::read_to_string("/proc/thread-self/net/tcp6"))??;
-        let is_it = |line: &str| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            words.get(1).is_some_and(|at| at.ends_with(&format!(":{port:04X}")))
-                && words.get(3) == Some(&"0A")
+    /// Waits until a client has all of its connections: from then on it makes no more.
+    ///
+    /// # Errors
+    /// It does not come that far.
+    pub fn until_begun(&self, carried: Carried) -> io::Result<()> {
+        let has_begun = |sockets: &Sockets| match carried {
+            Carried::Stream => sockets.connected > 1,
+            Carried::Datagrams => sockets.connected > 0 && sockets.datagrams > 0,
         };
-        Ok(sockets.lines().any(is_it))
+        self.until(has_begun, "have a client")
+    }
+
+    fn until(&self, is_so: impl Fn(&Sockets) -> bool, what: &str) -> io::Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !is_so(&self.sockets()?) {
+            if Instant::now() > end {
+                let place = self.place.name();
+                return Err(io::Error::other(format!(
+                    "iperf3 at port {} of {place} does not {what}",
+                    self.port
+                )));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// The sockets at its port, as the kernel lists them: local and remote address, state.
+    fn sockets(&self) -> io::Result<Sockets> {
+        let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+        let files = self.place.inside(|| ["tcp", "tcp6", "udp", "udp6"].map(read))?;
+        let mut found = Sockets::default();
+        for (file, is_tcp) in files.into_iter().zip([true, true, false, false]) {
+            for line in file?.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let Some(&[at, to, state]) = words.get(1..4) else { continue };
+                if !at.ends_with(&format!(":{:04X}", self.port)) {
+                    continue;
+                }
+                found.listening += usize::from(is_tcp && state == LISTENS);
+                found.connected += usize::from(is_tcp && state == CONNECTED);
+                found.datagrams += usize::from(!is_tcp && !to.ends_with(":0000"));
+            }
+        }
+        Ok(found)
     }
 
     /// Datagrams for which sockets of the place had no room, because a program did not read in time.

@@ -101,7 +101,7 @@ mod tests {
             services: 2,
             frontends: 5,
             backends: 3,
-            slots: 16_382,
+            slots: 20_014,
             unsettled: 0,
             bytes: 9000,
         };
@@ -140,7 +140,7 @@ mod tests {
         };
         let expected = "\
 services    00000000000000ff: services 2, frontends 5, backends 3, 9 KiB, in force for 3 s
-            slots 16382, all settled
+            slots 20014, all settled
 balanced at node 10.0.0.1 fd00::1, pods 2, sockets on
             device eth0, by xdp and tc
             device eth1, by tc: no XDP in its driver
