@@ -37,8 +37,8 @@ const PAUSE: u32 = 2;
 /// So many seconds streams last, and so many megabits a second they carry.
 const SECONDS: u32 = 6;
 const MEGABITS: [u32; 2] = [80, 8];
-/// From so many seconds on a silence is a stall, by a clock of whole ones.
-const STALL: u64 = 4;
+/// From so many seconds on a silence is a stall, by a clock of whole ones; a machine that does other things too is silent for one or two.
+const STALL: usize = 4;
 
 /// Who serves.
 #[derive(Clone, Copy)]
@@ -202,7 +202,7 @@ fn no_request_fails_and_no_stream_stalls_while_services_churn() {
         for (what, wrk) in requests {
             let told = wrk.stop().unwrap_or_else(|error| panic!("{setting}: {what}: {error}"));
             println!("{setting}, {rounds} rounds: {what}: {told:?}");
-            if told.failed() > 0 || told.least == 0 || told.longest_gap >= STALL {
+            if told.failed() > 0 || told.least == 0 || told.longest_gap >= STALL as u64 {
                 wrong.push(format!("{what}: {told:?}"));
             }
         }
@@ -212,7 +212,9 @@ fn no_request_fails_and_no_stream_stalls_while_services_churn() {
             println!("{setting}, {rounds} rounds: {what}: {told:?}");
             lost += told.lost;
             let is_short = told.seconds.len() + 1 < SECONDS as usize;
-            if is_short || told.seconds.contains(&0) || (kind == Carried::Datagrams) != (told.datagrams > 0) {
+            let is_stalled =
+                told.seconds.windows(STALL).any(|silence| silence.iter().all(|&bytes| bytes == 0));
+            if is_short || is_stalled || (kind == Carried::Datagrams) != (told.datagrams > 0) {
                 wrong.push(format!("{what}: {told:?}"));
             }
         }
