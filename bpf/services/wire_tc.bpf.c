@@ -75,14 +75,25 @@ static __noinline int tell_too_big(struct __sk_buff *skb, const struct journey *
 	return bpf_redirect(skb->ifindex, 0);
 }
 
+/* Whether a packet to a service is believed to be from where it says: of what comes by wire from an address of the node's own, what a socket
+ * here has asked. Nothing is put on record before that is known. */
+static __always_inline bool is_believed(struct __sk_buff *skb, const struct journey *journey, const struct address *service, __u16 port)
+{
+	return !is_from_own(journey) || is_asked_here(skb, &journey->packet, service, port);
+}
+
 /* Hands a packet that asks for a service to a backend of this node: to the stack. Of IPv4 that takes nothing in that comes by wire from an
- * address of its own, so the node's own processes are led to the pod's interface, with policy still before it. */
+ * address of its own, so the node's own processes are led to the pod's interface, with policy still before it. A socket that resets its
+ * connection is gone by now; that it had one is on record. */
 static __always_inline int hand_over(struct __sk_buff *skb, const struct journey *journey, const struct address *backend,
 				const struct address *service, __u16 port)
 {
+	const struct packet *packet = &journey->packet;
+	bool resets = packet->protocol == IPPROTO_TCP && packet->flags & TCP_RST;
+
 	if (!is_from_own(journey))
 		return PASS;
-	if (!is_asked_here(skb, &journey->packet, service, port))
+	if (!resets && !is_asked_here(skb, packet, service, port))
 		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
 	return send_to(skb, backend, journey->tick);
 }
@@ -129,6 +140,10 @@ static __always_inline bool note_here(struct journey *journey)
 /* A flow to a backend of this node. */
 static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 {
+	const struct packet *packet = &journey->packet;
+
+	if (!is_believed(skb, journey, &packet->destination, packet->destination_port))
+		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
 	if (!note_here(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
@@ -363,6 +378,8 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 		return PASS;
 	if (frontend->sources != NO_RECORD && is_refused(image, frontend, &packet->source))
 		return refuse(skb, journey, CHOICE_SOURCE_REFUSED);
+	if (!is_believed(skb, journey, &service, port))
+		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
 	aim(&journey->target, backend);
 	key_of_tuple(&journey->key, &packet->source, &service, packet->source_port, port, packet->protocol, PLACE_FROM_WIRE);
 	if (!note_here(journey))

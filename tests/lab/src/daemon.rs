@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use weir_runtime::control::client::Client;
 use weir_runtime::control::{Request, Response};
 use weir_runtime::event::Event;
-use weir_runtime::status::Status;
+use weir_runtime::status::{BalancingStatus, Status};
 
 /// How long something may take to come true: a 1M-prefix list is read, compiled by an unoptimised build and installed in it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -176,6 +176,17 @@ impl<'a> Policyd<'a> {
         self.until("services in force", |status| {
             let now = service_image(status);
             now.is_some() && now.as_ref() != before
+        })
+    }
+
+    /// Waits until services are in force and balanced at the node's devices and so many pods. Before that a pod's packets leave as they are.
+    ///
+    /// # Errors
+    /// That does not come.
+    pub fn until_balanced(&self, pods: usize) -> io::Result<Status> {
+        self.until(&format!("services balanced at {pods} pods"), |status| {
+            let stands = |told: &BalancingStatus| told.pods == pods && !told.devices.is_empty();
+            service_image(status).is_some() && status.balancing.as_ref().is_some_and(stands)
         })
     }
 

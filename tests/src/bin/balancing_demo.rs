@@ -66,8 +66,8 @@ fn show() -> Result<(), Failure> {
     let begin =
         |node: &str| Policyd::begin_with_files(&lab, node, &[("services.yaml", services.as_str())], config);
     let daemons = [begin("node-a")?, begin("node-b")?];
-    for daemon in &daemons {
-        daemon.until_services(None)?;
+    for (daemon, pods) in daemons.iter().zip([0, 2]) {
+        daemon.until_balanced(pods)?;
     }
     let client = Peer::start(lab.outside())?;
     let web = [backend(&lab, "shop/web-1")?, backend(&lab, "shop/web-2")?];

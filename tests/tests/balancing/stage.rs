@@ -15,7 +15,7 @@ use weir_lab::{self as lab, Lab, Peer, Place, Plan, PodPlan, Policyd, ServicePla
 /// The port of every service.
 pub(crate) const PORT: u16 = 80;
 /// Where backends tell who they are.
-const TELLS: u16 = 8080;
+pub(crate) const TELLS: u16 = 8080;
 /// Where ports of nodes begin that backends tell at by SCTP too, as they do at [`PORT`]: it is never given another port.
 pub(crate) const NODE_PORTS: u16 = 30_000;
 /// How many there are.
@@ -66,7 +66,7 @@ pub(crate) fn lab_of(setting: Setting) -> Option<Lab> {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts peers and daemons, and waits until the services are in force on every node.
+    /// Starts peers and daemons, and waits until the services are balanced on every node.
     pub(crate) fn set(lab: &'a Lab, setting: Setting, services: &[ServicePlan]) -> io::Result<Stage<'a>> {
         Stage::set_with(lab, setting, services, "")
     }
@@ -100,8 +100,9 @@ impl<'a> Stage<'a> {
             peers.push((place, peer));
         }
         let stage = Stage { lab, daemons, peers };
-        for daemon in &stage.daemons {
-            daemon.until_services(None)?;
+        for (daemon, own) in stage.daemons.iter().zip(NODES) {
+            let pods = BACKENDS.into_iter().chain(PODS).filter(|(_, node)| *node == own).count();
+            daemon.until_balanced(pods)?;
         }
         Ok(stage)
     }

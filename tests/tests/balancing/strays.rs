@@ -4,7 +4,7 @@
 //! Each is held against the same packet where it is one to balance. Not here: services that refuse who asks (`refusals.rs`).
 
 use super::stage::{
-    BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, comes_true, lab_of,
+    BRIEFLY, ECHO_PORT, PATIENCE, PORT, Stage, TELLS, at, balanced, balancer_ips, comes_true, lab_of,
 };
 use super::table::{Hook, Mode, Setting};
 use nix::sys::socket::{
@@ -153,6 +153,14 @@ fn a_nodes_own_address_is_believed_of_its_own_sockets_alone() {
             send_wrapped(stage.place("n1"), family, backend, &inner);
             assert!(comes_true(PATIENCE, || counted(&stage, counter) > before), "{from}: {counter}");
         }
+        // Nothing is on record of what is not believed: the node's own connection from that port is nobody else's.
+        let before = counted(&stage, "source-refused");
+        let inner = Ip::new(node, service).carrying(&tcp(FROM, PORT, SYN));
+        send_wrapped(stage.place("n1"), family, backend, &inner);
+        assert!(comes_true(PATIENCE, || counted(&stage, "source-refused") > before));
+        let call = Call::to(at(backend, TELLS)).from(at(node, FROM)).within(PATIENCE);
+        let came = stage.peer("n2").who(call, weir_lab::Transport::Tcp, 1).unwrap();
+        assert!(came.is_ok(), "family {family}: {came:?}");
     }
 }
 
