@@ -5,7 +5,7 @@
 //! comes from before. It is settled again once whoever holds the records says that none tells of another backend.
 //!
 //! A table that changes its size is held against the former slot by slot too: sizes nest, so every slot of one lies in a slot of the other (`maglev`).
-//! Where they do not (one slot for each backend, in no order) the whole of the former one is kept, and it settles as a whole.
+//! Where they do not (services whose backends are chosen at random have one slot for each) the whole of the former one is kept, and it settles as a whole.
 //! Not here: records of flows, and names of backends.
 
 use weir_abi::services::SlotTable;

@@ -130,7 +130,7 @@ impl Filling {
     fn steps(&mut self, walks: &mut Vec<Walk>) {
         let mut is_anyone_done = false;
         for walk in walks.iter_mut() {
-            let block = INVERSES[walk.next as usize] as u32 + walk.offset;
+            let block = u32::from(INVERSES[walk.next as usize]) + walk.offset;
             let block = if block >= BLOCKS { block - BLOCKS } else { block };
             walk.next += walk.step;
             if walk.next >= BLOCKS {

@@ -35,7 +35,7 @@ const STREAM_NODE_PORT: u16 = 31_100;
 const CONNECTIONS: u32 = 4;
 const PAUSE: u32 = 2;
 /// So many seconds streams last, and so many megabits a second they carry.
-const SECONDS: u32 = 6;
+const SECONDS: u32 = 10;
 const MEGABITS: [u32; 2] = [80, 8];
 /// From so many seconds on a silence is a stall, by a clock of whole ones; a machine that does other things too is silent for one or two.
 const STALL: usize = 4;

@@ -22,7 +22,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -84,7 +84,7 @@ pub(super) fn set(
                 match stand_fast(programs, &versions.own, device) {
                     Ok(()) => report.by = DeviceHook::Xdp,
                     Err(error) if options.device_mode == DeviceMode::Auto => {
-                        info!(device = name, %error, "its driver has no XDP; tc sends on");
+                        debug!(device = name, %error, "its driver has no XDP; tc sends on");
                     }
                     Err(error) => report.trouble = Some(format!("it has no XDP: {error}")),
                 }
