@@ -45,7 +45,7 @@ fn wrapped(arrivals: &mut Arrivals, weir: &Weir, stream: &Stream, new: bool) -> 
     cost
 }
 
-/// A table that changed its size, so that each flow is looked up.
+/// A table of which no slot is as before, so that each flow is looked up.
 fn unsettled(arrivals: &mut Arrivals, tell: &mut dyn FnMut(Row)) {
     let weir = Weir::unsettled();
     for (flows, what) in FLOWS {

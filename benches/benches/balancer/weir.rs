@@ -7,6 +7,7 @@ use aya::programs::{ProgramFd, loaded_programs};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::path::PathBuf;
 use weir_abi::services::live::BalanceCounter;
 use weir_abi::services::{Question, Scope, ServiceImage};
@@ -41,14 +42,14 @@ impl Drop for Pins {
 impl Weir {
     /// At the edge, with all slots settled.
     pub(crate) fn at_the_edge() -> Self {
-        Self::started(edge_image(BACKENDS, None)).0
+        Self::started(edge_image(0..BACKENDS, None)).0
     }
 
-    /// At the edge, with no slot settled: there were fewer backends, in a table of another size.
+    /// At the edge, with no slot settled: there were other backends.
     pub(crate) fn unsettled() -> Self {
-        let before = edge_image(BACKENDS / 2, None);
+        let before = edge_image(BACKENDS..2 * BACKENDS, None);
         let room = BalancerOptions { flows: FLOWS, ..BalancerOptions::default() };
-        Self::open(edge_image(BACKENDS, Some(&before)), room).0
+        Self::open(edge_image(0..BACKENDS, Some(&before)), room).0
     }
 
     /// With an image that no cache holds.
@@ -185,7 +186,7 @@ impl Weir {
 }
 
 /// The image of the edge, after that of another time.
-fn edge_image(backends: u32, before: Option<&Compiled>) -> Compiled {
+fn edge_image(backends: Range<u32>, before: Option<&Compiled>) -> Compiled {
     let before = before.map(|before| ServiceImage::open(before.bytes.as_bytes()).unwrap());
     let before = before.map(|image| Previous { image, keeps: KEEP_ALL });
     Balanced::read(edge::cluster(backends)).compiled_for(edge::NODE.0, before)

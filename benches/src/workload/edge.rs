@@ -5,6 +5,7 @@
 use crate::tiny_cluster;
 use crate::yaml::Yaml;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 /// The node that balances, and its address.
 pub const NODE: (&str, Ipv4Addr) = ("edge", Ipv4Addr::new(172, 16, 1, 21));
@@ -19,8 +20,8 @@ pub const FIRST_BACKEND: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 1);
 /// The backends' port.
 pub const BACKEND_PORT: u16 = 8080;
 
-/// The cluster with so many backends.
-pub fn cluster(backends: u32) -> String {
+/// The cluster with the backends of these places.
+pub fn cluster(backends: Range<u32>) -> String {
     let mut yaml = Yaml::default();
     for (name, address) in [(NODE.0, NODE.1), ("node-1", Ipv4Addr::new(172, 16, 1, 1))] {
         tiny_cluster::node(&mut yaml, name, &address.to_string());
@@ -42,7 +43,7 @@ pub fn cluster(backends: u32) -> String {
             yaml.line(format_args!("- {{name: p{protocol}, port: {BACKEND_PORT}, protocol: {protocol}}}"));
         }
         yaml.line("endpoints:");
-        for place in 0..backends {
+        for place in backends.clone() {
             let address = Ipv4Addr::from_bits(FIRST_BACKEND.to_bits() + place);
             yaml.line(format_args!(
                 "- {{addresses: [{address}], conditions: {{ready: true}}, nodeName: node-1}}"
