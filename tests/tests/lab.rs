@@ -283,13 +283,20 @@ fn labs_do_not_meet() {
     }
 }
 
-/// The network namespaces of all processes.
-fn network_namespaces() -> BTreeSet<u64> {
-    let number = |process: fs::DirEntry| {
+/// All processes by the network namespace that each is in. The kernel gives the number of a namespace that is gone to the next one, which may be
+/// another test's; no process has both numbers again so soon.
+fn residents() -> BTreeSet<(u64, u32)> {
+    let found = |process: fs::DirEntry| {
+        let number = process.file_name().to_str()?.parse().ok()?;
         let link = fs::read_link(process.path().join("ns/net")).ok()?;
-        link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+        Some((link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()?, number))
     };
-    fs::read_dir("/proc").unwrap().filter_map(|process| number(process.ok()?)).collect()
+    fs::read_dir("/proc").unwrap().filter_map(|process| found(process.ok()?)).collect()
+}
+
+/// Those in these namespaces.
+fn residents_of(made: &BTreeSet<u64>) -> BTreeSet<(u64, u32)> {
+    residents().into_iter().filter(|(namespace, _)| made.contains(namespace)).collect()
 }
 
 fn inodes(lab: &Lab) -> BTreeSet<u64> {
@@ -318,10 +325,12 @@ fn a_lab_that_is_dropped_leaves_nothing_and_spares_bystanders() {
         let lab = two_nodes().unwrap();
         println!("a lab of two nodes and three pods came up in {:?}", start.elapsed());
         let made = inodes(&lab);
-        assert!(made.len() == 6 && made.is_subset(&network_namespaces()));
         let lingering = linger(&lab);
+        let there = residents_of(&made);
+        let namespaces: BTreeSet<u64> = there.iter().map(|(namespace, _)| *namespace).collect();
+        assert!(made.len() == 6 && namespaces == made);
         drop(lab);
-        assert!(made.is_disjoint(&network_namespaces()));
+        assert!(there.is_disjoint(&residents()));
         for mut program in lingering {
             assert_eq!(program.wait().unwrap().signal(), Some(9));
         }
@@ -361,13 +370,15 @@ fn a_process_that_is_killed_leaves_nothing() {
         .find_map(|line| Some(line.strip_prefix("namespaces {")?.strip_suffix('}')?.to_owned()))
         .unwrap();
     let made: BTreeSet<u64> = told.split(", ").map(|number| number.parse().unwrap()).collect();
-    assert!(made.len() == 6 && made.is_subset(&network_namespaces()));
+    let there = residents_of(&made);
+    let namespaces: BTreeSet<u64> = there.iter().map(|(namespace, _)| *namespace).collect();
+    assert!(made.len() == 6 && namespaces == made);
 
     victim.kill().unwrap();
     victim.wait().unwrap();
     let end = Instant::now() + Duration::from_secs(10);
-    while !made.is_disjoint(&network_namespaces()) {
-        assert!(Instant::now() < end, "namespaces are left behind");
+    while !there.is_disjoint(&residents()) {
+        assert!(Instant::now() < end, "processes are left behind");
         thread::sleep(Duration::from_millis(20));
     }
 }
