@@ -2,7 +2,7 @@
 //!
 //! As in the published algorithm every backend walks through the table by a permutation of its own, from its name alone. There each takes in turn the next
 //! slot that is free. Here all take one step at a time: who comes to a slot first has it, and who has its share stops. A backend that comes then takes
-//! what it comes to first, and nobody else is early or late for that: half as many of the others' slots move (docs/decisions/0017).
+//! what it comes to first, and nobody else is early or late for that: fewer of the others' slots move (docs/decisions/0017).
 //!
 //! Walks go through [`BLOCKS`] blocks in tables of every size, and a block is one slot or more. So a larger table is nearly the smaller one with its slots
 //! cut in pieces, and a size that changes moves few slots too. A backend of twice the weight takes twice the steps and has twice the share.
