@@ -305,12 +305,20 @@ fn inodes(lab: &Lab) -> BTreeSet<u64> {
     places.map(|place| place.inode().unwrap()).collect()
 }
 
-/// Programs that would run on by themselves, one of them with a child and deaf to what is polite.
+/// Programs that would run on by themselves, one of them with a child and deaf to what is polite. Each has begun, so it is in its place: what is
+/// still on its way there when the lab ends finds none.
 fn linger(lab: &Lab) -> [Child; 2] {
     let mut stubborn = lab.node("n1").command("sh");
-    stubborn.args(["-c", "trap '' INT TERM HUP; sleep 1000 & wait; sleep 1000"]);
-    let mut sleeping = lab.pod("shop/db").command("sleep");
-    [stubborn.spawn().unwrap(), sleeping.arg("1000").spawn().unwrap()]
+    stubborn.args(["-c", "trap '' INT TERM HUP; sleep 1000 & echo begun; wait; sleep 1000"]);
+    let mut sleeping = lab.pod("shop/db").command("sh");
+    sleeping.args(["-c", "echo begun; exec sleep 1000"]);
+    [stubborn, sleeping].map(|mut program| {
+        let mut child = program.stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut told).unwrap();
+        assert_eq!(told, "begun\n");
+        child
+    })
 }
 
 /// Cleaning up looks at all processes of the machine, and must touch none but the lab's.
