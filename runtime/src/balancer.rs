@@ -128,8 +128,7 @@ pub trait Balancer: Send {
     /// The checksum of the image in force; `None` before the first.
     fn image_in_force(&self) -> Option<u64>;
 
-    /// Checks an image and puts it in force. A bad one is refused whole, and the one in force stays. Sockets are balanced from the first one
-    /// on.
+    /// Checks an image and puts it in force. A bad one is refused whole, and the one in force stays.
     ///
     /// # Errors
     /// [`DatapathError`].
@@ -159,6 +158,18 @@ pub trait Balancer: Send {
     /// # Errors
     /// What the kernel refused first.
     fn set_pods(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), DatapathError>;
+
+    /// Puts the programs at the sockets that are to be balanced, and takes them from all others.
+    ///
+    /// # Errors
+    /// What the kernel refused first.
+    fn set_sockets(&mut self) -> Result<(), DatapathError>;
+
+    /// Takes away what another version left, wherever this one is not put in its place.
+    ///
+    /// # Errors
+    /// What the kernel refused; then it may be called again.
+    fn finish_upgrade(&mut self) -> Result<(), DatapathError>;
 
     /// Takes the programs from all devices, pods and sockets: nothing is in a packet's way, and no image is in force.
     ///

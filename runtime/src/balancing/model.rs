@@ -16,6 +16,10 @@ pub(crate) struct Memory {
     pub(crate) node: (Option<Ipv4Addr>, Option<Ipv6Addr>),
     pub(crate) devices: BTreeSet<u32>,
     pub(crate) pods: BTreeSet<u32>,
+    /// Whether it stands at sockets.
+    pub(crate) has_sockets: bool,
+    /// How often what another version left was taken away.
+    pub(crate) upgraded: usize,
     pub(crate) flows: Vec<FlowOnRecord>,
     /// Flows that come once the flows were read.
     pub(crate) coming: Vec<FlowOnRecord>,
@@ -104,9 +108,19 @@ impl Balancer for Model {
         Ok(())
     }
 
+    fn set_sockets(&mut self) -> Result<(), DatapathError> {
+        self.change(|memory| memory.has_sockets = true);
+        Ok(())
+    }
+
+    fn finish_upgrade(&mut self) -> Result<(), DatapathError> {
+        self.change(|memory| memory.upgraded += 1);
+        Ok(())
+    }
+
     fn withdraw(&mut self) -> Result<(), DatapathError> {
         self.change(|memory| {
-            (memory.image, memory.devices, memory.pods) = Default::default();
+            (memory.image, memory.devices, memory.pods, memory.has_sockets) = Default::default();
         });
         Ok(())
     }

@@ -413,6 +413,9 @@ fn put(
         // It was withdrawn since this was asked for.
         return (reports, failures);
     }
+    if let Err(error) = balancer.set_sockets() {
+        failures.push(format!("cannot balance where sockets connect: {}", chain(&error)));
+    }
     if knows_devices {
         if let Err(error) = balancer.set_node(places.v4, places.v6) {
             failures.push(format!("cannot say which addresses the node has: {}", chain(&error)));
@@ -424,6 +427,14 @@ fn put(
     }
     if let Some(Err(error)) = places.pods.as_ref().map(|pods| balancer.set_pods(pods)) {
         failures.push(format!("cannot balance at the pods: {}", chain(&error)));
+    }
+    // What another version has where this one failed is better than nothing.
+    if knows_devices
+        && places.pods.is_some()
+        && failures.is_empty()
+        && let Err(error) = balancer.finish_upgrade()
+    {
+        failures.push(format!("cannot take away what another version left: {}", chain(&error)));
     }
     (reports, failures)
 }

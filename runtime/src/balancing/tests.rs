@@ -149,6 +149,7 @@ async fn nothing_stands_in_the_way_until_there_is_something_to_balance() {
     running.until("the pods", |status| status.pods == 1).await;
     let told = node.model.look();
     assert_eq!((told.devices, told.pods), ([2].into(), [5].into()));
+    assert!(told.has_sockets && told.upgraded > 0);
     assert_eq!(told.node, ("10.1.0.1".parse().ok(), None));
     let status = running.until("a sweep", |status| status.sweep.translations == 2).await;
     assert_eq!(status.counters, [("delivered".to_owned(), 7)]);
@@ -159,7 +160,7 @@ async fn nothing_stands_in_the_way_until_there_is_something_to_balance() {
     running.until("nothing", |status| status.image.is_none()).await;
     tokio::time::sleep(Duration::from_secs(100)).await;
     let told = node.model.look();
-    assert!(told.image.is_none() && told.devices.is_empty() && told.pods.is_empty());
+    assert!(told.image.is_none() && told.devices.is_empty() && told.pods.is_empty() && !told.has_sockets);
     assert!(!node.state("services.weir").exists());
     assert_eq!(running.balancing.status().devices, []);
 

@@ -387,9 +387,12 @@ pub(super) fn detach(
     Ok(())
 }
 
-/// Takes all programs from all interfaces.
-pub(super) fn detach_all(versions: &Versions, stands: &'static [Stand]) -> Result<(), DatapathError> {
-    for version in versions.all() {
+/// Takes all programs of these versions from all interfaces.
+pub(super) fn detach_all<'a>(
+    versions: impl Iterator<Item = &'a Path>,
+    stands: &'static [Stand],
+) -> Result<(), DatapathError> {
+    for version in versions {
         let attached = attached(version, stands)?.into_iter();
         attached
             .map(|(at, stand)| Place::new(version, at, stand))

@@ -521,7 +521,7 @@ pub fn remove_everything(pin_root: &Path) -> Result<bool, DatapathError> {
     }
     let _lock = pins::lock(&located.path, pin_root)?;
     balancing::remove_everything(&located.path, pin_root)?;
-    attach::detach_all(&Versions::find(&located.path)?, &load::STANDS)?;
+    attach::detach_all(Versions::find(&located.path)?.all(), &load::STANDS)?;
     match std::fs::remove_dir_all(&located.path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(DatapathError::Pin { what: "remove", path: located.path, source })

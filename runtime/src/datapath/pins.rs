@@ -154,24 +154,32 @@ pub(super) struct Versions {
 
 impl Versions {
     pub(super) fn find(pin_root: &Path) -> Result<Versions, DatapathError> {
-        let (own, connections) = (version_folder(pin_root), connection_folder(pin_root));
+        Self::find_in(pin_root, version_folder(pin_root), connection_folder(pin_root))
+    }
+
+    /// Those of balancing, in its folder: what is on record of flows tells of addresses and of no image, so it is shared.
+    pub(super) fn find_of_balancing(folder: &Path) -> Result<Versions, DatapathError> {
+        let own = folder.join(format!("{VERSION_FOLDERS}{BALANCE_VERSION}-image-{SERVICE_VERSION}"));
+        Self::find_in(folder, own, folder.join(format!("{CONNECTION_FOLDERS}{BALANCE_VERSION}")))
+    }
+
+    fn find_in(folder: &Path, own: PathBuf, connections: PathBuf) -> Result<Versions, DatapathError> {
         Ok(Versions {
-            others: folders(pin_root, VERSION_FOLDERS, &own)?,
-            other_connections: folders(pin_root, CONNECTION_FOLDERS, &connections)?,
+            others: folders(folder, VERSION_FOLDERS, &own)?,
+            other_connections: folders(folder, CONNECTION_FOLDERS, &connections)?,
             own,
             connections,
         })
     }
 
-    /// Those of balancing, in its folder.
-    pub(super) fn find_of_balancing(folder: &Path) -> Result<Versions, DatapathError> {
-        let own = folder.join(format!("{VERSION_FOLDERS}{BALANCE_VERSION}-image-{SERVICE_VERSION}"));
-        let others = folders(folder, VERSION_FOLDERS, &own)?;
-        Ok(Versions { connections: own.clone(), own, others, other_connections: Vec::new() })
+    /// This one's folder, and the others'.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Path> + Clone {
+        std::iter::once(&self.own).chain(&self.others).map(PathBuf::as_path)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Path> {
-        std::iter::once(&self.own).chain(&self.others).map(PathBuf::as_path)
+    /// The others' folders.
+    pub(super) fn others(&self) -> impl Iterator<Item = &Path> + Clone {
+        self.others.iter().map(PathBuf::as_path)
     }
 
     /// Takes away what other versions left. Found again by that version it would be old, and until then it takes the kernel's memory.

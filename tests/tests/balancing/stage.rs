@@ -33,7 +33,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// What must not come gets this long.
 pub(crate) const BRIEFLY: Duration = Duration::from_millis(250);
 
-const NODES: [&str; 3] = ["n1", "n2", "n3"];
+pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const BACKENDS: [(&str, &str); 3] = [("shop/b1", "n1"), ("shop/b2", "n2"), ("shop/b3", "n3")];
 const PODS: [(&str, &str); 3] = [("shop/c1", "n1"), ("shop/c2", "n2"), ("shop/c3", "n3")];
 
@@ -101,8 +101,7 @@ impl<'a> Stage<'a> {
         }
         let stage = Stage { lab, daemons, peers };
         for (daemon, own) in stage.daemons.iter().zip(NODES) {
-            let pods = BACKENDS.into_iter().chain(PODS).filter(|(_, node)| *node == own).count();
-            daemon.until_balanced(pods)?;
+            daemon.until_balanced(pods_of(own))?;
         }
         Ok(stage)
     }
@@ -135,6 +134,11 @@ impl<'a> Stage<'a> {
     pub(crate) fn change_services(&self, services: &[ServicePlan]) {
         change(self.lab, &self.daemons, services);
     }
+}
+
+/// How many pods a node has.
+pub(crate) fn pods_of(node: &str) -> usize {
+    BACKENDS.into_iter().chain(PODS).filter(|(_, own)| *own == node).count()
 }
 
 /// Changes the services in the folders of these daemons, and waits until what is new is in force. Slots that settle make another image too,

@@ -4,16 +4,19 @@
 //! move at all by hashing is held to its numbers elsewhere (`compiler/tests/services`).
 
 use super::stage::{
-    ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of, service,
+    ECHO_PORT, NODES, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of,
+    pods_of, service,
 };
 use super::table::{Hook, Mode, Setting};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::thread;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 use weir_lab::{
     Call, Connection, EndpointPlan, Flow, Identity, Kind, Policyd, Running, ServicePlan, Transport,
 };
+use weir_runtime::balancer::DeviceHook;
 
 /// Between them: every mode, both hooks, with programs at sockets and without.
 const FOR_CONNECTIONS: [Setting; 2] = [
@@ -239,6 +242,50 @@ fn established_connections_stay_where_they_are() {
         established.stayed("the return to how it began");
         assert_nothing_lost(flows, setting, &daemons);
     }
+}
+
+/// What daemons left in the kernel and on disk becomes that of a version which the next cannot read, but for what is on record of flows.
+#[test]
+fn another_version_takes_over_once_it_has_an_image() {
+    for setting in FOR_CONNECTIONS {
+        let Some(lab) = lab_of(setting) else { return };
+        let services = services(&ready(&["shop/b1", "shop/b2"]), 0);
+        let mut stage = Stage::set(&lab, setting, &services).unwrap();
+        let mut daemons = std::mem::take(&mut stage.daemons);
+        let since = Instant::now();
+        let flows = flows(&stage);
+        let established = Established::new(&stage);
+        for (daemon, node) in daemons.iter_mut().zip(NODES) {
+            now(setting, since, &format!("another version is begun on {node}"));
+            daemon.kill().unwrap();
+            let pins = lab.node(node).path("/sys/fs/bpf/weir/balancing");
+            let left = versions_in(&pins);
+            assert_eq!(left.len(), 1, "{left:?}");
+            fs::rename(&left[0], pins.join("state-0-image-0")).unwrap();
+            let image = lab.node(node).path("/var/lib/weir/services.weir");
+            fs::write(image, "an image of another version").unwrap();
+            daemon.write_file("services.yaml", "spec: [").unwrap();
+            daemon.restart().unwrap();
+            daemon.until("a daemon that reads nothing", |status| status.source.read.is_some()).unwrap();
+            established.stayed("a daemon of another version without an image");
+            daemon.write_file("services.yaml", &lab.services_yaml(&services)).unwrap();
+            let status = daemon.until_balanced(pods_of(node)).unwrap();
+            let devices = status.balancing.unwrap().devices;
+            let by = if setting.hook == Hook::Xdp { DeviceHook::Xdp } else { DeviceHook::Tc };
+            assert!(devices.iter().all(|device| device.by == by && device.trouble.is_none()), "{devices:?}");
+            let is_gone = || versions_in(&pins) == left;
+            assert!(comes_true(PATIENCE, is_gone), "{:?}", versions_in(&pins));
+        }
+        established.stayed("another version took over");
+        assert_newcomers(&stage, &["shop/b1", "shop/b2"], "another version took over");
+        assert_nothing_lost(flows, setting, &daemons);
+    }
+}
+
+/// The folders of versions that have something in the kernel.
+fn versions_in(pins: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(pins).unwrap().map(|entry| entry.unwrap().path());
+    folders.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("state-")).collect()
 }
 
 #[test]

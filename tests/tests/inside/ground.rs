@@ -159,8 +159,11 @@ impl Ground {
     pub(crate) fn open(&mut self) {
         self.balancer = None;
         let options = &self.options;
-        let opened = self.lab.node("n1").inside(|| KernelBalancer::open(options)).unwrap();
-        self.balancer = Some(opened.unwrap());
+        let opened = self.lab.node("n1").inside(|| {
+            let mut balancer = KernelBalancer::open(options)?;
+            balancer.set_sockets().map(|()| balancer)
+        });
+        self.balancer = Some(opened.unwrap().unwrap());
     }
 
     /// Puts services in force. True if programs were replaced for it.

@@ -6,7 +6,7 @@ use aya::maps::{HashMap, Map, MapData};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use weir_runtime::balancer::BalancerOptions;
+use weir_runtime::balancer::{Balancer, BalancerOptions};
 use weir_runtime::datapath::KernelBalancer;
 
 fn by(ground: &Ground, to: SocketAddr) -> Option<String> {
@@ -99,8 +99,8 @@ fn another_cgroup_has_them_and_the_first_no_more() {
         cgroup: Some(other),
         ..ground.options.clone()
     };
-    let opened = ground.at_node(|| KernelBalancer::open(&options).map(drop));
-    assert!(opened.unwrap_err().to_string().contains("cannot open it"));
+    let set = ground.at_node(|| KernelBalancer::open(&options).unwrap().set_sockets());
+    assert!(set.unwrap_err().to_string().contains("cannot open it"));
 }
 
 #[test]

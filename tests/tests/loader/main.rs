@@ -464,6 +464,7 @@ fn balancing_stands_at_every_place_and_leaves_none() {
     };
     in_a_namespace(|| {
         let mut balancer = KernelBalancer::open(&options).unwrap();
+        balancer.set_sockets().unwrap();
         the_verifier_has_room();
         let wire = Wire::lay().unwrap();
         let here = BTreeSet::from([wire.interface]);

@@ -14,6 +14,7 @@ use crate::datapath::load::make_folder;
 use crate::datapath::pins::Versions;
 use crate::datapath::syscall;
 use crate::snapshot::chain;
+use aya::programs::Xdp;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use std::collections::BTreeSet;
@@ -60,7 +61,7 @@ pub(super) fn set(
     }
     for device in linked(&versions.own)? {
         if !devices.contains(&device) {
-            detach(&versions.own, device)?;
+            detach(versions, device)?;
         }
     }
     let mut reports = Vec::new();
@@ -79,9 +80,9 @@ pub(super) fn set(
                 }
             };
             if !wants {
-                detach(&versions.own, device)?;
+                detach(versions, device)?;
             } else {
-                match stand_fast(programs, &versions.own, device) {
+                match stand_fast(programs, versions, device) {
                     Ok(()) => report.by = DeviceHook::Xdp,
                     Err(error) if options.device_mode == DeviceMode::Auto => {
                         debug!(device = name, %error, "its driver has no XDP; tc sends on");
@@ -108,18 +109,15 @@ fn not_forwarding(device: u32, has_v6: bool) -> Option<String> {
     Some(format!("what is for backends elsewhere is dropped: net.{off}.conf.{name}.forwarding is 0"))
 }
 
-/// Puts the XDP program at a device, or replaces the one that stands there.
-fn stand_fast(programs: &mut Programs, version: &Path, device: u32) -> Result<(), Source> {
-    let path = link(version, device);
+/// Puts the XDP program at a device, or replaces the one that stands there, whichever version left it.
+fn stand_fast(programs: &mut Programs, versions: &Versions, device: u32) -> Result<(), Source> {
+    let path = link(&versions.own, device);
     let program = programs.fast_mut().ok_or("the program is missing in the object")?;
-    if path.exists() {
-        let there = FdLink::from(PinnedLink::from_pin(&path)?);
-        if let Ok(id) = program.attach_to_link(XdpLink::try_from(there)?) {
-            drop(program.take_link(id)?);
+    for left in versions.all().map(|version| link(version, device)) {
+        if replace(program, &left)? {
+            fs::rename(&left, &path)?;
             return Ok(());
         }
-        // Its device ended, and another got its number.
-        fs::remove_file(&path)?;
     }
     let id = program.attach_to_if_index(device, XdpMode::Driver)?;
     let there: FdLink = program.take_link(id)?.try_into()?;
@@ -127,10 +125,24 @@ fn stand_fast(programs: &mut Programs, version: &Path, device: u32) -> Result<()
     Ok(())
 }
 
+/// Replaces the program of a pinned link. False, and the pin is gone, if there is no such link, or its device ended and another got its number.
+fn replace(program: &mut Xdp, pin: &Path) -> Result<bool, Source> {
+    if !pin.exists() {
+        return Ok(false);
+    }
+    let there = FdLink::from(PinnedLink::from_pin(pin)?);
+    if let Ok(id) = program.attach_to_link(XdpLink::try_from(there)?) {
+        drop(program.take_link(id)?);
+        return Ok(true);
+    }
+    fs::remove_file(pin)?;
+    Ok(false)
+}
+
 /// Replaces every XDP program that an earlier run or size class of this version attached.
-pub(super) fn replace_all(programs: &mut Programs, version: &Path) -> Result<(), DatapathError> {
-    for device in linked(version)? {
-        if let Err(source) = stand_fast(programs, version, device) {
+pub(super) fn replace_all(programs: &mut Programs, versions: &Versions) -> Result<(), DatapathError> {
+    for device in linked(&versions.own)? {
+        if let Err(source) = stand_fast(programs, versions, device) {
             if attach::name_of(device).is_ok() {
                 return Err(DatapathError::Attach {
                     interface: device,
@@ -139,13 +151,18 @@ pub(super) fn replace_all(programs: &mut Programs, version: &Path) -> Result<(),
                 });
             }
             warn!(device, "a device is gone");
-            detach(version, device)?;
+            detach(versions, device)?;
         }
     }
     Ok(())
 }
 
-fn detach(version: &Path, device: u32) -> Result<(), DatapathError> {
+/// Takes the XDP program from a device, whichever version left it.
+fn detach(versions: &Versions, device: u32) -> Result<(), DatapathError> {
+    versions.all().try_for_each(|version| detach_one(version, device))
+}
+
+fn detach_one(version: &Path, device: u32) -> Result<(), DatapathError> {
     let path = link(version, device);
     if !path.exists() {
         return Ok(());
@@ -159,10 +176,10 @@ fn detach(version: &Path, device: u32) -> Result<(), DatapathError> {
     fs::remove_file(&path).map_err(|source| DatapathError::Pin { what: "unpin", path, source })
 }
 
-/// Takes the XDP programs of all versions from all devices.
-pub(super) fn detach_all(versions: &Versions) -> Result<(), DatapathError> {
-    for version in versions.all() {
-        linked(version)?.into_iter().try_for_each(|device| detach(version, device))?;
+/// Takes the XDP programs of these versions from all devices.
+pub(super) fn detach_all<'a>(versions: impl Iterator<Item = &'a Path>) -> Result<(), DatapathError> {
+    for version in versions {
+        linked(version)?.into_iter().try_for_each(|device| detach_one(version, device))?;
     }
     Ok(())
 }

@@ -6,16 +6,17 @@ use crate::balancer::{BalancerOptions, Dispatch, Mode, NoBackend};
 use crate::datapath::attach::{self, Order, Stand, Standing};
 use crate::datapath::error::DatapathError;
 use crate::datapath::load::{refused, useful_line};
+use crate::datapath::pins::Versions;
 use crate::datapath::slots::Slots;
 use crate::snapshot::chain;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp};
 use aya::{Ebpf, EbpfLoader};
-use std::path::Path;
 use weir_object::{SOCKET, VETH, WIRE_TC, WIRE_XDP};
 
-/// Maps that outlive programs, besides the images.
-const PINNED: &[&str] = &[
-    "service_settings",
+/// Maps of this version that outlive programs, besides the images.
+const PINNED: &[&str] = &["service_settings", "balance_counters"];
+/// What is on record of flows and sockets. Versions share it that agree on its shapes, so that an upgrade cuts none.
+const RECORDS: &[&str] = &[
     "translations",
     "flows",
     "next_hops",
@@ -23,7 +24,6 @@ const PINNED: &[&str] = &[
     "service_fragments",
     "pods_answered",
     "node_answered",
-    "balance_counters",
 ];
 
 /// Where the programs of a device stand.
@@ -51,28 +51,28 @@ impl std::fmt::Debug for Programs {
 }
 
 impl Programs {
-    /// Loads all for the class of `slots`, with the maps that are, or will be, pinned in `folder`.
+    /// Loads all for the class of `slots`, with the maps that are, or will be, pinned in this version's folders.
     pub(super) fn load(
         options: &BalancerOptions,
-        folder: &Path,
+        versions: &Versions,
         slots: &Slots,
     ) -> Result<Self, DatapathError> {
-        let mut wire = load(WIRE_TC, options, folder, slots)?;
+        let mut wire = load(WIRE_TC, options, versions, slots)?;
         for stand in &STANDS {
             let program = wire.program_mut(stand.program).ok_or_else(|| missing(stand.program))?;
             let program: &mut SchedClassifier =
                 program.try_into().map_err(|error| refused(&error, stand.program.to_owned()))?;
             program.load().map_err(|error| refused(&error, useful_line(&format!("{error:?}"))))?;
         }
-        let mut fast = load(WIRE_XDP, options, folder, slots)?;
+        let mut fast = load(WIRE_XDP, options, versions, slots)?;
         let program = fast.program_mut(FAST).ok_or_else(|| missing(FAST))?;
         let program: &mut Xdp = program.try_into().map_err(|error| refused(&error, FAST.to_owned()))?;
         program.load().map_err(|error| refused(&error, useful_line(&format!("{error:?}"))))?;
         let sockets = options.cgroup.as_ref().map(|_| {
-            let mut sockets = load(SOCKET, options, folder, slots)?;
+            let mut sockets = load(SOCKET, options, versions, slots)?;
             sockets::load(&mut sockets).map(|()| sockets)
         });
-        let pods = Pods::load(load(VETH, options, folder, slots)?)?;
+        let pods = Pods::load(load(VETH, options, versions, slots)?)?;
         Ok(Programs { wire, fast, pods, sockets: sockets.transpose()? })
     }
 
@@ -97,11 +97,12 @@ impl Programs {
     }
 
     /// Replaces every program that an earlier run or size class of this version attached.
-    pub(super) fn replace_all(&mut self, folder: &Path) -> Result<(), DatapathError> {
-        attach::replace_all(self, folder)?;
-        attach::replace_all(&mut self.pods, folder)?;
-        devices::replace_all(self, folder)?;
-        self.sockets.as_ref().map_or(Ok(()), |sockets| sockets::replace_all(sockets, folder))
+    pub(super) fn replace_all(&mut self, versions: &Versions) -> Result<(), DatapathError> {
+        let own = &versions.own;
+        attach::replace_all(self, own)?;
+        attach::replace_all(&mut self.pods, own)?;
+        devices::replace_all(self, versions)?;
+        self.sockets.as_ref().map_or(Ok(()), |sockets| sockets::replace_all(sockets, own))
     }
 }
 
@@ -123,7 +124,7 @@ impl Standing for Programs {
 pub(super) fn load(
     object: &[u8],
     options: &BalancerOptions,
-    folder: &Path,
+    versions: &Versions,
     slots: &Slots,
 ) -> Result<Ebpf, DatapathError> {
     let mask = u32::try_from(slots.class() - 1).unwrap_or(0);
@@ -149,8 +150,10 @@ pub(super) fn load(
         .map_max_entries("next_hops", options.next_hops)
         .map_max_entries("socket_services", options.socket_services)
         .map_pin_path("service_images", slots.path().to_owned());
-    for name in PINNED {
-        loader.map_pin_path(name, folder.join(name));
+    for (folder, names) in [(&versions.own, PINNED), (&versions.connections, RECORDS)] {
+        for name in names {
+            loader.map_pin_path(name, folder.join(name));
+        }
     }
     loader.load(object).map_err(|error| refused(&error, chain(&error)))
 }

@@ -5,7 +5,8 @@
 //!   install ─ checked, written beside the image in force, one word flipped        (../slots.rs)
 //!   set_devices ─ XDP where it can be, and tc                                    (devices.rs)
 //!   set_pods ─ around policy's programs                                          (pods.rs)
-//!   programs at a cgroup, from the start                                         (sockets.rs)
+//!   set_sockets ─ programs at a cgroup                                           (sockets.rs)
+//!   finish_upgrade ─ what another version left is taken away
 //!   flows, sweep, counters ─ what the programs left for us                       (records.rs)
 //! ```
 //!
@@ -64,7 +65,8 @@ pub struct KernelBalancer {
 }
 
 impl KernelBalancer {
-    /// Loads the programs. Maps that an earlier run of this version pinned are used on, and programs that it attached are replaced.
+    /// Loads the programs. Maps that an earlier run of this version pinned are used on, and programs that it attached are replaced. Programs
+    /// of another version balance by the image that it left until those of this one are put in their place.
     ///
     /// # Errors
     /// [`DatapathError`]; what is attached already stays as it is.
@@ -77,18 +79,18 @@ impl KernelBalancer {
         let versions = Versions::find_of_balancing(&folder)?;
         let own = &versions.own;
         make_folder(own)?;
+        make_folder(&versions.connections)?;
         let slots = match Slots::find(own)? {
             Some(slots) => slots,
             None => Slots::create(own, slots::SMALLEST_CLASS, 0, &[])?,
         };
-        let mut programs = Programs::load(options, own, &slots)?;
+        let mut programs = Programs::load(options, &versions, &slots)?;
         let settings = mapped(own, "service_settings", size_of::<ServiceSettings>())?;
         slots.name_images(&settings);
         slots.settle(&settings)?;
         slots.forget_others(own)?;
-        let tables = Tables::open(own)?;
-        programs.replace_all(own)?;
-        sockets::set(programs.sockets_mut(), options.cgroup.as_deref(), &versions)?;
+        let tables = Tables::open(&versions)?;
+        programs.replace_all(&versions)?;
         let (options, has_tcx) = (options.clone(), has_tcx());
         Ok(KernelBalancer {
             options,
@@ -125,8 +127,8 @@ impl KernelBalancer {
         let slot = 1 - Slots::idle(&self.settings);
         let slots = Slots::create(folder, class, slot, &image)?;
         self.is_split = true;
-        let moved = Programs::load(&self.options, folder, &slots).and_then(|mut programs| {
-            programs.replace_all(folder)?;
+        let moved = Programs::load(&self.options, &self.versions, &slots).and_then(|mut programs| {
+            programs.replace_all(&self.versions)?;
             slots.wait_for_programs()?;
             Ok(programs)
         });
@@ -141,7 +143,7 @@ impl KernelBalancer {
     /// Has all programs use the same slots again, after a move to larger ones that failed.
     fn reunite(&mut self) -> Result<(), DatapathError> {
         if self.is_split {
-            self.programs.replace_all(&self.versions.own)?;
+            self.programs.replace_all(&self.versions)?;
             self.slots.wait_for_programs()?;
             self.slots.forget_others(&self.versions.own)?;
             self.is_split = false;
@@ -198,11 +200,18 @@ impl Balancer for KernelBalancer {
         pods::set(self, interfaces)
     }
 
+    fn set_sockets(&mut self) -> Result<(), DatapathError> {
+        let cgroup = self.options.cgroup.as_deref();
+        sockets::set(self.programs.sockets_mut(), cgroup, &self.versions)
+    }
+
+    fn finish_upgrade(&mut self) -> Result<(), DatapathError> {
+        detach_all(self.versions.others())?;
+        self.versions.remove_others()
+    }
+
     fn withdraw(&mut self) -> Result<(), DatapathError> {
-        sockets::detach_all(&self.versions)?;
-        attach::detach_all(&self.versions, &pods::STANDS)?;
-        attach::detach_all(&self.versions, &load::STANDS)?;
-        devices::detach_all(&self.versions)?;
+        detach_all(self.versions.all())?;
         self.slots.empty(&self.settings)
     }
 
@@ -226,9 +235,13 @@ pub(super) fn remove_everything(pin_root: &Path, name: &Path) -> Result<(), Data
         return Ok(());
     }
     let _lock = pins::lock(&folder, &balancing_folder(name))?;
-    let versions = Versions::find_of_balancing(&folder)?;
-    sockets::detach_all(&versions)?;
-    attach::detach_all(&versions, &pods::STANDS)?;
-    attach::detach_all(&versions, &load::STANDS)?;
-    devices::detach_all(&versions)
+    detach_all(Versions::find_of_balancing(&folder)?.all())
+}
+
+/// Takes the programs of these versions from wherever they stand.
+fn detach_all<'a>(versions: impl Iterator<Item = &'a Path> + Clone) -> Result<(), DatapathError> {
+    sockets::detach_all(versions.clone())?;
+    attach::detach_all(versions.clone(), &pods::STANDS)?;
+    attach::detach_all(versions.clone(), &load::STANDS)?;
+    devices::detach_all(versions)
 }

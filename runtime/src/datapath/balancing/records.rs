@@ -3,9 +3,9 @@
 use crate::balancer::{BalanceReport, FlowOnRecord};
 use crate::datapath::connections::now;
 use crate::datapath::error::DatapathError;
+use crate::datapath::pins::Versions;
 use crate::datapath::table::{Record, Table};
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::Path;
 use weir_abi::services::live::{
     BALANCE_COUNTERS, BalanceCounter, FlowKey, FlowRecord, TranslationKey, TranslationRecord,
 };
@@ -31,16 +31,16 @@ struct Round {
 }
 
 impl Tables {
-    pub(super) fn open(folder: &Path) -> Result<Self, DatapathError> {
+    pub(super) fn open(versions: &Versions) -> Result<Self, DatapathError> {
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| DatapathError::Map {
             map: "balance_counters",
             what: "count CPUs",
             source,
         })?;
         Ok(Tables {
-            translations: Table::open(folder, "translations")?,
-            flows: Table::open(folder, "flows")?,
-            counters: Table::open_with(folder, "balance_counters", cpus)?,
+            translations: Table::open(&versions.connections, "translations")?,
+            flows: Table::open(&versions.connections, "flows")?,
+            counters: Table::open_with(&versions.own, "balance_counters", cpus)?,
             sweep_translations: Round::default(),
             sweep_flows: Round::default(),
         })

@@ -68,7 +68,7 @@ pub(super) fn set(
     cgroup: Option<&Path>,
     versions: &Versions,
 ) -> Result<(), DatapathError> {
-    let (Some(sockets), Some(path)) = (sockets, cgroup) else { return detach_all(versions) };
+    let (Some(sockets), Some(path)) = (sockets, cgroup) else { return detach_all(versions.all()) };
     let (cgroup, number) = open(path)?;
     let own = versions.own.join(FOLDER).join(&number);
     make_folder(&own)?;
@@ -121,9 +121,9 @@ pub(super) fn replace_all(sockets: &Ebpf, version: &Path) -> Result<(), Datapath
     Ok(())
 }
 
-/// Takes the programs of all versions from all cgroups.
-pub(super) fn detach_all(versions: &Versions) -> Result<(), DatapathError> {
-    versions.all().try_for_each(|version| detach_all_but(version, None))
+/// Takes the programs of these versions from all cgroups.
+pub(super) fn detach_all<'a>(mut versions: impl Iterator<Item = &'a Path>) -> Result<(), DatapathError> {
+    versions.try_for_each(|version| detach_all_but(version, None))
 }
 
 /// Attaches a program beside those that are there, as every link to a cgroup does.
