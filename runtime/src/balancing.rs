@@ -69,6 +69,10 @@ impl Default for Settings {
 /// Opens what balances. It is called once there is something to balance, away from the executor, and again if that failed.
 pub type Open = Arc<dyn Fn() -> Result<Box<dyn Balancer>, DatapathError> + Send + Sync>;
 
+/// Takes out of the kernel what an earlier run left there, if it left anything. It is called where there is nothing to balance and nothing was
+/// opened, away from the executor.
+pub type Clear = Arc<dyn Fn() -> Result<(), DatapathError> + Send + Sync>;
+
 /// What a daemon needs to balance.
 #[derive(Clone)]
 pub struct Means {
@@ -76,6 +80,8 @@ pub struct Means {
     pub settings: Settings,
     /// By what.
     pub open: Open,
+    /// What was left by whom.
+    pub clear: Clear,
 }
 
 impl std::fmt::Debug for Means {

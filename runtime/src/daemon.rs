@@ -126,6 +126,10 @@ pub async fn run(
         .balancing
         .clone()
         .map(|means| Balancing::begin(means, &settings.node, Arc::clone(&store), interfaces.clone()));
+    if balancing.is_none() {
+        // What is balanced again some day does not come after it.
+        store.forget_services()?;
+    }
     let mut daemon = Daemon::new(settings, store, kernel, observer, features, trouble, balancing);
     let ended = daemon.run(changes, interfaces, requests, stop).await;
     serving.abort();

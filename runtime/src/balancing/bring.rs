@@ -12,7 +12,7 @@
 
 use super::in_force::InForce;
 use super::services::{Compiled, Services};
-use super::{Open, Settings};
+use super::{Clear, Means, Open};
 use crate::balancer::Balancer;
 use crate::kernel::Kernel;
 use crate::snapshot::{Findings, chain};
@@ -32,9 +32,8 @@ pub(super) type Way = Kernel<dyn Balancer>;
 /// What is needed on the way.
 pub(super) struct Errand {
     pub(super) way: Option<Way>,
-    pub(super) open: Open,
+    pub(super) means: Means,
     pub(super) store: Arc<Store>,
-    pub(super) settings: Settings,
     pub(super) services: Arc<Services>,
     pub(super) in_force: Option<Arc<InForce>>,
     /// Only to let slots settle.
@@ -184,9 +183,9 @@ async fn try_once(
     so_far: Brought,
     records: Option<Vec<FlowOnRecord>>,
 ) -> Result<Brought, Brought> {
-    let Errand { open, store, settings, services, in_force, to_settle, .. } = errand;
+    let Errand { means, store, services, in_force, to_settle, .. } = errand;
     let (services, last, idle, to_settle) =
-        (Arc::clone(services), in_force.clone(), settings.idle, *to_settle);
+        (Arc::clone(services), in_force.clone(), means.settings.idle, *to_settle);
     let compiling = spawn_blocking(move || compile(&services, last.as_deref(), records, idle, to_settle));
     let (compiled, settling) = match compiling.await {
         Ok(Said::NothingSettles) => return Ok(so_far.done()),
@@ -196,7 +195,7 @@ async fn try_once(
     };
     let so_far = Brought { warnings: Some(compiled.warnings.clone()), ..so_far };
     if compiled.is_empty {
-        return Ok(withdraw(so_far, Arc::clone(store)).await);
+        return Ok(withdraw(so_far, Arc::clone(&means.clear), Arc::clone(store)).await);
     }
     if let Some(last) = in_force.as_deref().filter(|last| last.checksum == compiled.checksum)
         && last.image.is_some()
@@ -204,7 +203,7 @@ async fn try_once(
         let confirmed = InForce { is_restored: false, ..last.clone() };
         return Ok(Brought { in_force: Some(Arc::new(confirmed)), ..so_far }.done());
     }
-    install(so_far, Arc::clone(open), Arc::clone(store), compiled, settling).await
+    install(so_far, Arc::clone(&means.open), Arc::clone(store), compiled, settling).await
 }
 
 /// The flows on record, if any slot waits for them.
@@ -239,16 +238,18 @@ fn compile(
     compiled.map_or_else(Said::Refused, |compiled| Said::Compiled(compiled, settling))
 }
 
-async fn withdraw(so_far: Brought, store: Arc<Store>) -> Brought {
-    if let Some(way) = &so_far.way
-        && so_far.in_force.is_some()
-    {
-        let withdrawn = way.call(Balancer::withdraw).await;
-        let withdrawn =
-            withdrawn.map_err(|gone| gone.to_string()).and_then(|done| done.map_err(|error| chain(&error)));
-        if let Err(why) = withdrawn {
-            return so_far.failed(format!("cannot take balancing out of the way: {why}"));
+async fn withdraw(so_far: Brought, clear: Clear, store: Arc<Store>) -> Brought {
+    let withdrawn = match &so_far.way {
+        Some(way) if so_far.in_force.is_some() => {
+            way.call(Balancer::withdraw).await.map_err(|gone| gone.to_string())
         }
+        Some(_) => Ok(Ok(())),
+        None => spawn_blocking(move || clear()).await.map_err(|gone| gone.to_string()),
+    };
+    if let Err(why) = withdrawn.and_then(|done| done.map_err(|error| chain(&error))) {
+        return so_far.failed(format!("cannot take balancing out of the way: {why}"));
+    }
+    if so_far.in_force.is_some() {
         info!("there is nothing to balance any more, and nothing of balancing in a packet's way");
     }
     let forgotten = spawn_blocking(move || store.forget_services()).await;

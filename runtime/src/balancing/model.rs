@@ -1,5 +1,6 @@
 //! A kernel that balances nothing and remembers what it was told, for tests. It outlives the daemons that open it.
 
+use super::{Means, Open, Settings};
 use crate::balancer::{BalanceReport, Balancer, DeviceHook, DeviceReport, FlowOnRecord};
 use crate::datapath::{DatapathError, Installation};
 use std::collections::BTreeSet;
@@ -48,12 +49,14 @@ impl Model {
         change(&mut self.memory.lock().unwrap());
     }
 
-    pub(crate) fn open(&self) -> super::Open {
-        let model = self.clone();
-        Arc::new(move || {
-            model.change(|memory| memory.opened += 1);
-            Ok(Box::new(model.clone()))
-        })
+    /// What a daemon needs to balance by it.
+    pub(crate) fn means(&self, settings: Settings) -> Means {
+        let (opened, cleared) = (self.clone(), self.clone());
+        let open: Open = Arc::new(move || {
+            opened.change(|memory| memory.opened += 1);
+            Ok(Box::new(opened.clone()))
+        });
+        Means { settings, open, clear: Arc::new(move || cleared.clone().withdraw()) }
     }
 
     pub(crate) fn checksum(&self) -> Option<u64> {

@@ -227,9 +227,8 @@ impl Part {
         self.is_bringing = true;
         let errand = Errand {
             way: self.way.clone(),
-            open: Arc::clone(&self.means.open),
+            means: self.means.clone(),
             store: Arc::clone(&self.store),
-            settings: self.means.settings.clone(),
             services: Arc::new(services),
             in_force: self.in_force.clone(),
             to_settle,

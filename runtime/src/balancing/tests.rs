@@ -89,7 +89,7 @@ impl Node {
     }
 
     fn begin_unread(&self) -> Running<'_> {
-        let means = Means { settings: self.settings.clone(), open: self.model.open() };
+        let means = self.model.means(self.settings.clone());
         let (tell, interfaces) = watch::channel(Some(interfaces()));
         let mut interfaces = interfaces;
         interfaces.mark_changed();
@@ -171,6 +171,23 @@ async fn nothing_stands_in_the_way_until_there_is_something_to_balance() {
     assert_eq!(node.model.look().devices, [2].into());
     running.end().await;
     assert_eq!(node.model.look().devices, [2].into(), "what is in force stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_left_goes_where_nothing_is_to_be_balanced_any_more() {
+    let node = Node::new();
+    run_once(&node, 2).await;
+    assert_eq!(node.model.look().devices, [2].into());
+    // The disk is lost, or another version's; and so is the last service.
+    node.store().forget_services().unwrap();
+    fs::remove_file(node.town.path("source/services.yaml")).unwrap();
+    let running = node.begin();
+    running.until("nothing wrong", |status| status.problems.is_empty()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let told = node.model.look();
+    assert!(told.image.is_none() && told.devices.is_empty() && !told.has_sockets);
+    assert_eq!(told.opened, 1);
+    running.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -453,7 +470,7 @@ async fn what_balances_cannot_be_opened_at_first() {
         }
         Ok(Box::new(model.clone()))
     });
-    let means = Means { settings: node.settings.clone(), open };
+    let means = Means { open, ..node.model.means(node.settings.clone()) };
     let (_tell, mut interfaces) = watch::channel(Some(interfaces()));
     interfaces.mark_changed();
     let balancing = Balancing::begin(means, "n1", Arc::new(node.store()), interfaces);

@@ -396,7 +396,7 @@ async fn services_are_balanced_beside_policy_and_whatever_is_wrong_with_it() {
     let town = Arc::new(Town::new());
     town.file("source/services.yaml", SERVICE);
     let (model, balancer) = (Model::default(), crate::balancing::model::Model::default());
-    let means = Means { settings: crate::balancing::Settings::default(), open: balancer.open() };
+    let means = balancer.means(crate::balancing::Settings::default());
     let balanced = Settings { balancing: Some(means), ..settings(&town) };
     let running = start_with(&town, &model, balanced.clone());
     let backends = |status: &Status| {
@@ -428,8 +428,11 @@ async fn services_are_balanced_beside_policy_and_whatever_is_wrong_with_it() {
     assert!(balancer.look().image.is_some());
 
     // Where nothing is to be balanced nothing is told of it.
+    let kept = || Store::open(&town.path("state")).unwrap().load_services().0.len();
+    assert_eq!(kept(), 1);
     let running = start(&town, &model);
     let status = running.until("the refusal", |status| status.source.read.is_some()).await;
     assert_eq!(status.balancing, None);
     running.stop().await.unwrap();
+    assert_eq!(kept(), 0);
 }

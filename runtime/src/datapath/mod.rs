@@ -510,6 +510,14 @@ fn sixteen(address: IpAddr) -> [u8; 16] {
     }
 }
 
+/// Takes everything of balancing out of the kernel, whichever version left it; policy stays.
+///
+/// # Errors
+/// As [`remove_everything`].
+pub fn remove_balancing(pin_root: &Path) -> Result<(), DatapathError> {
+    balancing::remove_everything(&pins::locate(pin_root)?.path, pin_root)
+}
+
 /// Takes everything of a datapath out of the kernel: programs from interfaces, names of maps. False if there was nothing.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ use weir_runtime::status::{BalancingStatus, Status};
 
 /// How long something may take to come true: a 1M-prefix list is read, compiled by an unoptimised build and installed in it.
 const PATIENCE: Duration = Duration::from_secs(90);
+const CONFIG: &str = "policyd.yaml";
 const SOCKET: &str = "/run/weir/policyd.sock";
 
 /// A running daemon.
@@ -94,12 +95,12 @@ impl<'a> Policyd<'a> {
         for (name, text) in files {
             write(&source.path().join("source").join(name), text)?;
         }
-        write(&source.path().join("policyd.yaml"), config)?;
         let directory = source.path().join("source");
-        let config = source.path().join("policyd.yaml");
+        let path = source.path().join(CONFIG);
+        write(&path, config)?;
         let mut arguments = vec![
             "run".to_owned(),
-            format!("--config={}", config.display()),
+            format!("--config={}", path.display()),
             format!("--source=dir:{}", directory.display()),
         ];
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
@@ -288,6 +289,14 @@ impl<'a> Policyd<'a> {
             thread::sleep(Duration::from_millis(10));
         }
         Ok(())
+    }
+
+    /// Changes the configuration file, which it reads when it begins.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_config(&self, config: &str) -> io::Result<()> {
+        write(&self.source.path().join(CONFIG), config)
     }
 
     /// Starts it again after its end, with the same arguments; waits for nothing.

@@ -4,8 +4,8 @@
 //! move at all by hashing is held to its numbers elsewhere (`compiler/tests/services`).
 
 use super::stage::{
-    ECHO_PORT, NODES, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true, lab_of,
-    pods_of, service,
+    BRIEFLY, ECHO_PORT, NODES, PATIENCE, PORT, Stage, at, balanced, balancer_ips, cluster_ips, comes_true,
+    lab_of, pods_of, service,
 };
 use super::table::{Hook, Mode, Setting};
 use std::collections::BTreeSet;
@@ -17,6 +17,7 @@ use weir_lab::{
     Call, Connection, EndpointPlan, Flow, Identity, Kind, Policyd, Running, ServicePlan, Transport,
 };
 use weir_runtime::balancer::DeviceHook;
+use weir_runtime::status::Status;
 
 /// Between them: every mode, both hooks, with programs at sockets and without.
 const FOR_CONNECTIONS: [Setting; 2] = [
@@ -279,6 +280,27 @@ fn another_version_takes_over_once_it_has_an_image() {
         established.stayed("another version took over");
         assert_newcomers(&stage, &["shop/b1", "shop/b2"], "another version took over");
         assert_nothing_lost(flows, setting, &daemons);
+    }
+}
+
+/// Who switches balancing off is left with policy alone, and services as they would be without us.
+#[test]
+fn what_is_balanced_no_more_is_in_no_packets_way() {
+    for setting in FOR_CONNECTIONS {
+        let Some(lab) = lab_of(setting) else { return };
+        let mut stage = Stage::set(&lab, setting, &services(&ready(&["shop/b1"]), 0)).unwrap();
+        let to = at(cluster_ips(KEPT)[0], PORT);
+        let ask = |stage: &Stage<'_>| stage.peer("shop/c1").tcp(Call::to(to).within(BRIEFLY)).unwrap();
+        assert!(ask(&stage).is_made());
+        let daemon = &mut stage.daemons[0];
+        daemon.terminate().unwrap();
+        daemon.write_config("balancing: {enabled: false}").unwrap();
+        daemon.restart().unwrap();
+        let is_back = |status: &Status| status.source.read.is_some() && status.problems.is_empty();
+        let status = daemon.until("a daemon that does not balance", is_back).unwrap();
+        assert!(status.balancing.is_none() && status.endpoints.len() == pods_of("n1"));
+        assert!(!lab.node("n1").path("/sys/fs/bpf/weir/balancing").exists());
+        assert!(!ask(&stage).is_made());
     }
 }
 

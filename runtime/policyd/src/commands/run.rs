@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use weir_runtime::balancer::Balancer;
 use weir_runtime::balancing::Means;
 use weir_runtime::daemon::{self, Settings};
-use weir_runtime::datapath::{Datapath, KernelBalancer};
+use weir_runtime::datapath::{Datapath, KernelBalancer, remove_balancing};
 use weir_runtime::enforcer::Enforcer;
 
 /// The command.
@@ -33,7 +33,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
                 _ = interrupted.recv() => {}
             }
         };
+        let pin_root = options.pin_root.clone();
         let balancing = balancing.map(means);
+        if balancing.is_none() {
+            remove_balancing(&pin_root).context("cannot take balancing out of the way")?;
+        }
         let settings = Settings { source, node, state, socket, balancing };
         let open = move || Ok(Box::new(Datapath::open(&options)?) as Box<dyn Enforcer>);
         daemon::run(settings, open, stop).await?;
@@ -62,6 +66,7 @@ fn means(configured: ConfiguredBalancing) -> Means {
             options.ports.end()
         );
     }
+    let pin_root = options.pin_root.clone();
     let open = Arc::new(move || Ok(Box::new(KernelBalancer::open(&options)?) as Box<dyn Balancer>));
-    Means { settings, open }
+    Means { settings, open, clear: Arc::new(move || remove_balancing(&pin_root)) }
 }

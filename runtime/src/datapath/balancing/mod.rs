@@ -33,7 +33,7 @@ use load::Programs;
 use nix::fcntl::Flock;
 use records::Tables;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -235,7 +235,8 @@ pub(super) fn remove_everything(pin_root: &Path, name: &Path) -> Result<(), Data
         return Ok(());
     }
     let _lock = pins::lock(&folder, &balancing_folder(name))?;
-    detach_all(Versions::find_of_balancing(&folder)?.all())
+    detach_all(Versions::find_of_balancing(&folder)?.all())?;
+    fs::remove_dir_all(&folder).map_err(|source| DatapathError::Pin { what: "remove", path: folder, source })
 }
 
 /// Takes the programs of these versions from wherever they stand.
