@@ -203,6 +203,8 @@ pub struct DeviceReport {
     pub index: u32,
     /// By which hook what leaves the node again is sent on.
     pub by: DeviceHook,
+    /// Why it has no XDP, where that was left to the device.
+    pub no_xdp: Option<String>,
     /// Why it has not what was asked for.
     pub trouble: Option<String>,
 }

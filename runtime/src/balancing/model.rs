@@ -103,7 +103,8 @@ impl Balancer for Model {
 
     fn set_devices(&mut self, devices: &BTreeSet<u32>) -> Result<Vec<DeviceReport>, DatapathError> {
         self.change(|memory| memory.devices.clone_from(devices));
-        Ok(devices.iter().map(|&index| DeviceReport { index, by: DeviceHook::Tc, trouble: None }).collect())
+        let report = |&index| DeviceReport { index, by: DeviceHook::Tc, no_xdp: None, trouble: None };
+        Ok(devices.iter().map(report).collect())
     }
 
     fn set_pods(&mut self, interfaces: &BTreeSet<u32>) -> Result<(), DatapathError> {

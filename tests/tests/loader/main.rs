@@ -23,7 +23,7 @@ use std::time::Duration;
 use weir_abi::state::Hook;
 use weir_abi::{Action, Image};
 use weir_lab as lab;
-use weir_runtime::balancer::{Balancer, BalancerOptions, DeviceMode};
+use weir_runtime::balancer::{Balancer, BalancerOptions, DeviceHook, DeviceMode};
 use weir_runtime::datapath::{
     Answer, Datapath, DatapathError, Endpoint, Installation, KernelBalancer, Options, Question,
     remove_everything, version_folder,
@@ -477,6 +477,12 @@ fn balancing_stands_at_every_place_and_leaves_none() {
         assert!(trouble.is_some_and(|told| told.contains("net.ipv4.conf.host0.forwarding is 0")));
         fs::write("/proc/sys/net/ipv4/conf/host0/forwarding", "1").unwrap();
         assert_eq!(balancer.set_devices(&here).unwrap()[0].trouble, None);
+        // Left to itself a veth has tc, and is told why.
+        drop(balancer);
+        let options = BalancerOptions { device_mode: DeviceMode::Auto, ..options.clone() };
+        let mut balancer = KernelBalancer::open(&options).unwrap();
+        let report = balancer.set_devices(&here).unwrap().remove(0);
+        assert!(report.by == DeviceHook::Tc && report.no_xdp.is_some_and(|why| why.contains("veth")));
         everything_passes(&wire);
         drop(balancer);
         assert!(remove_everything(&root.0).unwrap());

@@ -22,6 +22,7 @@ impl Part {
             device: self.device(report.index),
             index: report.index,
             by: report.by,
+            no_xdp: report.no_xdp.clone(),
             trouble: report.trouble.clone(),
         });
         BalancingStatus {

@@ -23,7 +23,7 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use tracing::{debug, warn};
+use tracing::warn;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -66,28 +66,28 @@ pub(super) fn set(
     }
     let mut reports = Vec::new();
     for &device in devices {
-        let mut report = DeviceReport { index: device, by: DeviceHook::Tc, trouble: None };
+        let mut report = DeviceReport { index: device, by: DeviceHook::Tc, no_xdp: None, trouble: None };
         if let Err(error) = attach::attach(programs, versions, device, *has_tcx) {
             report.trouble = Some(chain(&error));
         } else {
-            let name = attach::name_of(device).unwrap_or_default();
-            let wants = match options.device_mode {
-                DeviceMode::Tc => false,
-                DeviceMode::Xdp => true,
-                DeviceMode::Auto => {
-                    let driver = syscall::driver_of(&name);
-                    driver.is_ok_and(|driver| !LOSING.contains(&driver.as_str()))
-                }
+            let refused = match options.device_mode {
+                DeviceMode::Tc => Some(None),
+                DeviceMode::Auto => unfit_for_fast(device).map(Some),
+                DeviceMode::Xdp => None,
             };
-            if !wants {
-                detach(versions, device)?;
-            } else {
-                match stand_fast(programs, versions, device) {
-                    Ok(()) => report.by = DeviceHook::Xdp,
-                    Err(error) if options.device_mode == DeviceMode::Auto => {
-                        debug!(device = name, %error, "its driver has no XDP; tc sends on");
-                    }
-                    Err(error) => report.trouble = Some(format!("it has no XDP: {error}")),
+            let refused = refused.or_else(|| {
+                let stands = stand_fast(programs, versions, device);
+                stands.err().map(|error| Some(format!("no XDP: {}", chain(error.as_ref()))))
+            });
+            match refused {
+                None => report.by = DeviceHook::Xdp,
+                Some(why) => {
+                    detach(versions, device)?;
+                    let to_tell = match options.device_mode {
+                        DeviceMode::Xdp => &mut report.trouble,
+                        _ => &mut report.no_xdp,
+                    };
+                    *to_tell = why;
                 }
             }
         }
@@ -95,6 +95,18 @@ pub(super) fn set(
         reports.push(report);
     }
     Ok(reports)
+}
+
+/// Why XDP is not even tried at a device, of ourselves.
+fn unfit_for_fast(device: u32) -> Option<String> {
+    let driver = attach::name_of(device).and_then(|name| Ok(syscall::driver_of(&name)?));
+    match driver {
+        Ok(driver) if LOSING.contains(&driver.as_str()) => {
+            Some(format!("its driver, {driver}, loses what XDP sends back"))
+        }
+        Ok(_) => None,
+        Err(error) => Some(format!("its driver is not known: {}", chain(error.as_ref()))),
+    }
 }
 
 /// Where the kernel is told to forward nothing that comes in at a device it tells no way to a backend either. Of IPv6 it is asked only where the

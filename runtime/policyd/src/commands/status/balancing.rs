@@ -30,7 +30,8 @@ pub(super) fn in_words(status: &BalancingStatus) -> String {
             DeviceHook::Tc => "tc",
         };
         let trouble = device.trouble.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        line("", &format!("device {}, by {by}{trouble}", device.device));
+        let no_xdp = device.no_xdp.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        line("", &format!("device {}, by {by}{no_xdp}{trouble}", device.device));
     }
     line("flows", &flows(&status.sweep));
     for (place, check) in status.health_checks.iter().enumerate() {
@@ -111,10 +112,11 @@ mod tests {
             contents: Some(contents),
             ..ServiceImageStatus::default()
         };
-        let device = |device: &str, by, trouble: Option<&str>| DeviceStatus {
+        let device = |device: &str, by, no_xdp: Option<&str>, trouble: Option<&str>| DeviceStatus {
             device: device.to_owned(),
             index: 2,
             by,
+            no_xdp: no_xdp.map(str::to_owned),
             trouble: trouble.map(str::to_owned),
         };
         let (namespace, name) = ("shop".to_owned(), "web".to_owned());
@@ -122,8 +124,8 @@ mod tests {
             image: Some(image),
             node: vec!["10.0.0.1".to_owned(), "fd00::1".to_owned()],
             devices: vec![
-                device("eth0", DeviceHook::Xdp, None),
-                device("eth1", DeviceHook::Tc, Some("no XDP in its driver")),
+                device("eth0", DeviceHook::Xdp, None, None),
+                device("eth1", DeviceHook::Tc, Some("no XDP: not supported"), Some("it does not forward")),
             ],
             pods: 2,
             sockets: true,
@@ -143,7 +145,7 @@ services    00000000000000ff: services 2, frontends 5, backends 3, 9 KiB, in for
             slots 20014, all settled
 balanced at node 10.0.0.1 fd00::1, pods 2, sockets on
             device eth0, by xdp and tc
-            device eth1, by tc: no XDP in its driver
+            device eth1, by tc (no XDP: not supported): it does not forward
 flows       translations 4 of 524288, on record for unsettled slots 1
 checks      port 30900 of shop/web: 1 backend here
 probes      3 backends asked, 1 not fit
