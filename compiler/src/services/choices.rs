@@ -137,10 +137,9 @@ impl<'i> Choices<'i> {
         let mut told = |slots: &[u32]| slots.iter().map(|&former| place_of(former)).collect::<Vec<u32>>();
         let table = match &key.members {
             Some(members) => {
-                let present = self.tables.present(members);
                 let past =
                     Past { settled: told(&past.settled), kept: past.kept.clone(), present: Vec::new() };
-                self.tables.after(&present, &past, number(key.free + added.len()))
+                self.tables.after(members, &past, number(key.free + added.len()))
             }
             None => {
                 let past =

@@ -21,6 +21,17 @@ pub(super) struct Members {
     pub(super) random: bool,
 }
 
+impl Members {
+    /// The places by slot.
+    fn slots(&self) -> Vec<u32> {
+        if self.random {
+            return self.places.clone();
+        }
+        let slots = maglev::slots(&self.members, maglev::size(self.members.len()));
+        slots.into_iter().map(|member| self.places[member as usize]).collect()
+    }
+}
+
 /// A table as bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Encoded {
@@ -35,7 +46,6 @@ pub(super) struct Encoded {
 /// All tables so far.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
-    present: FxHashMap<Members, Rc<Vec<u32>>>,
     numbers: FxHashMap<Rc<Encoded>, u32>,
     settled: FxHashMap<Members, u32>,
     all: Vec<Rc<Encoded>>,
@@ -43,40 +53,24 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The places by slot.
-    pub(super) fn present(&mut self, members: &Members) -> Rc<Vec<u32>> {
-        if let Some(known) = self.present.get(members) {
-            return Rc::clone(known);
-        }
-        let slots = if members.random {
-            members.places.clone()
-        } else {
-            let slots = maglev::slots(&members.members, maglev::size(members.members.len()));
-            slots.into_iter().map(|member| members.places[member as usize]).collect()
-        };
-        let slots = Rc::new(slots);
-        self.present.insert(members.clone(), Rc::clone(&slots));
-        slots
-    }
-
     /// The number of a table without a past.
     pub(super) fn settled(&mut self, members: &Members) -> u32 {
         if let Some(&known) = self.settled.get(members) {
             return known;
         }
-        let present = self.present(members);
-        let number = self.add(&present, None, members.listed);
+        let number = self.add(&members.slots(), None, members.listed);
         self.settled.insert(members.clone(), number);
         number
     }
 
     /// The number of a table after a past, which is told in places of the same run of so many backends.
-    pub(super) fn after(&mut self, present: &[u32], past: &Past, listed: u32) -> u32 {
-        let unsettled = unsettled(present, past);
+    pub(super) fn after(&mut self, members: &Members, past: &Past, listed: u32) -> u32 {
+        let present = members.slots();
+        let unsettled = unsettled(&present, past);
         if unsettled.contains(&true) {
-            self.add(present, Some((&unsettled, &past.settled)), listed)
+            self.add(&present, Some((&unsettled, &past.settled)), listed)
         } else {
-            self.add(present, None, listed)
+            self.add(&present, None, listed)
         }
     }
 
