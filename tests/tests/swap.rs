@@ -235,8 +235,6 @@ fn under_fire(scene: &Scene, happens: impl FnOnce()) {
         );
         if is_allowed {
             assert_eq!(counts.lost, 0, "{name}: {counts:?}");
-        } else {
-            assert!(counts.sent > 2000, "{name}: {counts:?}");
         }
     }
     assert!(heard > 0);
