@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `table.rs`, `expectation.rs`, `suite.rs` | every combination that makes sense: who answers, whom they see, which way the answer takes |
 //! | `refusals.rs` | what must not be answered, and how it is told; health checks |
+//! | `zones.rs` | hints of slices: who is for which zone |
 //! | `alone.rs` | a balancer without a cluster, and its health checks |
 //! | `judged.rs` | policy, after translation |
 //! | `paths.rs` | packets that are too big, fragments, errors |
@@ -32,3 +33,4 @@ mod strays;
 mod suite;
 mod survival;
 mod table;
+mod zones;

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
-use weir_lab::{self as lab, Lab, Peer, Place, Plan, PodPlan, Policyd, ServicePlan};
+use weir_lab::{self as lab, Lab, NodePlan, Peer, Place, Plan, PodPlan, Policyd, ServicePlan};
 
 /// The port of every service.
 pub(crate) const PORT: u16 = 80;
@@ -33,6 +33,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// What must not come gets this long.
 pub(crate) const BRIEFLY: Duration = Duration::from_millis(250);
 
+/// The zone of n1,
+pub(crate) const EAST: &str = "east";
+/// and that of the other nodes.
+pub(crate) const WEST: &str = "west";
+
 pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 const BACKENDS: [(&str, &str); 3] = [("shop/b1", "n1"), ("shop/b2", "n2"), ("shop/b3", "n3")];
 const PODS: [(&str, &str); 3] = [("shop/c1", "n1"), ("shop/c2", "n2"), ("shop/c3", "n3")];
@@ -53,8 +58,8 @@ pub(crate) fn lab_of(setting: Setting) -> Option<Lab> {
     plan = plan.led("n1", &["192.0.2.0/24", "2001:db8:2::/64", "198.51.100.0/24", "2001:db8:51::/64"]);
     // Nobody outside should know these, but somebody may.
     plan = plan.led("n1", &["10.96.0.0/24", "fd00:96::/64"]);
-    for node in NODES {
-        plan = plan.node(node);
+    for (node, zone) in NODES.into_iter().zip([EAST, WEST, WEST]) {
+        plan = plan.node(NodePlan::new(node).label("topology.kubernetes.io/zone", zone));
     }
     for (pod, node) in BACKENDS.into_iter().chain(PODS) {
         plan = plan.pod(PodPlan::new(pod, node));
