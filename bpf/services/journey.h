@@ -90,10 +90,11 @@ static __always_inline void note(struct journey *journey, const struct address *
 	__builtin_memcpy(record->destination, &journey->target.address, 16);
 	record->source_port = source_port;
 	record->destination_port = journey->target.port;
-	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, 0);
+	/* Nobody answers a reset. */
+	record->state = packet->protocol == IPPROTO_TCP && packet->flags & TCP_RST ? FLOW_CLOSED : 0;
+	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, record->state);
 	record->seen_under = journey->seen_under;
 	record->other_place = place_of_replies;
-	record->state = 0;
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
 	key_of_other(&journey->other_key, &journey->key, record);
 	turn_round(&journey->other, &journey->key, record);

@@ -12,6 +12,7 @@
 //! | `load.rs` | what `wrk` and `iperf3` count while services churn |
 //! | `strays.rs` | packets that a node hears and leaves alone |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
+//! | `unasked.rs` | what packets that belong to no connection leave on record, and for how long |
 //! | `gone.rs` | the same where a backend is gone at once |
 //!
 //! SCTP is spoken over raw sockets (`tests/lab/src/peer/sctp.rs`), since the kernels that we test on are built without its own.
@@ -32,3 +33,4 @@ mod strays;
 mod suite;
 mod survival;
 mod table;
+mod unasked;
