@@ -53,17 +53,28 @@ static __noinline int send_to(struct __sk_buff *skb, const struct address *to, _
 	return bpf_redirect_neigh(hop.interface, NULL, 0, 0);
 }
 
-/* Whether a packet is too big for the way, with so many bytes more. What TCP's device cuts into pieces is cut to fit. */
-static __always_inline bool is_too_big(const struct __sk_buff *skb, const struct packet *packet, const struct next_hop_record *hop,
-				       __u32 more)
+/* Bytes of the largest packet that a device is to cut this one into, from the IP header on; of one that is not cut, its own. */
+static __always_inline __u32 largest_piece(struct __sk_buff *skb, const struct packet *packet)
 {
-	__u32 length = skb->len - ETH_HLEN;
+	__u32 headers = packet->transport - ETH_HLEN;
+	__u8 words;
 
+	if (!skb->gso_size)
+		return skb->len - ETH_HLEN;
 	if (is_several_datagrams(skb, packet->protocol))
-		length = packet->transport - ETH_HLEN + sizeof(struct udphdr) + skb->gso_size;
-	else if (skb->gso_segs)
-		return false;
-	return hop->mtu && length + more > hop->mtu;
+		return headers + sizeof(struct udphdr) + skb->gso_size;
+	/* SCTP's are as they were sent, and tell no size. */
+	if (packet->protocol != IPPROTO_TCP || bpf_skb_load_bytes(skb, packet->transport + 12, &words, 1))
+		return 0;
+	return headers + (words >> 4) * 4 + skb->gso_size;
+}
+
+/* Whether a packet is too big for the way, with so many bytes more. What TCP's device cuts is cut smaller by what is put around it. */
+static __always_inline bool is_too_big(struct __sk_buff *skb, const struct packet *packet, const struct next_hop_record *hop, __u32 more)
+{
+	if (skb->gso_size && packet->protocol == IPPROTO_TCP)
+		more = 0;
+	return hop->mtu && largest_piece(skb, packet) + more > hop->mtu;
 }
 
 /* Tells who sent a packet that it is too big for its way. */

@@ -39,10 +39,11 @@ static __always_inline __u32 wrapping_bytes(bool is_v6)
 	return is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 }
 
-/* Whether the packet is several datagrams that a device is to part (UDP_SEGMENT). */
+/* Whether the packet is several datagrams that a device is to part (UDP_SEGMENT). How many is not always said: not by devices of virtual
+ * machines, and not once room was made or taken. */
 static __always_inline bool is_several_datagrams(const struct __sk_buff *skb, __u8 protocol)
 {
-	return protocol == IPPROTO_UDP && skb->gso_segs;
+	return protocol == IPPROTO_UDP && skb->gso_size;
 }
 
 /* How room is made in a packet, or taken: what TCP's device cuts into pieces is cut into smaller ones, so that each still fits; datagrams
