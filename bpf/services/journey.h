@@ -70,6 +70,9 @@ static __noinline bool read_packet(struct __sk_buff *skb, struct packet *packet)
 		parsed = parse_v6(skb, packet, ETH_HLEN);
 	else
 		return false;
+	/* Images and entries tell IPv4 addresses in this form, which no packet of IPv6 has (RFC 4291, 2.5.5.2). */
+	if (packet->is_v6 && (is_v4(&packet->source) || is_v4(&packet->destination)))
+		return false;
 	packet->source_port = packet->destination_port = 0;
 	packet->flags = 0;
 	return parsed && (packet->fragment == LATER_FRAGMENT || parse_transport(skb, packet, packet->transport, true));

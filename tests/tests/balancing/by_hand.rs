@@ -6,13 +6,16 @@ use super::ports::number_of_translations;
 use super::stage::{ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, lab_of};
 use super::table::{Hook, Mode, Setting};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, loaded_programs};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use weir_lab::{Call, Lab, Place};
-use weir_tests::kernel::packet::{Ip, Transport, flags, frame, number, tcp};
+use weir_tests::kernel::packet::{Ip, Transport, flags, frame, number, tcp, udp};
 
 const SNAT: Setting = Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: false };
+const OPTION: Setting = Setting { mode: Mode::DsrOption, hook: Hook::Tc, sockets: false };
 
 /// What programs of the wire say of a packet.
+const PASSED: u32 = u32::MAX;
+const DROPPED: u32 = 2;
 const SENT: u32 = 7;
 
 /// `struct __sk_buff`: its size, and where fields are.
@@ -117,5 +120,53 @@ fn segments_are_too_big_each_for_itself() {
             let told = format!("family {family}: {segments} segments of {size}");
             assert_eq!((said, is_icmp(&out)), (SENT, is_too_big), "{told}");
         }
+    }
+}
+
+/// Images and entries tell IPv4 addresses in sixteen bytes, as no packet of IPv6 has them.
+#[test]
+fn ipv6_does_not_speak_for_ipv4() {
+    let Some(lab) = lab_of(SNAT) else { return };
+    let stage = staged(&lab, SNAT);
+    let wire = Wire::of(lab.node("n1"));
+    let [service, _] = balancer_ips(1);
+    let sixteen = |address: IpAddr| -> IpAddr {
+        let IpAddr::V4(address) = address else { panic!("{address}") };
+        let mapped: Ipv6Addr = address.to_ipv6_mapped();
+        mapped.into()
+    };
+    let to_service = |from, to| Ip::new(from, to).carrying(&udp(5001, PORT, 8));
+    let outside = lab.outside().addresses()[1];
+    for from in [sixteen(client(0)), outside] {
+        let (said, _) = wire.hand(&to_service(from, sixteen(service)), 0, 0);
+        assert_eq!(said, PASSED, "{from}");
+    }
+    assert_eq!(wire.hand(&to_service(client(0), service), 0, 0).0, SENT);
+    drop(stage);
+}
+
+/// An address as a whole is on record under no protocol and port.
+#[test]
+fn protocol_0_asks_for_nothing() {
+    let Some(lab) = lab_of(SNAT) else { return };
+    let _stage = staged(&lab, SNAT);
+    let wire = Wire::of(lab.node("n1"));
+    let [service, _] = balancer_ips(1);
+    let packet = Ip::new(client(0), service).with(0, &[0; 16]);
+    assert_eq!(wire.hand(&packet, 0, 0).0, PASSED);
+}
+
+/// The length of an IPv4 header is four bits.
+#[test]
+fn an_option_is_put_only_where_it_has_room() {
+    let Some(lab) = lab_of(OPTION) else { return };
+    let _stage = staged(&lab, OPTION);
+    let wire = Wire::of(lab.node("n1"));
+    let [service, _] = balancer_ips(1);
+    for (options, expected) in [(32, SENT), (36, DROPPED), (40, DROPPED)] {
+        let packet = Ip::new(client(0), service).options(&vec![1; options]);
+        let (said, out) = wire.hand(&packet.carrying(&tcp(5002, PORT, flags::SYN)), 0, 0);
+        assert_eq!(said, expected, "{options} bytes of options");
+        assert!(said == DROPPED || out[0] == 0x4F, "{options} bytes of options: {:x}", out[0]);
     }
 }
