@@ -357,12 +357,12 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	frontend = meet(image, &journey->question, &why);
 	if (!frontend || !is_direct(frontend, inner->protocol))
 		return false;
-	backend = find_backend(image, frontend, true, &journey->named, 0);
-	if (backend && backend->flags & BACKEND_LOCAL)
-		return true;
-	/* One that is gone has what it had, and nobody new. */
+	/* A backend that is gone has what it had, and nobody new. Asked first, since the others are many. */
 	key_of_packet(&journey->key, inner, PLACE_FROM_WIRE);
-	return is_kept(inner, find_translation(&journey->key, journey->tick), &journey->named);
+	if (is_kept(inner, find_translation(&journey->key, journey->tick), &journey->named))
+		return true;
+	backend = find_backend(image, frontend, true, &journey->named, 0);
+	return backend && backend->flags & BACKEND_LOCAL;
 }
 
 /* A packet that says by an option which service its client asked for. */
