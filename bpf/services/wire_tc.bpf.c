@@ -18,8 +18,9 @@
 #include "rewrite.h"
 #include "wrapping.h"
 
-/* Ports that SNAT tries. */
+/* Ports that SNAT tries, and how far apart, unless their number is a multiple of that: then they would be the same ones again. */
 #define PORT_TRIES 32
+#define PORT_STRIDE 61
 
 /* Why a choice leads nowhere, and what comes of it. */
 static __noinline int refuse(struct __sk_buff *skb, const struct journey *journey, __u8 choice)
@@ -185,10 +186,11 @@ static __noinline bool take_port(struct journey *journey)
 {
 	const struct packet *packet = &journey->packet;
 	__u32 begin = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
+	__u32 stride = PORTS % PORT_STRIDE ? PORT_STRIDE : 1;
 
 	for (__u32 tried = 0; tried < PORT_TRIES; tried++) {
 		/* SCTP's checksum is over its ports, which therefore stay. */
-		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * 61) % PORTS;
+		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * stride) % PORTS;
 
 		note(journey, &journey->own, port, PLACE_FROM_WIRE);
 		if (claim(journey))
@@ -264,6 +266,15 @@ static __noinline bool is_kept(const struct packet *packet, const struct transla
 	       same_address((const struct address *)record->source, &packet->source);
 }
 
+/* Whether an entry is of a flow of datagrams that a backend of this node has, which serves under this image. */
+static __always_inline bool is_seen_here(const struct journey *journey, const struct packet *packet,
+					 const struct translation_record *record)
+{
+	return record && packet->protocol != IPPROTO_TCP && record->seen_under == journey->seen_under &&
+	       same_address((const struct address *)record->destination, &journey->named) &&
+	       same_address((const struct address *)record->source, &packet->source);
+}
+
 /* The backend that another balancer chose. It chose as this one does, but for what each has on record; of several ports at one address that
  * tells which. */
 static __noinline bool aim_at_named(struct journey *journey, const struct image *image, const struct frontend_record *frontend,
@@ -315,6 +326,9 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 		return send_direct(skb, journey);
 	if (record) {
 		if (leads_on(journey, record)) {
+			/* Of TCP a backend that is gone leads on too. */
+			if (journey->is_named && packet->protocol != IPPROTO_TCP)
+				record->seen_under = journey->seen_under;
 			advance(&journey->key, record, packet->flags, journey->tick);
 			return go_on(skb, journey, record);
 		}
@@ -330,6 +344,7 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 {
 	const struct packet *outer = &journey->packet;
 	struct packet *inner = &journey->inner;
+	const struct translation_record *record;
 	const struct frontend_record *frontend;
 	const struct backend_record *backend;
 	__u8 why;
@@ -357,9 +372,10 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	frontend = meet(image, &journey->question, &why);
 	if (!frontend || !is_direct(frontend, inner->protocol))
 		return false;
-	/* A backend that is gone has what it had, and nobody new. Asked first, since the others are many. */
+	/* What is on record need not be looked for among all backends. One that is gone has what it had, and nobody new. */
 	key_of_packet(&journey->key, inner, PLACE_FROM_WIRE);
-	if (is_kept(inner, find_translation(&journey->key, journey->tick), &journey->named))
+	record = find_translation(&journey->key, journey->tick);
+	if (is_kept(inner, record, &journey->named) || is_seen_here(journey, inner, record))
 		return true;
 	backend = find_backend(image, frontend, true, &journey->named, 0);
 	return backend && backend->flags & BACKEND_LOCAL;

@@ -170,3 +170,19 @@ fn an_option_is_put_only_where_it_has_room() {
         assert!(said == DROPPED || out[0] == 0x4F, "{options} bytes of options: {:x}", out[0]);
     }
 }
+
+/// So many ports are tried for a flow, each another, however many there are.
+#[test]
+fn as_many_flows_as_ports_are_tried_find_one_each() {
+    const TRIED: u16 = 32;
+    let Some(lab) = lab_of(SNAT) else { return };
+    let services = [balanced("shop/web", 1).endpoint("shop/b2")];
+    let _stage = Stage::set_with(&lab, SNAT, &services, ", ports: {first: 61000, last: 61060}").unwrap();
+    let wire = Wire::of(lab.node("n1"));
+    for service in balancer_ips(1) {
+        for port in 6000..6000 + TRIED {
+            let packet = Ip::new(client(service.is_ipv6().into()), service).carrying(&udp(port, PORT, 8));
+            assert_eq!(wire.hand(&packet, 0, 0).0, SENT, "flow from port {port} to {service}");
+        }
+    }
+}
