@@ -4,11 +4,12 @@
 
 use super::ports::number_of_translations;
 use super::stage::{ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, lab_of};
+use super::strays::{sum, summed, summed_up};
 use super::table::{Hook, Mode, Setting};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, loaded_programs};
 use std::net::{IpAddr, Ipv6Addr};
 use weir_lab::{Call, Lab, Place};
-use weir_tests::kernel::packet::{Ip, Transport, flags, frame, number, tcp, udp};
+use weir_tests::kernel::packet::{Ip, Transport, flags, frame, number, tcp, too_big, udp};
 
 const SNAT: Setting = Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: false };
 const OPTION: Setting = Setting { mode: Mode::DsrOption, hook: Hook::Tc, sockets: false };
@@ -185,4 +186,71 @@ fn as_many_flows_as_ports_are_tried_find_one_each() {
             assert_eq!(wire.hand(&packet, 0, 0).0, SENT, "flow from port {port} to {service}");
         }
     }
+}
+
+/// A plain packet's source and destination, protocol and transport.
+fn read(packet: &[u8]) -> (IpAddr, IpAddr, u8, &[u8]) {
+    let v6 = |at: usize| -> IpAddr { <[u8; 16]>::try_from(&packet[at..at + 16]).unwrap().into() };
+    let v4 = |at: usize| -> IpAddr { <[u8; 4]>::try_from(&packet[at..at + 4]).unwrap().into() };
+    if packet[0] >> 4 == 6 {
+        return (v6(8), v6(24), packet[6], &packet[40..]);
+    }
+    let header = usize::from(packet[0] & 0xF) * 4;
+    assert_eq!(sum(&packet[..header]), [0, 0], "the header's checksum");
+    (v4(12), v4(16), packet[9], &packet[header..])
+}
+
+/// Asserts that a packet's checksums are right.
+fn assert_summed(packet: &[u8], told: &str) {
+    let (from, to, protocol, transport) = read(packet);
+    assert_eq!(sum(&summed_up(from, to, protocol, transport)), [0, 0], "{told}");
+}
+
+/// No device does it for us here, as it does between sockets of one machine.
+#[test]
+fn checksums_are_right_whatever_a_packet_becomes() {
+    let Some(lab) = lab_of(SNAT) else { return };
+    let _stage = staged(&lab, SNAT);
+    let wire = Wire::of(lab.node("n1"));
+    for (family, service) in balancer_ips(1).into_iter().enumerate() {
+        let (from, backend) = (client(family), lab.pod("shop/b2").addresses()[family]);
+        let router: IpAddr = ["198.18.0.250", "2001:db8:e::250"][family].parse().unwrap();
+        for number in 0..40 {
+            for (what, transport) in [
+                ("TCP", tcp(7000 + number, PORT, flags::SYN)),
+                ("UDP", udp(7000 + number, PORT, 9 + usize::from(number))),
+            ] {
+                let told = format!("{what} from {from} {number}");
+                let (said, sent) = wire.hand(&summed(from, service, transport), 0, 0);
+                assert_eq!(said, SENT, "{told}");
+                assert_summed(&sent, &told);
+                let (node, to, _, transport) = read(&sent);
+                assert_eq!((node, to), (lab.node("n1").addresses()[family], backend), "{told}");
+                let ports = [&transport[2..4], &transport[..2]].concat();
+                // What it is answered with,
+                let mut answer = transport.to_vec();
+                answer[..4].copy_from_slice(&ports);
+                let at = if what == "TCP" { 16 } else { 6 };
+                answer[at..at + 2].fill(0);
+                let protocol = if what == "TCP" { number::TCP } else { number::UDP };
+                let answer = summed(backend, node, Transport { protocol, bytes: answer });
+                let (said, back) = wire.hand(&answer, 0, 0);
+                assert_eq!((said, read(&back).0, read(&back).1), (SENT, service, from), "{told}");
+                assert_summed(&back, &told);
+                // and that a router on the way to the backend, and one on the way back, could not send on.
+                for (about, to, inner) in [(&sent, node, (from, service)), (&back, service, (backend, node))]
+                {
+                    let (said, error) = wire.hand(&summed(router, to, too_big(about)), 0, 0);
+                    assert_eq!(said, SENT, "{told}");
+                    assert_summed(&error, &told);
+                    let (_, _, _, message) = read(&error);
+                    let (inner_from, inner_to, ..) = read(&message[8..]);
+                    assert_eq!((inner_from, inner_to), inner, "{told}");
+                }
+            }
+        }
+    }
+    // A datagram without a checksum stays without one.
+    let (said, sent) = wire.hand(&Ip::new(client(0), balancer_ips(1)[0]).carrying(&udp(7100, PORT, 9)), 0, 0);
+    assert_eq!((said, &sent[26..28]), (SENT, &[0, 0][..]));
 }

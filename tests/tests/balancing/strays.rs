@@ -73,7 +73,7 @@ fn a_frame_for_another_host_is_left_alone() {
 }
 
 /// The Internet's checksum.
-fn sum(bytes: &[u8]) -> [u8; 2] {
+pub(crate) fn sum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
     let sum = words.sum::<u32>();
     let folded = (sum & 0xFFFF) + (sum >> 16);
@@ -87,17 +87,29 @@ fn datagram(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
     summed(from, to, udp(40_000, port, 8))
 }
 
-/// A packet of TCP or UDP that a kernel takes: with its checksums.
-pub(crate) fn summed(from: IpAddr, to: IpAddr, transport: Transport) -> Vec<u8> {
-    let Transport { protocol, mut bytes } = transport;
+/// What a transport's checksum is over.
+pub(crate) fn summed_up(from: IpAddr, to: IpAddr, protocol: u8, bytes: &[u8]) -> Vec<u8> {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     };
+    if protocol == number::ICMP {
+        return bytes.to_vec();
+    }
     let length = u16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
-    let pseudo = [octets(from), octets(to), vec![0, protocol], length, bytes.clone()].concat();
-    let at = if protocol == number::TCP { 16 } else { 6 };
-    bytes[at..at + 2].copy_from_slice(&sum(&pseudo));
+    [octets(from), octets(to), vec![0, protocol], length, bytes.to_vec()].concat()
+}
+
+/// A packet of TCP, UDP or ICMP that a kernel takes: with its checksums.
+pub(crate) fn summed(from: IpAddr, to: IpAddr, transport: Transport) -> Vec<u8> {
+    let Transport { protocol, mut bytes } = transport;
+    let at = match protocol {
+        number::TCP => 16,
+        number::UDP => 6,
+        _ => 2,
+    };
+    let own = sum(&summed_up(from, to, protocol, &bytes));
+    bytes[at..at + 2].copy_from_slice(&own);
     let mut packet = Ip::new(from, to).carrying(&Transport { protocol, bytes });
     if from.is_ipv4() {
         let own = sum(&packet[..20]);
