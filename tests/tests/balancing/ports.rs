@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use weir_abi::services::live::{OF_REPLIES, TranslationKey, TranslationRecord};
+use weir_abi::services::live::{FLOW_ANSWERED, OF_REPLIES, TranslationKey, TranslationRecord};
 use weir_lab::{Call, Contact, Place, Transport};
 use zerocopy::FromBytes;
 
@@ -152,7 +152,11 @@ fn a_port_that_another_flow_took_is_the_formers_no_more() {
             "family {family}: the former flow has no way back, and goes on"
         );
         let state = TranslationRecord::read_from_bytes(&entries.get(&replies[0], 0).unwrap()).unwrap().state;
-        assert_eq!(state, OF_REPLIES, "family {family}: what the former flow said is told of the next");
+        assert_eq!(
+            state,
+            OF_REPLIES | FLOW_ANSWERED,
+            "family {family}: what the former flow said is told of the next"
+        );
         assert!(second.who(1).unwrap().is_ok(), "family {family}");
     }
 }
