@@ -70,6 +70,9 @@ static __noinline bool read_packet(struct __sk_buff *skb, struct packet *packet)
 		parsed = parse_v6(skb, packet, ETH_HLEN);
 	else
 		return false;
+	/* Images and entries tell IPv4 addresses in this form, which no packet of IPv6 has (RFC 4291, 2.5.5.2). */
+	if (packet->is_v6 && (is_v4(&packet->source) || is_v4(&packet->destination)))
+		return false;
 	packet->source_port = packet->destination_port = 0;
 	packet->flags = 0;
 	return parsed && (packet->fragment == LATER_FRAGMENT || parse_transport(skb, packet, packet->transport, true));
@@ -90,10 +93,11 @@ static __always_inline void note(struct journey *journey, const struct address *
 	__builtin_memcpy(record->destination, &journey->target.address, 16);
 	record->source_port = source_port;
 	record->destination_port = journey->target.port;
-	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, 0);
+	/* Nobody answers a reset. */
+	record->state = packet->protocol == IPPROTO_TCP && packet->flags & TCP_RST ? FLOW_CLOSED : 0;
+	record->expires = journey->tick + translation_ticks(packet->protocol, packet->flags, record->state);
 	record->seen_under = journey->seen_under;
 	record->other_place = place_of_replies;
-	record->state = 0;
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
 	key_of_other(&journey->other_key, &journey->key, record);
 	turn_round(&journey->other, &journey->key, record);

@@ -10,8 +10,6 @@
 
 /* Steps of a search among ranges: an image has fewer than 2^24. */
 #define RANGE_STEPS 24
-/* Backends of one table. */
-#define MOST_BACKENDS 104857
 
 /* What a packet asks. Ports in host order. */
 struct question {
@@ -77,9 +75,9 @@ static __always_inline const struct frontend_record *meet(const struct image *im
 	struct address any = {};
 
 	*why = CHOICE_NO_SERVICE;
-	/* Ports of nodes are found at addresses of nodes, and not at the one that they stand under. */
+	/* Ports of nodes are found at addresses of nodes, and not at the one that they stand under. An address as a whole is no packet's own. */
 	if (found)
-		return found->kind == FRONTEND_KIND_NODE_PORT ? NULL : found;
+		return found->kind == FRONTEND_KIND_NODE_PORT || !found->protocol ? NULL : found;
 	found = find_frontend(image, &question->address, 0, 0);
 	if (!found)
 		return NULL;
@@ -203,16 +201,12 @@ static __noinline const struct backend_record *find_backend(const struct image *
 	const struct scope_record *scope = scope_of(frontend, from_outside);
 	struct search search = { .bytes = image->bytes, .backends = frontend->backends, .port = port };
 	const struct slot_table_record *table;
-	__u32 count;
 
 	if (!scope->count)
 		return NULL;
 	table = record_at(image, service_section(image, SERVICE_SECTION_TABLES) + scope->table * sizeof(*table));
-	count = table->backends;
-	if (count > MOST_BACKENDS)
-		return NULL;
 	__builtin_memcpy(&search.address, address, sizeof(search.address));
-	bpf_loop(count, is_that_backend, &search, 0);
+	bpf_loop(table->backends, is_that_backend, &search, 0);
 	if (!search.found)
 		return NULL;
 	return backend_at(image, frontend, search.found - 1);

@@ -63,13 +63,14 @@ static __always_inline struct translation_record *find_translation(const struct 
 	return record && (__s32)(record->expires - tick) >= 0 ? record : NULL;
 }
 
-/* Ticks that an entry outlives a packet with these TCP flags, or this type of SCTP's first chunk. */
+/* Ticks that an entry outlives a packet with these TCP flags, or this type of SCTP's first chunk. A connection of TCP is one once its client
+ * has gone on after an answer: anybody can write an address that he does not have, and have it answered. */
 static __always_inline __u32 translation_ticks(__u8 protocol, __u8 flags, __u8 state)
 {
 	if (state & FLOW_CLOSED)
 		return CLOSED_TICKS;
 	if (protocol == IPPROTO_TCP)
-		return (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? OPENING_TICKS : TCP_TICKS;
+		return flags & TCP_SYN || !(state & FLOW_ANSWERED) ? OPENING_TICKS : TCP_TICKS;
 	if (protocol == IPPROTO_SCTP)
 		return flags == SCTP_INIT ? OPENING_TICKS : SCTP_TICKS;
 	return DATAGRAM_TICKS;
@@ -107,20 +108,22 @@ static __noinline void look_after(const struct translation_key *key, const struc
 	}
 	if (known) {
 		known->expires = record->expires;
-		known->state |= record->state & (CLIENT_FINISHED | BACKEND_FINISHED | FLOW_CLOSED);
+		known->state |= record->state & (CLIENT_FINISHED | BACKEND_FINISHED | FLOW_CLOSED | FLOW_ANSWERED);
 		return;
 	}
 	turn_round(&other, key, record);
 	bpf_map_update_elem(&translations, &other_key, &other, BPF_NOEXIST);
 }
 
-/* A packet passes by an entry. */
+/* A packet passes by an entry. What is closed lives on while packets pass: a reset that neither end believed ended nothing. */
 static __always_inline void advance(const struct translation_key *key, struct translation_record *record, __u8 flags, __u32 tick)
 {
 	__u8 state = record->state;
 	__u32 expires;
 
 	if (key->protocol == IPPROTO_TCP) {
+		if (state & OF_REPLIES)
+			state |= FLOW_ANSWERED;
 		if (flags & TCP_FIN)
 			state |= state & OF_REPLIES ? BACKEND_FINISHED : CLIENT_FINISHED;
 		if (flags & TCP_RST || (state & (BACKEND_FINISHED | CLIENT_FINISHED)) == (BACKEND_FINISHED | CLIENT_FINISHED))
@@ -128,8 +131,11 @@ static __always_inline void advance(const struct translation_key *key, struct tr
 	} else if (key->protocol == IPPROTO_SCTP && (flags == SCTP_ABORT || flags == SCTP_SHUTDOWN_COMPLETE)) {
 		state |= FLOW_CLOSED;
 	}
+	/* By option only the first of a client's packets meets an entry: the answer to it has to do. */
+	if (DSR_BY_OPTION && key->place == PLACE_TO_WIRE && key->protocol == IPPROTO_TCP)
+		flags &= ~TCP_SYN;
 	expires = tick + translation_ticks(key->protocol, flags, state);
-	if (state == record->state && (__s32)(expires - record->expires) < LOOK_AFTER_TICKS)
+	if (state == record->state && (__s32)(expires - record->expires) < (state & FLOW_CLOSED ? 1 : LOOK_AFTER_TICKS))
 		return;
 	record->state = state;
 	record->expires = expires;

@@ -18,8 +18,9 @@
 #include "rewrite.h"
 #include "wrapping.h"
 
-/* Ports that SNAT tries. */
+/* Ports that SNAT tries, and how far apart, unless their number is a multiple of that: then they would be the same ones again. */
 #define PORT_TRIES 32
+#define PORT_STRIDE 61
 
 /* Why a choice leads nowhere, and what comes of it. */
 static __noinline int refuse(struct __sk_buff *skb, const struct journey *journey, __u8 choice)
@@ -53,17 +54,28 @@ static __noinline int send_to(struct __sk_buff *skb, const struct address *to, _
 	return bpf_redirect_neigh(hop.interface, NULL, 0, 0);
 }
 
-/* Whether a packet is too big for the way, with so many bytes more. What TCP's device cuts into pieces is cut to fit. */
-static __always_inline bool is_too_big(const struct __sk_buff *skb, const struct packet *packet, const struct next_hop_record *hop,
-				       __u32 more)
+/* Bytes of the largest packet that a device is to cut this one into, from the IP header on; of one that is not cut, its own. */
+static __always_inline __u32 largest_piece(struct __sk_buff *skb, const struct packet *packet)
 {
-	__u32 length = skb->len - ETH_HLEN;
+	__u32 headers = packet->transport - ETH_HLEN;
+	__u8 words;
 
+	if (!skb->gso_size)
+		return skb->len - ETH_HLEN;
 	if (is_several_datagrams(skb, packet->protocol))
-		length = packet->transport - ETH_HLEN + sizeof(struct udphdr) + skb->gso_size;
-	else if (skb->gso_segs)
-		return false;
-	return hop->mtu && length + more > hop->mtu;
+		return headers + sizeof(struct udphdr) + skb->gso_size;
+	/* SCTP's are as they were sent, and tell no size. */
+	if (packet->protocol != IPPROTO_TCP || bpf_skb_load_bytes(skb, packet->transport + 12, &words, 1))
+		return 0;
+	return headers + (words >> 4) * 4 + skb->gso_size;
+}
+
+/* Whether a packet is too big for the way, with so many bytes more. What TCP's device cuts is cut smaller by what is put around it. */
+static __always_inline bool is_too_big(struct __sk_buff *skb, const struct packet *packet, const struct next_hop_record *hop, __u32 more)
+{
+	if (skb->gso_size && packet->protocol == IPPROTO_TCP)
+		more = 0;
+	return hop->mtu && largest_piece(skb, packet) + more > hop->mtu;
 }
 
 /* Tells who sent a packet that it is too big for its way. */
@@ -174,10 +186,11 @@ static __noinline bool take_port(struct journey *journey)
 {
 	const struct packet *packet = &journey->packet;
 	__u32 begin = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
+	__u32 stride = PORTS % PORT_STRIDE ? PORT_STRIDE : 1;
 
 	for (__u32 tried = 0; tried < PORT_TRIES; tried++) {
 		/* SCTP's checksum is over its ports, which therefore stay. */
-		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * 61) % PORTS;
+		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * stride) % PORTS;
 
 		note(journey, &journey->own, port, PLACE_FROM_WIRE);
 		if (claim(journey))
@@ -253,6 +266,15 @@ static __noinline bool is_kept(const struct packet *packet, const struct transla
 	       same_address((const struct address *)record->source, &packet->source);
 }
 
+/* Whether an entry is of a flow of datagrams that a backend of this node has, which serves under this image. */
+static __always_inline bool is_seen_here(const struct journey *journey, const struct packet *packet,
+					 const struct translation_record *record)
+{
+	return record && packet->protocol != IPPROTO_TCP && record->seen_under == journey->seen_under &&
+	       same_address((const struct address *)record->destination, &journey->named) &&
+	       same_address((const struct address *)record->source, &packet->source);
+}
+
 /* The backend that another balancer chose. It chose as this one does, but for what each has on record; of several ports at one address that
  * tells which. */
 static __noinline bool aim_at_named(struct journey *journey, const struct image *image, const struct frontend_record *frontend,
@@ -304,6 +326,9 @@ static __noinline int serve(struct __sk_buff *skb, struct journey *journey, cons
 		return send_direct(skb, journey);
 	if (record) {
 		if (leads_on(journey, record)) {
+			/* Of TCP a backend that is gone leads on too. */
+			if (journey->is_named && packet->protocol != IPPROTO_TCP)
+				record->seen_under = journey->seen_under;
 			advance(&journey->key, record, packet->flags, journey->tick);
 			return go_on(skb, journey, record);
 		}
@@ -319,6 +344,7 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 {
 	const struct packet *outer = &journey->packet;
 	struct packet *inner = &journey->inner;
+	const struct translation_record *record;
 	const struct frontend_record *frontend;
 	const struct backend_record *backend;
 	__u8 why;
@@ -346,12 +372,13 @@ static __noinline bool is_wrapped_for_us(struct __sk_buff *skb, struct journey *
 	frontend = meet(image, &journey->question, &why);
 	if (!frontend || !is_direct(frontend, inner->protocol))
 		return false;
-	backend = find_backend(image, frontend, true, &journey->named, 0);
-	if (backend && backend->flags & BACKEND_LOCAL)
-		return true;
-	/* One that is gone has what it had, and nobody new. */
+	/* What is on record need not be looked for among all backends. One that is gone has what it had, and nobody new. */
 	key_of_packet(&journey->key, inner, PLACE_FROM_WIRE);
-	return is_kept(inner, find_translation(&journey->key, journey->tick), &journey->named);
+	record = find_translation(&journey->key, journey->tick);
+	if (is_kept(inner, record, &journey->named) || is_seen_here(journey, inner, record))
+		return true;
+	backend = find_backend(image, frontend, true, &journey->named, 0);
+	return backend && backend->flags & BACKEND_LOCAL;
 }
 
 /* A packet that says by an option which service its client asked for. */

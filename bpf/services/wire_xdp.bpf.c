@@ -90,6 +90,9 @@ static __always_inline bool read_frame(struct xdp_md *packet, struct frame *fram
 	frame->hops = v6->hop_limit;
 	__builtin_memcpy(&frame->question.client, &v6->saddr, sizeof(struct address));
 	__builtin_memcpy(&frame->question.address, &v6->daddr, sizeof(struct address));
+	/* No packet of IPv6 has addresses in the form that stands for IPv4. */
+	if (is_v4(&frame->question.client) || is_v4(&frame->question.address))
+		return false;
 	return read_transport(frame, v6 + 1, end, v6->nexthdr);
 }
 

@@ -39,10 +39,11 @@ static __always_inline __u32 wrapping_bytes(bool is_v6)
 	return is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 }
 
-/* Whether the packet is several datagrams that a device is to part (UDP_SEGMENT). */
+/* Whether the packet is several datagrams that a device is to part (UDP_SEGMENT). How many is not always said: not by devices of virtual
+ * machines, and not once room was made or taken. */
 static __always_inline bool is_several_datagrams(const struct __sk_buff *skb, __u8 protocol)
 {
-	return protocol == IPPROTO_UDP && skb->gso_segs;
+	return protocol == IPPROTO_UDP && skb->gso_size;
 }
 
 /* How room is made in a packet, or taken: what TCP's device cuts into pieces is cut into smaller ones, so that each still fits; datagrams
@@ -109,7 +110,7 @@ static __always_inline bool set_v4_length(struct __sk_buff *skb, __u8 from_words
 	       !bpf_skb_store_bytes(skb, ETH_HLEN + 2, &length, sizeof(length), 0);
 }
 
-/* Puts an option with the service's address and port into the packet, right behind its first header. */
+/* Puts an option with the service's address and port into the packet, right behind its first header. False if it has no room there. */
 static __noinline bool put_option(struct __sk_buff *skb, const struct packet *packet)
 {
 	__u64 flags = of_room(skb, packet->protocol);
@@ -142,11 +143,12 @@ static __noinline bool put_option(struct __sk_buff *skb, const struct packet *pa
 		.address = packet->destination.words[3],
 	};
 	__s64 change = bpf_csum_diff(NULL, 0, (__be32 *)&option, sizeof(option), 0);
+	__u32 header = packet->transport - ETH_HLEN;
 
-	return !bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, flags) &&
+	return header + sizeof(option) <= sizeof(struct iphdr) + OPTION_BYTES && !bpf_skb_adjust_room(skb, sizeof(option), BPF_ADJ_ROOM_NET, flags) &&
 	       !bpf_skb_store_bytes(skb, ETH_HLEN + sizeof(struct iphdr), &option, sizeof(option), 0) &&
 	       !bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, change, 0) &&
-	       set_v4_length(skb, (packet->transport - ETH_HLEN) / 4, sizeof(option));
+	       set_v4_length(skb, header / 4, sizeof(option));
 }
 
 /* The service that a packet's option names. */

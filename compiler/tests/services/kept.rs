@@ -9,9 +9,13 @@ use std::net::IpAddr;
 use weir_abi::services::{Choice, FrontendKind, Scope, ServiceImage, address_bytes, flow_hash};
 use weir_compiler::services::{FlowOnRecord, Kept, Previous, settles_any};
 
-/// Flows at addresses that may be services', with backends that may be theirs.
+/// Flows at addresses that may be services', with backends that may be theirs. The node's own processes ask for its ports at its loopback too.
 fn flows() -> impl Strategy<Value = Vec<(String, u16, Index)>> {
-    prop::collection::vec((question(), 1024..1100u16, any::<Index>()), 0..40)
+    let own = ["127.0.0.1", "127.9.9.9", "0.0.0.0", "[::1]", "[::]"];
+    let own = prop::sample::select(own.to_vec());
+    let own = own.prop_map(|address| format!("in 192.0.2.9 > {address}:30080/tcp"));
+    let asked = prop_oneof![3 => question().boxed(), 1 => own.boxed()];
+    prop::collection::vec((asked, 1024..1100u16, any::<Index>()), 0..40)
 }
 
 fn recorded(flows: &[(String, u16, Index)], image: &ServiceImage<'_>) -> Vec<FlowOnRecord> {
@@ -45,9 +49,10 @@ fn brute(image: &ServiceImage<'_>, flows: &[FlowOnRecord]) -> BTreeSet<(u32, u32
                 (one.address(), one.port(), one.protocol()) == (address, flow.port, flow.protocol)
             })
         };
-        let is_node = frontends
-            .iter()
-            .any(|one| one.kind == FrontendKind::NodeAddress && one.address() == flow.address);
+        // From inside, ports of nodes are at all nodes' addresses.
+        let of_nodes = [FrontendKind::NodeAddress, FrontendKind::PeerAddress];
+        let is_node = flow.address.is_loopback()
+            || frontends.iter().any(|one| of_nodes.contains(&one.kind) && one.address() == flow.address);
         let any: IpAddr = if flow.address.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
         let Some(frontend) = exact(flow.address).or_else(|| exact(any).filter(|_| is_node)) else { continue };
         for scope in [Scope::External, Scope::Internal] {

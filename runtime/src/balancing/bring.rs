@@ -107,7 +107,15 @@ pub(super) async fn take_up(open: Open, store: Arc<Store>) -> Brought {
     };
     let Some(checksum) = checksum else {
         let Some(in_force) = told(&likeliest) else { return known.done() };
-        let installed = way.call(move |balancer| balancer.install(&likeliest)).await;
+        let has_unsettled = in_force.has_unsettled();
+        let installed = way.call(move |balancer| {
+            // Nobody knows of flows from before, and in time nobody is to be taken for one.
+            if has_unsettled {
+                balancer.unsettle()?;
+            }
+            balancer.install(&likeliest)
+        });
+        let installed = installed.await;
         return match installed
             .map_err(|gone| gone.to_string())
             .and_then(|done| done.map_err(|error| chain(&error)))

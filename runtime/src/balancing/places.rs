@@ -2,7 +2,8 @@
 //!
 //! Pure. An address of the node's object is the node's only if an interface has it: an address that a cloud translates is no source.
 //! Without one it is the first address of the way out, else of a device. A device
-//! that is named in the settings and is not there is told; pods' interfaces and the loopback are no devices.
+//! that is named in the settings and is not there is told, and one whose packets have no Ethernet header; pods' interfaces and the loopback are
+//! no devices.
 
 use crate::interfaces::{Interfaces, Link};
 use std::collections::BTreeSet;
@@ -22,6 +23,8 @@ pub(super) struct Places {
     pub(super) pods: Option<BTreeSet<u32>>,
     /// Devices that are wanted by name and are not there.
     pub(super) missing: Vec<String>,
+    /// Those that are wanted and have packets without an Ethernet header, which no program reads.
+    pub(super) bare: Vec<String>,
 }
 
 /// Finds them for a node, as the cluster tells of it. `named` are the devices of the settings; none: those with an address of the node or
@@ -55,10 +58,11 @@ pub(super) fn places(
         IpAddr::V6(address) => Some(*address),
         IpAddr::V4(_) => None,
     });
-    let found = interfaces.links.iter().filter(|(index, link)| is_wanted(link) && !is_pods(index));
-    let devices = found.map(|(&index, _)| index).collect();
+    let found = || interfaces.links.iter().filter(|(index, link)| is_wanted(link) && !is_pods(index));
+    let devices = found().filter(|(_, link)| !link.is_bare).map(|(&index, _)| index).collect();
+    let bare = found().filter(|(_, link)| link.is_bare).map(|(_, link)| link.name.clone()).collect();
     let missing = named.iter().filter(|name| interfaces.named(name).is_none()).cloned().collect();
-    Places { v4, v6, devices, pods: pods.cloned(), missing }
+    Places { v4, v6, devices, pods: pods.cloned(), missing, bare }
 }
 
 #[cfg(test)]
@@ -107,6 +111,16 @@ mod tests {
             assert_eq!((found.v4, found.v6), ("198.51.100.9".parse().ok(), None), "{node}");
             assert_eq!(found.devices, [3].into());
         }
+    }
+
+    #[test]
+    fn a_device_whose_packets_have_no_ethernet_header_is_none_and_is_told() {
+        let mut interfaces = interfaces();
+        interfaces.links.insert(6, Link { is_bare: true, ..link("wg0", &["10.8.0.1"], true) });
+        let found = places(None, &interfaces, &BTreeSet::new(), None);
+        assert_eq!((found.devices, found.bare), ([3].into(), vec!["wg0".to_owned()]));
+        let found = places(None, &interfaces, &["eth0", "wg0"].map(str::to_owned).into(), None);
+        assert_eq!((found.devices, found.bare), ([2].into(), vec!["wg0".to_owned()]));
     }
 
     #[test]

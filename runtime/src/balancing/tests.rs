@@ -352,6 +352,20 @@ async fn a_kernel_that_lost_everything_has_the_last_services_before_a_source_ans
     running.end().await;
 }
 
+/// A kernel that does not know since when slots are unsettled takes every datagram's flow for one from before, and what is new never gets one.
+#[tokio::test(start_paused = true)]
+async fn a_kernel_that_lost_everything_is_told_since_when_slots_are_unsettled() {
+    let node = Node { settings: Settings::default(), ..Node::new() };
+    run_once(&node, 2).await;
+    assert!(run_again(&node, 3).await > 0);
+    node.model.change(|memory| *memory = model::Memory::default());
+    let running = node.begin_unread();
+    running.until("the last services", |status| status.image.is_some()).await;
+    let memory = node.model.look();
+    assert_eq!((memory.installed, memory.unsettled), (1, 1));
+    running.end().await;
+}
+
 /// Flows of a client with these ports, each with the backend that the image in force gives it.
 fn flows(model: &Model, ports: std::ops::Range<u16>) -> Vec<FlowOnRecord> {
     let bytes = model.look().image.unwrap();

@@ -24,6 +24,9 @@ const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
 
+const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
+/// `BPF_NOEXIST`.
+const NOEXIST: u64 = 1;
 /// `BPF_F_LOCK`.
 const F_LOCK: u64 = 4;
 
@@ -351,6 +354,15 @@ impl RawMap {
         self.update(key, value, F_LOCK)
     }
 
+    /// Sets a value where none is, and says whether it did.
+    pub(super) fn add(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
+        match self.update(key, value, NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn update(&self, key: &[u8], value: &[u8], flags: u64) -> io::Result<()> {
         if value.len() != self.looked_up {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -361,6 +373,18 @@ impl RawMap {
     /// Removes a value; false if there was none.
     pub(super) fn remove(&self, key: &[u8]) -> io::Result<bool> {
         match call(MAP_DELETE_ELEM, &self.element(key, 0, 0)?) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a value and gives it, in one; false if there was none.
+    pub(super) fn take(&self, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
+        if value.len() != self.looked_up {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        match call(MAP_LOOKUP_AND_DELETE_ELEM, &self.element(key, address_mut(value), 0)?) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

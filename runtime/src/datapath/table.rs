@@ -84,6 +84,23 @@ impl<K: Record, V: Record> Table<K, V> {
         self.raw.remove(key.as_bytes()).map_err(self.fail("remove an entry"))
     }
 
+    /// Removes an entry of one value that is over, and says whether it did. A packet may give the entry another life between any two looks at
+    /// it: what was taken and is not over goes back, unless there is another by then.
+    pub(super) fn remove_if(&self, key: &K, is_over: impl Fn(&V) -> bool) -> Result<bool, DatapathError> {
+        if !self.get(key)?.is_some_and(|value| is_over(&value)) {
+            return Ok(false);
+        }
+        let mut value = vec![0u8; size_of::<V>()];
+        if !self.raw.take(key.as_bytes(), &mut value).map_err(self.fail("remove an entry"))? {
+            return Ok(false);
+        }
+        if V::read_from_bytes(&value).is_ok_and(|value| is_over(&value)) {
+            return Ok(true);
+        }
+        self.raw.add(key.as_bytes(), &value).map_err(self.fail("put an entry back"))?;
+        Ok(false)
+    }
+
     /// Entries on from `cursor`, which is empty at the start and again at the end; of several values all, one after the
     /// other. A map that changes meanwhile may give an entry twice or not at all.
     pub(super) fn batch(&self, cursor: &mut Vec<u8>) -> Result<Vec<(K, Vec<V>)>, DatapathError> {
@@ -138,5 +155,51 @@ impl<K: Record, V: Record> Table<K, V> {
         let mut value = vec![0u8; size_of::<V>()];
         let found = self.raw.get(key.as_bytes(), &mut value).map_err(self.fail("look an entry up"))?;
         Ok(if found { V::read_from_bytes(&value).ok() } else { None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datapath::syscall::{Creation, create};
+    use std::cell::Cell;
+
+    /// `BPF_MAP_TYPE_LRU_HASH`.
+    const LRU_HASH: u32 = 9;
+
+    fn table() -> Option<Table<u32, u32>> {
+        let map =
+            Creation { kind: LRU_HASH, value_size: 4, entries: 64, flags: 0, inner: None, name: "table" };
+        let fd = match create(&map) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                println!("SKIPPED: no maps can be made: {error}");
+                return None;
+            }
+            made => made.unwrap(),
+        };
+        let raw = RawMap::new(fd, 1).unwrap();
+        Some(Table { name: "table", raw, values: 1, in_place: false, kinds: PhantomData })
+    }
+
+    #[test]
+    fn an_entry_that_lives_again_by_the_time_it_is_removed_stays() {
+        let Some(table) = table() else { return };
+        for (key, value) in [(1, 10), (2, 10)] {
+            table.set(&key, &value).unwrap();
+        }
+        assert!(table.remove_if(&1, |&expires| expires < 20).unwrap());
+        assert_eq!(table.get(&1).unwrap(), None);
+        let looks = Cell::new(0);
+        let is_over = |&expires: &u32| {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 {
+                // A packet passes.
+                table.set(&2, &30).unwrap();
+            }
+            expires < 20
+        };
+        assert!(!table.remove_if(&2, is_over).unwrap());
+        assert_eq!((table.get(&2).unwrap(), looks.get()), (Some(30), 2));
+        assert!(!table.remove_if(&3, |_| true).unwrap());
     }
 }

@@ -8,7 +8,7 @@ use super::{Interfaces, Link};
 use futures_util::stream::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
@@ -178,7 +178,9 @@ async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
 }
 
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link::default();
+    // The loopback's have one too.
+    let is_framed = matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
+    let mut link = Link { is_bare: !is_framed, ..Link::default() };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
@@ -341,7 +343,10 @@ mod tests {
         let watching = tokio::spawn(async move { watch(&told, || ()).await });
         heard.changed().await.unwrap();
         let found = heard.borrow().clone().unwrap();
-        assert!(found.links.values().any(|link| link.name == "lo" && !link.is_veth), "{found:?}");
+        assert!(
+            found.links.values().any(|link| link.name == "lo" && !link.is_veth && !link.is_bare),
+            "{found:?}"
+        );
         assert!(!found.own.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{found:?}");
         drop(heard);
         tokio::time::timeout(Duration::from_secs(5), watching).await.unwrap().unwrap().unwrap();

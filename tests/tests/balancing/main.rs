@@ -14,12 +14,15 @@
 //! | `strays.rs` | packets that a node hears and leaves alone |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
 //! | `gone.rs` | the same where a backend is gone at once |
+//! | `unasked.rs` | what packets that belong to no connection leave on record, and for how long |
+//! | `by_hand.rs` | packets as no socket of the lab sends them, put into a node's program |
 //!
 //! SCTP is spoken over raw sockets (`tests/lab/src/peer/sctp.rs`), since the kernels that we test on are built without its own.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a lab in which something fails has failed")]
 
 mod alone;
+mod by_hand;
 mod expectation;
 mod gone;
 mod judged;
@@ -33,4 +36,5 @@ mod strays;
 mod suite;
 mod survival;
 mod table;
+mod unasked;
 mod zones;

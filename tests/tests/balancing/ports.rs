@@ -3,12 +3,12 @@
 
 use super::stage::{BRIEFLY, PATIENCE, PORT, Stage, at, balanced, balancer_ips, comes_true, lab_of};
 use super::table::{Hook, Mode, Setting};
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{HashMap, Map, MapData, MapInfo};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use weir_abi::services::live::{OF_REPLIES, TranslationKey, TranslationRecord};
+use weir_abi::services::live::{FLOW_ANSWERED, OF_REPLIES, TranslationKey, TranslationRecord};
 use weir_lab::{Call, Contact, Place, Transport};
 use zerocopy::FromBytes;
 
@@ -91,24 +91,32 @@ fn a_port_of_sctp_is_one_clients_until_its_association_ends() {
 }
 
 /// Entries of flows, as they lie in the map.
-type Translations = HashMap<MapData, [u8; size_of::<TranslationKey>()], [u8; size_of::<TranslationRecord>()]>;
+pub(crate) type Translations =
+    HashMap<MapData, [u8; size_of::<TranslationKey>()], [u8; size_of::<TranslationRecord>()]>;
 
 /// Those of a node.
-fn translations(node: &Place) -> Translations {
-    let open = || {
-        let folder = Path::new("/sys/fs/bpf/weir");
-        let mut folders = vec![folder.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-                if entry.ends_with("translations") {
-                    return Map::LruHashMap(MapData::from_pin(entry).unwrap());
-                }
-                folders.extend(entry.is_dir().then_some(entry));
-            }
-        }
-        panic!("no map of translations is pinned");
-    };
+pub(crate) fn translations(node: &Place) -> Translations {
+    let open = || Map::LruHashMap(MapData::from_pin(pinned()).unwrap());
     node.inside(open).unwrap().try_into().unwrap()
+}
+
+/// The number of a node's map of them.
+pub(crate) fn number_of_translations(node: &Place) -> u32 {
+    node.inside(|| MapInfo::from_pin(pinned()).unwrap().id()).unwrap()
+}
+
+/// Where this node's are.
+fn pinned() -> PathBuf {
+    let mut folders = vec![PathBuf::from("/sys/fs/bpf/weir")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.ends_with("translations") {
+                return entry;
+            }
+            folders.extend(entry.is_dir().then_some(entry));
+        }
+    }
+    panic!("no map of translations is pinned");
 }
 
 /// Where an entry for replies went for want of room, the next flow may get its port. What becomes of the former one is none of the next one's.
@@ -144,7 +152,11 @@ fn a_port_that_another_flow_took_is_the_formers_no_more() {
             "family {family}: the former flow has no way back, and goes on"
         );
         let state = TranslationRecord::read_from_bytes(&entries.get(&replies[0], 0).unwrap()).unwrap().state;
-        assert_eq!(state, OF_REPLIES, "family {family}: what the former flow said is told of the next");
+        assert_eq!(
+            state,
+            OF_REPLIES | FLOW_ANSWERED,
+            "family {family}: what the former flow said is told of the next"
+        );
         assert!(second.who(1).unwrap().is_ok(), "family {family}");
     }
 }

@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use weir_lab::wires::{Way, Wires};
 use weir_lab::{Call, Contact, Place, ServicePlan};
-use weir_tests::kernel::packet::{Ip, Transport, tcp, udp};
+use weir_tests::kernel::packet::{Ip, Transport, number, tcp, udp};
 
 /// tc's alone: XDP unwraps nothing.
 const SETTING: Setting = Setting { mode: Mode::DsrIpip, hook: Hook::Tc, sockets: false };
@@ -73,7 +73,7 @@ fn a_frame_for_another_host_is_left_alone() {
 }
 
 /// The Internet's checksum.
-fn sum(bytes: &[u8]) -> [u8; 2] {
+pub(crate) fn sum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(*word.get(1).unwrap_or(&0)));
     let sum = words.sum::<u32>();
     let folded = (sum & 0xFFFF) + (sum >> 16);
@@ -84,14 +84,32 @@ fn sum(bytes: &[u8]) -> [u8; 2] {
 
 /// A datagram that a kernel takes: with its checksums.
 fn datagram(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
-    let Transport { protocol, mut bytes } = udp(40_000, port, 8);
+    summed(from, to, udp(40_000, port, 8))
+}
+
+/// What a transport's checksum is over.
+pub(crate) fn summed_up(from: IpAddr, to: IpAddr, protocol: u8, bytes: &[u8]) -> Vec<u8> {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     };
-    let length = u8::try_from(bytes.len()).unwrap();
-    let pseudo = [octets(from), octets(to), vec![0, protocol, 0, length], bytes.clone()].concat();
-    bytes[6..8].copy_from_slice(&sum(&pseudo));
+    if protocol == number::ICMP {
+        return bytes.to_vec();
+    }
+    let length = u16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    [octets(from), octets(to), vec![0, protocol], length, bytes.to_vec()].concat()
+}
+
+/// A packet of TCP, UDP or ICMP that a kernel takes: with its checksums.
+pub(crate) fn summed(from: IpAddr, to: IpAddr, transport: Transport) -> Vec<u8> {
+    let Transport { protocol, mut bytes } = transport;
+    let at = match protocol {
+        number::TCP => 16,
+        number::UDP => 6,
+        _ => 2,
+    };
+    let own = sum(&summed_up(from, to, protocol, &bytes));
+    bytes[at..at + 2].copy_from_slice(&own);
     let mut packet = Ip::new(from, to).carrying(&Transport { protocol, bytes });
     if from.is_ipv4() {
         let own = sum(&packet[..20]);
@@ -100,16 +118,20 @@ fn datagram(from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
     packet
 }
 
-/// Sends a packet from a place, wrapped, from an address of the place to another.
-fn send_wrapped(place: &Place, family: usize, to: IpAddr, inner: &[u8]) {
-    let from = place.addresses()[family];
-    let (own, protocol) = if family == 0 { (AddressFamily::Inet, 4) } else { (AddressFamily::Inet6, 41) };
-    let packet = Ip::new(from, to).with(protocol, inner);
+/// Sends a packet from a place, whatever its source.
+pub(crate) fn send(place: &Place, to: IpAddr, packet: &[u8]) {
+    let own = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let send = || -> nix::Result<usize> {
         let socket = socket(own, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
-        sendto(socket.as_raw_fd(), &packet, &SockaddrStorage::from(at(to, 0)), MsgFlags::empty())
+        sendto(socket.as_raw_fd(), packet, &SockaddrStorage::from(at(to, 0)), MsgFlags::empty())
     };
     assert_eq!(place.inside(send).unwrap().unwrap(), packet.len());
+}
+
+/// Sends a packet from a place, wrapped, from an address of the place to another.
+fn send_wrapped(place: &Place, family: usize, to: IpAddr, inner: &[u8]) {
+    let protocol = if family == 0 { 4 } else { 41 };
+    send(place, to, &Ip::new(place.addresses()[family], to).with(protocol, inner));
 }
 
 #[test]

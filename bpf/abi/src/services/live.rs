@@ -9,7 +9,7 @@ use crate::shape::{Numbers, numbered, records};
 use crate::state::SLOTS;
 
 /// Version of these shapes. Any change takes the next number.
-pub const BALANCE_VERSION: u32 = 3;
+pub const BALANCE_VERSION: u32 = 4;
 
 /// [`TranslationRecord::state`]: the first side sent FIN.
 pub const CLIENT_FINISHED: u8 = 1;
@@ -17,6 +17,8 @@ pub const CLIENT_FINISHED: u8 = 1;
 pub const BACKEND_FINISHED: u8 = 2;
 /// [`TranslationRecord::state`]: reset, aborted, or finished by both sides.
 pub const FLOW_CLOSED: u8 = 4;
+/// [`TranslationRecord::state`]: of TCP, the other side sent something.
+pub const FLOW_ANSWERED: u8 = 8;
 /// [`TranslationRecord::state`]: this entry rewrites replies, so its tuple is told by the backend's side.
 pub const OF_REPLIES: u8 = 16;
 /// [`TranslationRecord::state`]: the packet goes to the pod that sent it, without passing policy.
@@ -144,7 +146,7 @@ records! {
         seen_under: u32,
         /// The [`Place`] of the entry for the other direction.
         other_place: u8,
-        /// [`CLIENT_FINISHED`] and the like; [`FLOW_CLOSED`] stands in both entries.
+        /// [`CLIENT_FINISHED`] and the like; [`FLOW_CLOSED`] and [`FLOW_ANSWERED`] stand in both entries.
         state: u8,
         /// Always 0.
         reserved: [u8; 2],

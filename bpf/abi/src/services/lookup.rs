@@ -75,23 +75,33 @@ impl<'a> ServiceImage<'a> {
             Some(FrontendKind::NodeAddress | FrontendKind::PeerAddress)
                 if scope == Scope::Internal || kind == Some(FrontendKind::NodeAddress) =>
             {
-                let any: IpAddr = match address {
-                    IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                    IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-                };
-                self.find(any, port, protocol).ok_or(Choice::NoService)
+                self.find_node_port(address, port, protocol).ok_or(Choice::NoService)
             }
             Some(FrontendKind::Address) if scope == Scope::External => Err(Choice::UnknownPort),
             _ => Err(Choice::NoService),
         }
     }
 
-    /// The slots that a flow hashes to. There may be one for each scope, for who only knows the flow does not know where it comes from.
+    /// The port of nodes in the family of an address.
+    fn find_node_port(&self, address: IpAddr, port: u16, protocol: u8) -> Option<Frontend<'a>> {
+        let any: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self.find(any, port, protocol)
+    }
+
+    /// The slots that a flow hashes to. There may be one for each scope, for who only knows the flow does not know where it comes from: it may
+    /// be from inside, at a port of any node, or from a socket of the node itself, at its loopback.
     pub fn slots_of(&self, flow: &Question) -> impl Iterator<Item = FlowSlot> + use<'a> {
         let image = *self;
         let [address, client] = [flow.address, flow.client].map(|address| address.to_canonical());
         let (client_port, port, protocol) = (flow.client_port, flow.port, flow.protocol);
-        let found = image.meet(&Question { address, ..*flow }).ok();
+        let found = if address.is_loopback() || address.is_unspecified() {
+            image.find_node_port(address, port, protocol)
+        } else {
+            image.meet(&Question { address, scope: Scope::Internal, ..*flow }).ok()
+        };
         [Scope::External, Scope::Internal].into_iter().filter_map(move |scope| {
             let frontend = found?;
             let (number, table) = frontend.table(scope)?;

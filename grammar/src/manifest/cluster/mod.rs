@@ -66,7 +66,8 @@ fn address(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut 
 /// Takes out addresses at which nobody can be reached, and reports each.
 fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
     addresses.retain(|address| {
-        let is_one = !address.is_unspecified() && !address.is_multicast();
+        let own = address.to_canonical();
+        let is_one = !own.is_unspecified() && !own.is_multicast();
         if !is_one {
             let message = format!("{address} is no address of `{field}`: nobody has it");
             cx.report(

@@ -80,6 +80,10 @@ impl Part {
             let knows = self.heard.services.is_some() && self.interfaces.is_some();
             problems
                 .extend(placed.missing.iter().map(|name| format!("there is no device {name} to balance at")));
+            let bare = placed.bare.iter();
+            problems.extend(bare.map(|name| {
+                format!("packets of device {name} have no Ethernet header: nothing is balanced there")
+            }));
             if knows && placed.devices.is_empty() {
                 problems.push("no device has an address of the node or a default route: nothing from outside is balanced".to_owned());
             }

@@ -101,9 +101,8 @@ impl Round {
             let batch = table.batch(&mut self.cursor)?;
             looked += batch.len().max(1);
             for (key, values) in &batch {
-                // A packet may have refreshed it since it was read.
-                if values.first().is_some_and(&is_over) && table.get(key)?.is_some_and(|now| is_over(&now)) {
-                    removed += usize::from(table.remove(key)?);
+                if values.first().is_some_and(&is_over) && table.remove_if(key, &is_over)? {
+                    removed += 1;
                 } else {
                     self.seen += 1;
                 }
