@@ -28,6 +28,8 @@ pub struct Link {
     pub name: String,
     /// Whether it is one end of a veth pair.
     pub is_veth: bool,
+    /// Whether it is the loopback.
+    pub is_loopback: bool,
     /// Whether it has an address that others can reach the node at.
     pub is_of_node: bool,
     /// Those addresses, as the kernel lists them.

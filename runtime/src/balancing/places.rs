@@ -2,7 +2,8 @@
 //!
 //! Pure. An address of the node's object is the node's only if an interface has it: an address that a cloud translates is no source.
 //! Without one it is the first address of the way out, else of a device. A device
-//! that is named in the settings and is not there is told; pods' interfaces and the loopback are no devices.
+//! that is named in the settings and is not there is told; pods' interfaces and the loopback are no devices. A machine without a cluster stands at
+//! every device that it has an address at: clients come in at one, and who answers them at another.
 
 use crate::interfaces::{Interfaces, Link};
 use std::collections::BTreeSet;
@@ -24,10 +25,11 @@ pub(super) struct Places {
     pub(super) missing: Vec<String>,
 }
 
-/// Finds them for a node, as the cluster tells of it. `named` are the devices of the settings; none: those with an address of the node or
-/// a default route.
+/// Finds them for a node, as the cluster tells of it, or for a machine that has none (`is_alone`). `named` are the devices of the settings; none:
+/// those with an address of the node or a default route, and without a cluster those with any address.
 pub(super) fn places(
     node: Option<&Node>,
+    is_alone: bool,
     interfaces: &Interfaces,
     named: &BTreeSet<String>,
     pods: Option<&BTreeSet<u32>>,
@@ -36,7 +38,8 @@ pub(super) fn places(
     let is_pods = |index: &u32| pods.is_some_and(|pods| pods.contains(index));
     let is_wanted = |link: &Link| {
         if named.is_empty() {
-            link.has_default_route || link.addresses.iter().any(|address| told.contains(address))
+            let is_arm = is_alone && !link.is_loopback && !link.addresses.is_empty();
+            link.has_default_route || is_arm || link.addresses.iter().any(|address| told.contains(address))
         } else {
             named.contains(&link.name)
         }
@@ -88,7 +91,7 @@ mod tests {
         let pods = [5].into();
         let cluster = town.snapshot().cluster;
         let node = cluster.node_named(node).and_then(|place| cluster.nodes.get(place));
-        places(node, &interfaces(), &named, Some(&pods))
+        places(node, false, &interfaces(), &named, Some(&pods))
     }
 
     #[test]
@@ -116,5 +119,20 @@ mod tests {
         let alone = of("nobody", &["br0"]);
         assert_eq!(alone.v4, "198.51.100.9".parse().ok(), "the way out goes first");
         assert_eq!(found.missing, ["eth7"]);
+    }
+
+    #[test]
+    fn a_machine_without_a_cluster_stands_at_all_its_arms() {
+        let mut interfaces = interfaces();
+        // An address of a service at the loopback is no way for a packet.
+        let own = Link { is_loopback: true, ..link("lo", &["192.0.2.10"], false) };
+        interfaces.links.insert(1, own);
+        let alone = |named: &[&str]| {
+            let named = named.iter().map(|&name| name.to_owned()).collect();
+            places(None, true, &interfaces, &named, Some(&BTreeSet::new()))
+        };
+        assert_eq!(alone(&[]).devices, [2, 3, 4].into());
+        assert_eq!(alone(&[]).v4, "198.51.100.9".parse().ok(), "the way out goes first");
+        assert_eq!(alone(&["br0"]).devices, [4].into());
     }
 }

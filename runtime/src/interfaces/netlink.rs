@@ -8,7 +8,7 @@ use super::{Interfaces, Link};
 use futures_util::stream::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
@@ -178,7 +178,8 @@ async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
 }
 
 fn link(message: &LinkMessage) -> Link {
-    let mut link = Link::default();
+    let is_loopback = message.header.flags.contains(LinkFlags::Loopback);
+    let mut link = Link { is_loopback, ..Link::default() };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),
