@@ -19,6 +19,11 @@
 #define PASS TC_ACT_UNSPEC
 #define DROP TC_ACT_SHOT
 
+/* Ports of a client that are tried for a flow, its own first, and those that it may be given instead. */
+#define CLIENT_PORT_TRIES 8
+#define FIRST_CLIENT_PORT 1024
+#define CLIENT_PORTS (65536 - FIRST_CLIENT_PORT)
+
 /* What is known of a packet on its way through a program; in a map for the reason told at policy's. */
 struct journey {
 	struct packet packet;
@@ -101,6 +106,62 @@ static __always_inline void note(struct journey *journey, const struct address *
 	__builtin_memset(record->reserved, 0, sizeof(record->reserved));
 	key_of_other(&journey->other_key, &journey->key, record);
 	turn_round(&journey->other, &journey->key, record);
+}
+
+/* Writes the entry for replies where none is that still holds. Of several processors that find one past its time, the one that writes another
+ * time into it has it. */
+static __always_inline bool claim(const struct journey *journey)
+{
+	struct translation_record *there;
+	__u32 expired;
+
+	if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
+		return true;
+	there = bpf_map_lookup_elem(&translations, &journey->other_key);
+	if (!there)
+		return false;
+	expired = *(volatile __u32 *)&there->expires;
+	if ((__s32)(expired - journey->tick) >= 0 ||
+	    __sync_val_compare_and_swap(&there->expires, expired, journey->other.expires) != expired)
+		return false;
+	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY);
+}
+
+/* Writes both entries of a flow, whatever is there. */
+static __always_inline bool write_both(const struct journey *journey)
+{
+	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) &&
+	       !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
+}
+
+/* Whether the entry for replies that is there is of this very flow. */
+static __always_inline bool is_noted_already(const struct journey *journey)
+{
+	const struct translation_record *there = bpf_map_lookup_elem(&translations, &journey->other_key);
+	const struct translation_record *own = &journey->other;
+
+	return there && there->source_port == own->source_port && there->destination_port == own->destination_port &&
+	       same_address((const struct address *)there->source, (const struct address *)own->source) &&
+	       same_address((const struct address *)there->destination, (const struct address *)own->destination);
+}
+
+/* Writes both entries of a flow that keeps its client's address, and the client's port too where no other flow leads that to the same backend's:
+ * by another service it may, and then replies could not be told apart. Only SCTP's port must stay, and the younger flow has it. */
+static __noinline bool note_of_client(struct journey *journey, enum place place_of_replies)
+{
+	const struct packet *packet = &journey->packet;
+	__u32 begin = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
+	__u16 port = packet->source_port;
+
+	for (__u32 tried = 0; tried < CLIENT_PORT_TRIES; tried++) {
+		note(journey, &packet->source, port, place_of_replies);
+		if (claim(journey))
+			return !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
+		if (packet->protocol == IPPROTO_SCTP || is_noted_already(journey))
+			break;
+		port = FIRST_CLIENT_PORT + (begin + tried * 61) % CLIENT_PORTS;
+	}
+	return write_both(journey);
 }
 
 /* Whether an entry's backend still serves its flow. Of one that is not listed any more only TCP's own flows go on. */

@@ -62,24 +62,24 @@ static __noinline int go_on(struct __sk_buff *skb, const struct journey *journey
 	return is_to_itself ? go_back(skb) : PASS;
 }
 
-/* A flow that is given a backend. Of two services that lead one port of the pod to one port of a backend the younger has it: no reply could be
- * told apart. */
+/* A flow that is given a backend. */
 static __noinline int begin(struct __sk_buff *skb, struct journey *journey)
 {
 	const struct packet *packet = &journey->packet;
 	__u32 zero = 0, is_told = true;
+	bool is_noted;
 
 	if (same_address(&journey->target.address, &packet->source)) {
 		set_self(&journey->own, packet->is_v6);
 		note(journey, &journey->own, packet->source_port, PLACE_FROM_POD);
 		journey->record.state |= HAIRPIN;
 		journey->other.state |= HAIRPIN;
+		is_noted = write_both(journey);
 	} else {
-		note(journey, &packet->source, packet->source_port, PLACE_TO_POD);
+		is_noted = note_of_client(journey, PLACE_TO_POD);
 		bpf_map_update_elem(&pods_answered, &zero, &is_told, BPF_ANY);
 	}
-	if (bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) ||
-	    bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY))
+	if (!is_noted)
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
 	return go_on(skb, journey, &journey->record);

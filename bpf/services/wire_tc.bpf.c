@@ -136,17 +136,13 @@ static __noinline int go_on(struct __sk_buff *skb, struct journey *journey, cons
 	return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
 }
 
-/* Writes both entries of a flow to a backend of this node, which keeps its client's address. Of two services that lead one client's port to one
- * backend's the younger has it: no reply could be told apart. */
-static __always_inline bool note_here(struct journey *journey)
+/* What pods send to the node is looked up from now on, if the flow is of the node's own. */
+static __always_inline void tell_of_own(const struct journey *journey)
 {
 	__u32 zero = 0, is_told = true;
 
-	note(journey, &journey->packet.source, journey->packet.source_port, PLACE_TO_WIRE);
 	if (is_from_own(journey))
 		bpf_map_update_elem(&node_answered, &zero, &is_told, BPF_ANY);
-	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY) &&
-	       !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
 }
 
 /* A flow to a backend of this node. */
@@ -156,29 +152,11 @@ static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 
 	if (!is_believed(skb, journey, &packet->destination, packet->destination_port))
 		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
-	if (!note_here(journey))
+	tell_of_own(journey);
+	if (!note_of_client(journey, PLACE_TO_WIRE))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_FLOWS_TRANSLATED, 0);
 	return go_on(skb, journey, &journey->record);
-}
-
-/* Writes the entry for replies where none is that still holds. Of several processors that find one past its time, the one that writes another
- * time into it has it. */
-static __always_inline bool claim(const struct journey *journey)
-{
-	struct translation_record *there;
-	__u32 expired;
-
-	if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
-		return true;
-	there = bpf_map_lookup_elem(&translations, &journey->other_key);
-	if (!there)
-		return false;
-	expired = *(volatile __u32 *)&there->expires;
-	if ((__s32)(expired - journey->tick) >= 0 ||
-	    __sync_val_compare_and_swap(&there->expires, expired, journey->other.expires) != expired)
-		return false;
-	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY);
 }
 
 /* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. */
@@ -409,7 +387,10 @@ static __noinline int learn_option(struct __sk_buff *skb, struct journey *journe
 		return drop(skb, BALANCE_COUNTER_SOURCE_REFUSED);
 	aim(&journey->target, backend);
 	key_of_tuple(&journey->key, &packet->source, &service, packet->source_port, port, packet->protocol, PLACE_FROM_WIRE);
-	if (!note_here(journey))
+	/* Its later packets come as they go on, so its port stays: of two flows that have one the younger has it. */
+	tell_of_own(journey);
+	note(journey, &packet->source, packet->source_port, PLACE_TO_WIRE);
+	if (!write_both(journey))
 		return drop(skb, BALANCE_COUNTER_NO_ROOM);
 	count(BALANCE_COUNTER_UNWRAPPED, skb->len);
 	if (!take_option(skb, packet))

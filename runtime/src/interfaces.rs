@@ -30,6 +30,8 @@ pub struct Link {
     pub is_veth: bool,
     /// Whether its packets have no Ethernet header, as those of tunnels and of PPP.
     pub is_bare: bool,
+    /// Whether it is the loopback.
+    pub is_loopback: bool,
     /// Whether it has an address that others can reach the node at.
     pub is_of_node: bool,
     /// Those addresses, as the kernel lists them.

@@ -30,6 +30,16 @@ const ENTRY: Shape = Shape {
 /// Reads one prefix.
 pub(crate) fn prefix(cx: &mut Context<'_>, value: Value<'_>, name: &str, bare: Bare) -> Option<PlacedCidr> {
     let text = cx.text(value, name)?;
+    prefix_in(cx, text, bare)
+}
+
+/// The same with spaces around it, which the API takes in `loadBalancerSourceRanges` alone.
+pub(crate) fn padded_prefix(cx: &mut Context<'_>, value: Value<'_>, name: &str) -> Option<PlacedCidr> {
+    let text = cx.text(value, name)?;
+    prefix_in(cx, Spanned { value: text.value.trim(), span: text.span }, Bare::Refused)
+}
+
+fn prefix_in(cx: &mut Context<'_>, text: Spanned<&str>, bare: Bare) -> Option<PlacedCidr> {
     let Some(parsed) = parse_prefix(text.value) else {
         cx.report(bad_prefix(text, bare));
         return None;

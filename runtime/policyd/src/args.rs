@@ -84,7 +84,8 @@ A configuration file, with what holds where nothing is said:
     dispatch: ipip                 # under dsr, a header around the packet; option: in it
     noBackend: reject              # a service that nobody serves is answered; drop: it is not
     devices:
-      names: []                    # those with the node's InternalIP or a default route
+      names: []                    # those with the node's InternalIP or a default route; without a
+                                   # cluster, those with an address
       mode: auto                   # xdp where the driver has it, else tc
     sockets:
       enabled: true                # sockets of this node are balanced where they connect

@@ -331,7 +331,7 @@ impl Part {
         match (&self.heard.services, &self.interfaces) {
             (Some(services), Some(interfaces)) => {
                 let named = &self.means.settings.devices;
-                places(services.node(), interfaces, named, pods)
+                places(services.node(), services.is_alone(), interfaces, named, pods)
             }
             _ => Places { pods: pods.cloned(), ..Places::default() },
         }

@@ -3,7 +3,7 @@
 //! Pure. An address of the node's object is the node's only if an interface has it: an address that a cloud translates is no source.
 //! Without one it is the first address of the way out, else of a device. A device
 //! that is named in the settings and is not there is told, and one whose packets have no Ethernet header; pods' interfaces and the loopback are
-//! no devices.
+//! no devices. A machine without a cluster stands at every device that it has an address at: clients come in at one, and who answers them at another.
 
 use crate::interfaces::{Interfaces, Link};
 use std::collections::BTreeSet;
@@ -27,10 +27,11 @@ pub(super) struct Places {
     pub(super) bare: Vec<String>,
 }
 
-/// Finds them for a node, as the cluster tells of it. `named` are the devices of the settings; none: those with an address of the node or
-/// a default route.
+/// Finds them for a node, as the cluster tells of it, or for a machine that has none (`is_alone`). `named` are the devices of the settings; none:
+/// those with an address of the node or a default route, and without a cluster those with any address.
 pub(super) fn places(
     node: Option<&Node>,
+    is_alone: bool,
     interfaces: &Interfaces,
     named: &BTreeSet<String>,
     pods: Option<&BTreeSet<u32>>,
@@ -39,7 +40,8 @@ pub(super) fn places(
     let is_pods = |index: &u32| pods.is_some_and(|pods| pods.contains(index));
     let is_wanted = |link: &Link| {
         if named.is_empty() {
-            link.has_default_route || link.addresses.iter().any(|address| told.contains(address))
+            let is_arm = is_alone && !link.is_loopback && !link.is_bare && !link.addresses.is_empty();
+            link.has_default_route || is_arm || link.addresses.iter().any(|address| told.contains(address))
         } else {
             named.contains(&link.name)
         }
@@ -92,7 +94,7 @@ mod tests {
         let pods = [5].into();
         let cluster = town.snapshot().cluster;
         let node = cluster.node_named(node).and_then(|place| cluster.nodes.get(place));
-        places(node, &interfaces(), &named, Some(&pods))
+        places(node, false, &interfaces(), &named, Some(&pods))
     }
 
     #[test]
@@ -117,9 +119,9 @@ mod tests {
     fn a_device_whose_packets_have_no_ethernet_header_is_none_and_is_told() {
         let mut interfaces = interfaces();
         interfaces.links.insert(6, Link { is_bare: true, ..link("wg0", &["10.8.0.1"], true) });
-        let found = places(None, &interfaces, &BTreeSet::new(), None);
+        let found = places(None, false, &interfaces, &BTreeSet::new(), None);
         assert_eq!((found.devices, found.bare), ([3].into(), vec!["wg0".to_owned()]));
-        let found = places(None, &interfaces, &["eth0", "wg0"].map(str::to_owned).into(), None);
+        let found = places(None, false, &interfaces, &["eth0", "wg0"].map(str::to_owned).into(), None);
         assert_eq!((found.devices, found.bare), ([2].into(), vec!["wg0".to_owned()]));
     }
 
@@ -130,5 +132,20 @@ mod tests {
         let alone = of("nobody", &["br0"]);
         assert_eq!(alone.v4, "198.51.100.9".parse().ok(), "the way out goes first");
         assert_eq!(found.missing, ["eth7"]);
+    }
+
+    #[test]
+    fn a_machine_without_a_cluster_stands_at_all_its_arms() {
+        let mut interfaces = interfaces();
+        // An address of a service at the loopback is no way for a packet.
+        let own = Link { is_loopback: true, ..link("lo", &["192.0.2.10"], false) };
+        interfaces.links.insert(1, own);
+        let alone = |named: &[&str]| {
+            let named = named.iter().map(|&name| name.to_owned()).collect();
+            places(None, true, &interfaces, &named, Some(&BTreeSet::new()))
+        };
+        assert_eq!(alone(&[]).devices, [2, 3, 4].into());
+        assert_eq!(alone(&[]).v4, "198.51.100.9".parse().ok(), "the way out goes first");
+        assert_eq!(alone(&["br0"]).devices, [4].into());
     }
 }

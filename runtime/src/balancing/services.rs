@@ -99,7 +99,7 @@ impl Services {
 
     /// The same as this machine sees them: by its addresses, and by the health of their backends.
     pub(super) fn seen(&self, own: &BTreeSet<IpAddr>, found: Arc<Found>) -> Services {
-        let own = if self.place.is_none() { own.iter().copied().collect() } else { Vec::new() };
+        let own = if self.is_alone() { own.iter().copied().collect() } else { Vec::new() };
         Services { own, found, ..self.clone() }
     }
 
@@ -111,6 +111,11 @@ impl Services {
     /// The node that they are for.
     pub(super) fn node(&self) -> Option<&Node> {
         self.cluster.nodes.get(self.place?)
+    }
+
+    /// Whether the machine is no node of a cluster.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.place.is_none()
     }
 
     /// The files they come from.

@@ -8,7 +8,9 @@ use super::{Interfaces, Link};
 use futures_util::stream::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
@@ -178,9 +180,10 @@ async fn list(handle: &Handle) -> Result<Interfaces, NetlinkError> {
 }
 
 fn link(message: &LinkMessage) -> Link {
+    let is_loopback = message.header.flags.contains(LinkFlags::Loopback);
     // The loopback's have one too.
     let is_framed = matches!(message.header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback);
-    let mut link = Link { is_bare: !is_framed, ..Link::default() };
+    let mut link = Link { is_loopback, is_bare: !is_framed, ..Link::default() };
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),

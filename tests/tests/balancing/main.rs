@@ -10,6 +10,7 @@
 //! | `paths.rs` | packets that are too big, fragments, errors |
 //! | `large.rs` | datagrams in bulk, packets that the next hop alone cannot take |
 //! | `ports.rs` | what source NAT does with the node's ports |
+//! | `one_port.rs` | one port of a client that leads to one backend by several services |
 //! | `load.rs` | what `wrk` and `iperf3` count while services churn |
 //! | `strays.rs` | packets that a node hears and leaves alone |
 //! | `survival.rs` | what connections live through: changes, restarts, crashes, backends that come and go |
@@ -28,6 +29,7 @@ mod gone;
 mod judged;
 mod large;
 mod load;
+mod one_port;
 mod paths;
 mod ports;
 mod refusals;

@@ -65,15 +65,39 @@ fn address(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut 
 
 /// Takes out addresses at which nobody can be reached, and reports each.
 fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
-    addresses.retain(|address| {
+    let is_of_a_host = |address: &IpAddr| {
         let own = address.to_canonical();
-        let is_one = !own.is_unspecified() && !own.is_multicast();
+        !own.is_unspecified() && !own.is_multicast()
+    };
+    keep(cx, value, field, addresses, is_of_a_host, "nobody has it", "not the address of a host");
+}
+
+/// Takes out addresses that mean another host to everybody: those of the loopback and of a link. The API takes neither as an external address
+/// nor as an endpoint's.
+fn beyond_the_host(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
+    let is_beyond = |address: &IpAddr| match address.to_canonical() {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let why = "it is another host's for everybody";
+    keep(cx, value, field, addresses, is_beyond, why, "an address of the host or link alone");
+}
+
+/// Keeps some addresses of a field, and reports the others.
+fn keep(
+    cx: &mut Context<'_>,
+    value: Value<'_>,
+    field: &str,
+    addresses: &mut Vec<IpAddr>,
+    is_kept: impl Fn(&IpAddr) -> bool,
+    why: &str,
+    label: &str,
+) {
+    addresses.retain(|address| {
+        let is_one = is_kept(address);
         if !is_one {
-            let message = format!("{address} is no address of `{field}`: nobody has it");
-            cx.report(
-                Diagnostic::new(Code::ServiceField, value.head(), message)
-                    .labelled("not the address of a host"),
-            );
+            let message = format!("{address} is no address of `{field}`: {why}");
+            cx.report(Diagnostic::new(Code::ServiceField, value.head(), message).labelled(label));
         }
         is_one
     });

@@ -1,12 +1,13 @@
 //! Services: labels, the pods they select, and how they are reached.
 
-use super::super::cidr::{Bare, prefix};
+use super::super::cidr::padded_prefix;
 use super::super::context::Context;
 use super::super::decode::integer;
 use super::super::kubernetes_port::number_or_name;
 use super::super::metadata::{key_text, metadata};
 use super::{
-    NAMESPACED, address, annotations, given, health_check, object, port_kind, port_number, reachable, word,
+    NAMESPACED, address, annotations, beyond_the_host, given, health_check, object, port_kind, port_number,
+    reachable, word,
 };
 use crate::diagnostic::{Code, Diagnostic};
 use crate::tree::{Meta, Port, Service, ServicePort, ServiceType, TargetPort, TrafficPolicy};
@@ -104,7 +105,7 @@ fn of_spec(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
         cx.items(list, "loadBalancerSourceRanges", |cx, item| {
             service
                 .source_ranges
-                .extend(prefix(cx, item, "loadBalancerSourceRanges", Bare::Refused).map(|cidr| cidr.net));
+                .extend(padded_prefix(cx, item, "loadBalancerSourceRanges").map(|cidr| cidr.net));
         });
     }
     service.health_check_port = optional_port(cx, spec, "healthCheckNodePort");
@@ -161,6 +162,7 @@ fn addresses(cx: &mut Context<'_>, list: Value<'_>, field: &str, addresses: &mut
     cx.items(list, field, |cx, item| {
         address(cx, item, field, addresses);
         reachable(cx, item, field, addresses);
+        beyond_the_host(cx, item, field, addresses);
     });
 }
 
