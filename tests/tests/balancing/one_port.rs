@@ -26,7 +26,8 @@ fn ask_from_one_port(stage: &Stage<'_>, backend: &str, client: &str, services: f
         let connections = SERVICES.map(open);
         for _ in 0..2 {
             for (number, connection) in SERVICES.into_iter().zip(&connections) {
-                let answer = connection.who(1).unwrap().unwrap_or_else(|came| panic!("{}: {came}", told(number)));
+                let answer =
+                    connection.who(1).unwrap().unwrap_or_else(|came| panic!("{}: {came}", told(number)));
                 assert_eq!((answer.who.as_str(), answer.saw.ip()), (backend, own), "{}", told(number));
             }
             for number in SERVICES {
@@ -43,8 +44,7 @@ fn one_port_of_a_client_is_two_flows_by_two_services() {
     for (mode, backend) in [(Mode::Snat, "shop/b1"), (Mode::DsrIpip, "shop/b2")] {
         let setting = Setting { mode, hook: Hook::Tc, sockets: false };
         let Some(lab) = lab_of(setting) else { return };
-        let services =
-            SERVICES.map(|number| balanced(&format!("shop/s{number}"), number).endpoint(backend));
+        let services = SERVICES.map(|number| balanced(&format!("shop/s{number}"), number).endpoint(backend));
         let stage = Stage::set(&lab, setting, &services).unwrap();
         ask_from_one_port(&stage, backend, "outside", balancer_ips);
         ask_from_one_port(&stage, backend, "shop/c1", cluster_ips);
