@@ -10,6 +10,7 @@ use super::kept_ports;
 use super::unfit::{Checked, NOBODY_UNFIT, Unfit};
 use crate::cluster::Cluster;
 use crate::ir::protocol;
+use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::services::{FrontendKind, ServiceImage};
@@ -181,9 +182,10 @@ fn frontends(
 ) -> Vec<Frontend> {
     let left = service.annotations.frontends;
     let mut found: Vec<Frontend> = Vec::new();
+    let mut known: FxHashSet<IpAddr> = FxHashSet::default();
     let mut add = |kind, address: IpAddr, port| {
         let address = address.to_canonical();
-        if address.is_ipv4() == is_v4 && found.iter().all(|known| known.address != address) {
+        if address.is_ipv4() == is_v4 && known.insert(address) {
             found.push(Frontend { address, port, protocol, kind });
         }
     };

@@ -99,20 +99,19 @@ impl HealthServer {
         HealthServer { address, open: BTreeMap::new(), trouble: BTreeMap::new() }
     }
 
-    /// Opens and closes ports so that these checks are answered. What cannot be had is tried again with the next call.
+    /// Opens and closes ports so that these checks are answered. A port whose service is gone goes over to the next that has it, open as it is.
+    /// What cannot be had is tried again with the next call.
     pub(super) fn set(&mut self, checks: &[HealthCheck]) {
         self.trouble.clear();
-        self.open.retain(|port, open| {
-            let known = open.check.borrow().clone();
-            checks.iter().any(|check| {
-                check.port == *port && (&check.namespace, &check.name) == (&known.namespace, &known.name)
-            })
-        });
+        self.open.retain(|port, _| checks.iter().any(|check| check.port == *port));
         for check in checks {
             let HealthCheck { port, namespace, name, .. } = check;
             if let Some(open) = self.open.get(port) {
                 let owner = open.check.borrow().clone();
-                if (&owner.namespace, &owner.name) == (namespace, name) {
+                let is_owners = |check: &HealthCheck| {
+                    (check.port, &check.namespace, &check.name) == (*port, &owner.namespace, &owner.name)
+                };
+                if is_owners(check) || !checks.iter().any(is_owners) {
                     open.check.send_replace(check.clone());
                 } else {
                     let told =

@@ -11,6 +11,9 @@ use crate::yaml::Value;
 
 /// What the names of all begin with.
 const PREFIX: &str = "service.cilium.io/";
+/// Those of a service and of a slice.
+const OF_SERVICES: &[&str] = &["forwarding-mode", "lb-algorithm", "src-ranges-policy", "type"];
+const OF_SLICES: &[&str] = &["weight"];
 /// Those that would change where packets go, and do not.
 const NOT_YET: &[&str] = &["node", "node-selector", "proxy-delegation"];
 
@@ -52,7 +55,7 @@ pub(super) fn of_service(cx: &mut Context<'_>, service: Value<'_>) -> ServiceAnn
                 }
                 None => false,
             },
-            _ => return ignored(cx, name, value),
+            _ => return ignored(cx, name, value, OF_SERVICES),
         };
         if !known {
             no_value(cx, name, value);
@@ -70,6 +73,8 @@ pub(super) fn weight(cx: &mut Context<'_>, slice: Value<'_>) -> u16 {
                 Some(given) => weight = given,
                 None => no_value(cx, name, value),
             }
+        } else {
+            ignored(cx, name, value, OF_SLICES);
         }
     });
     weight
@@ -120,9 +125,11 @@ pub(super) fn useless(cx: &mut Context<'_>, name: &str, value: Value<'_>, help: 
     idle(cx, value, message, Some(help.to_owned()));
 }
 
-fn ignored(cx: &mut Context<'_>, name: &str, value: Value<'_>) {
-    if NOT_YET.contains(&name) {
-        unknown(cx, name, value, None);
+/// One that is not of `ours`: told if it is meant to be, or would change something elsewhere.
+fn ignored(cx: &mut Context<'_>, name: &str, value: Value<'_>, ours: &[&str]) {
+    let meant = hint::nearest(name, ours);
+    if meant.is_some() || NOT_YET.contains(&name) {
+        unknown(cx, name, value, meant);
     }
 }
 

@@ -2,9 +2,7 @@
 
 use super::super::context::Context;
 use super::super::metadata::metadata;
-use super::{
-    NAMESPACED, address, annotations, beyond_the_host, given, object, port_kind, port_number, reachable,
-};
+use super::{NAMESPACED, address, annotations, given, object, port_kind, port_number, reachable};
 use crate::tree::{EndpointSlice, SliceEndpoint, SlicePort};
 use crate::yaml::Value;
 
@@ -39,7 +37,6 @@ fn endpoint(cx: &mut Context<'_>, value: Value<'_>) -> Option<SliceEndpoint> {
         cx.items(list, "addresses", |cx, item| {
             address(cx, item, "addresses", &mut addresses);
             reachable(cx, item, "addresses", &mut addresses);
-            beyond_the_host(cx, item, "addresses", &mut addresses);
         });
     }
     let conditions = object(cx, value, "conditions");

@@ -63,7 +63,7 @@ fn address(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut 
     }
 }
 
-/// Takes out addresses at which nobody can be reached, and reports each.
+/// Takes out the address just read if nobody can be reached at it, and reports it.
 fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
     let is_of_a_host = |address: &IpAddr| {
         let own = address.to_canonical();
@@ -72,8 +72,7 @@ fn reachable(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mu
     keep(cx, value, field, addresses, is_of_a_host, "nobody has it", "not the address of a host");
 }
 
-/// Takes out addresses that mean another host to everybody: those of the loopback and of a link. The API takes neither as an external address
-/// nor as an endpoint's.
+/// The same of one that means another host to everybody: of the loopback or of a link. The API takes neither as an external address.
 fn beyond_the_host(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
     let is_beyond = |address: &IpAddr| match address.to_canonical() {
         IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
@@ -83,7 +82,7 @@ fn beyond_the_host(cx: &mut Context<'_>, value: Value<'_>, field: &str, addresse
     keep(cx, value, field, addresses, is_beyond, why, "an address of the host or link alone");
 }
 
-/// Keeps some addresses of a field, and reports the others.
+/// Takes out the last address of a field if it is none to keep, and reports it. Those before it were looked at as they came.
 fn keep(
     cx: &mut Context<'_>,
     value: Value<'_>,
@@ -93,14 +92,10 @@ fn keep(
     why: &str,
     label: &str,
 ) {
-    addresses.retain(|address| {
-        let is_one = is_kept(address);
-        if !is_one {
-            let message = format!("{address} is no address of `{field}`: {why}");
-            cx.report(Diagnostic::new(Code::ServiceField, value.head(), message).labelled(label));
-        }
-        is_one
-    });
+    if let Some(address) = addresses.pop_if(|address| !is_kept(address)) {
+        let message = format!("{address} is no address of `{field}`: {why}");
+        cx.report(Diagnostic::new(Code::ServiceField, value.head(), message).labelled(label));
+    }
 }
 
 /// The name and protocol of an item of `ports`; an empty name is none.

@@ -12,6 +12,7 @@ use super::{
 use crate::diagnostic::{Code, Diagnostic};
 use crate::tree::{Meta, Port, Service, ServicePort, ServiceType, TargetPort, TrafficPolicy};
 use crate::yaml::Value;
+use hashbrown::HashSet;
 use std::net::IpAddr;
 
 /// The label by which a service is left to another proxy.
@@ -93,7 +94,7 @@ fn of_spec(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
         families(cx, spec, service);
     }
     if let Some(list) = spec.get("externalIPs") {
-        addresses(cx, list, "externalIPs", &mut service.external_ips);
+        external_ips(cx, list, &mut service.external_ips);
     }
     if let Some(list) = spec.get("ports") {
         cx.items(list, "ports", |cx, item| service.ports.extend(port(cx, item)));
@@ -158,25 +159,33 @@ fn families(cx: &mut Context<'_>, spec: Value<'_>, service: &mut Service) {
     }
 }
 
-fn addresses(cx: &mut Context<'_>, list: Value<'_>, field: &str, addresses: &mut Vec<IpAddr>) {
+/// `externalIPs`, each once. There may be very many.
+fn external_ips(cx: &mut Context<'_>, list: Value<'_>, ips: &mut Vec<IpAddr>) {
+    let field = "externalIPs";
+    let mut known = HashSet::new();
     cx.items(list, field, |cx, item| {
-        address(cx, item, field, addresses);
-        reachable(cx, item, field, addresses);
-        beyond_the_host(cx, item, field, addresses);
+        let mut read = Vec::new();
+        address(cx, item, field, &mut read);
+        reachable(cx, item, field, &mut read);
+        beyond_the_host(cx, item, field, &mut read);
+        ips.extend(read.into_iter().filter(|&ip| known.insert(ip)));
     });
 }
 
 fn balancer_ips(cx: &mut Context<'_>, service: Value<'_>, ips: &mut Vec<IpAddr>) {
     let status = object(cx, service, "status").and_then(|status| object(cx, status, "loadBalancer"));
     let Some(list) = status.and_then(|status| status.get("ingress")) else { return };
+    let mut known = HashSet::new();
     cx.items(list, "ingress", |cx, item| {
         if item.pairs().is_none() {
             cx.wrong_type(item, "an item of `ingress`", "an object");
         } else if item.get("ipMode").and_then(Value::raw) != Some("Proxy")
             && let Some(ip) = item.get("ip")
         {
-            address(cx, ip, "ip", ips);
-            reachable(cx, ip, "ip", ips);
+            let mut read = Vec::new();
+            address(cx, ip, "ip", &mut read);
+            reachable(cx, ip, "ip", &mut read);
+            ips.extend(read.into_iter().filter(|&ip| known.insert(ip)));
         }
     });
 }

@@ -146,3 +146,20 @@ async fn who_says_nothing_is_given_up_and_keeps_nobody_out() {
     assert!(ask(port, GET).await.contains("200 OK"));
     drop(silent);
 }
+
+#[tokio::test]
+async fn a_port_goes_over_to_the_service_that_has_it_next() {
+    let mut server = server();
+    let port = free_port();
+    server.set(&[check(port, "web", 1)]);
+    ask(port, GET).await;
+    server.set(&[check(port, "web-2", 3)]);
+    assert_eq!(server.trouble().collect::<Vec<_>>(), Vec::<String>::new());
+    let answer = ask(port, GET).await;
+    assert!(answer.contains(r#""name":"web-2"},"localEndpoints":3"#), "{answer}");
+    // Whoever has it keeps it while it is there.
+    server.set(&[check(port, "api", 1), check(port, "web-2", 2)]);
+    assert_eq!(server.trouble().len(), 1);
+    let answer = ask(port, GET).await;
+    assert!(answer.contains(r#""name":"web-2"},"localEndpoints":2"#), "{answer}");
+}
