@@ -6,7 +6,7 @@
 use super::model::{Frontend, Model, name};
 use crate::cluster::{Cluster, Party};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_abi::services::FrontendKind;
 use weir_grammar::diagnostic::{Code, Diagnostic};
 
@@ -36,6 +36,8 @@ pub(super) fn settle(cluster: &Cluster, model: &mut Model<'_>) {
             }
         }
     }
+    let of_nodes: FxHashSet<IpAddr> =
+        cluster.nodes.iter().flat_map(|node| &node.addresses).map(IpAddr::to_canonical).collect();
     let names: Vec<String> = model.services.iter().map(|balanced| name(balanced.service)).collect();
     for (place, balanced) in model.services.iter_mut().enumerate() {
         // Two ports of a service with one number differ in protocol, or the first has it.
@@ -51,10 +53,17 @@ pub(super) fn settle(cluster: &Cluster, model: &mut Model<'_>) {
                 let owner = owners.get(&key(frontend)).map_or(place, |&(_, owner)| owner);
                 let is_foreign = frontend.kind == FrontendKind::ExternalIp;
                 let taken = cluster_ips.get(&frontend.address).filter(|&&other| is_foreign && other != place);
+                // Ports of nodes stand under no address, and are at all of theirs.
+                let at_nodes = (any(frontend.address), frontend.port, frontend.protocol);
+                let at_nodes = owners.get(&at_nodes).map(|&(_, other)| other);
+                let at_nodes = at_nodes
+                    .filter(|&other| is_foreign && other != place && of_nodes.contains(&frontend.address));
                 if owner != place {
                     lose(frontend, &format!("that of {} already", names[owner]));
                 } else if let Some(&other) = taken {
                     lose(frontend, &format!("a cluster address of {}", names[other]));
+                } else if let Some(other) = at_nodes {
+                    lose(frontend, &format!("a port of nodes of {}", names[other]));
                 } else if let Party::Pod(pod) = cluster.party(frontend.address)
                     && is_foreign
                 {
@@ -71,6 +80,14 @@ pub(super) fn settle(cluster: &Cluster, model: &mut Model<'_>) {
         model.findings.append(&mut lost);
     }
     model.services.retain(|balanced| !balanced.pools.is_empty());
+}
+
+/// The address under which ports of nodes stand, in the family of another.
+const fn any(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
 }
 
 fn told(frontend: &Frontend) -> String {

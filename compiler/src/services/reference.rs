@@ -164,32 +164,47 @@ impl<'c> Reference<'c> {
                     && other.cluster_ips.iter().any(|own| own.to_canonical() == address)
             });
             let of_pod = matches!(self.cluster.party(address), Party::Pod(_));
+            // Nor one of their ports of nodes.
+            let nodes = self.cluster.nodes.iter().flat_map(|node| &node.addresses);
+            let is_nodes = nodes.map(IpAddr::to_canonical).any(|own| own == address);
+            let of_anothers_port =
+                self.balanced().filter(|other| !std::ptr::eq(*other, service)).any(|other| {
+                    let mut ports = other.ports.iter();
+                    ports.any(|one| {
+                        one.node_port == Some(question.port)
+                            && one.protocol == port.protocol
+                            && self.has_node_port(other, one, address.is_ipv4())
+                    })
+                });
+            let of_another = of_another || is_nodes && of_anothers_port;
             if left.load_balancer && is_among(&service.external_ips) && !of_another && !of_pod {
                 ways.push(Way::ExternalIp);
             }
         }
-        let has_node_port = matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
-        if has_node_port
-            && left.node_port
-            && port.node_port == Some(question.port)
+        if port.node_port == Some(question.port)
             && self.is_of_node(address, question.scope)
+            && self.has_node_port(service, port, address.is_ipv4())
         {
-            let is_v4 = address.is_ipv4();
-            let has_family = match service.families {
-                [false, false] => !self.endpoints(service, port, is_v4).is_empty(),
-                [v4, v6] => {
-                    if is_v4 {
-                        v4
-                    } else {
-                        v6
-                    }
-                }
-            };
-            if has_family {
-                ways.push(Way::NodePort);
-            }
+            ways.push(Way::NodePort);
         }
         ways
+    }
+
+    /// Whether a service's port is a port of nodes in a family, if it names one.
+    fn has_node_port(&self, service: &'c Service, port: &ServicePort, is_v4: bool) -> bool {
+        let has_family = match service.families {
+            [false, false] => !self.endpoints(service, port, is_v4).is_empty(),
+            [v4, v6] => {
+                if is_v4 {
+                    v4
+                } else {
+                    v6
+                }
+            }
+        };
+        matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer)
+            && service.annotations.frontends.node_port
+            && has_family
     }
 
     /// Of a packet from outside to an address of services, at a port that none has.
