@@ -108,22 +108,38 @@ static __always_inline void note(struct journey *journey, const struct address *
 	turn_round(&journey->other, &journey->key, record);
 }
 
-/* Writes the entry for replies where none is that still holds. Of several processors that find one past its time, the one that writes another
- * time into it has it. */
-static __always_inline bool claim(const struct journey *journey)
+/* What an entry is to who wants its place. */
+enum hold {
+	HOLDS_ALIVE, /* until it ends */
+	HOLDS_OPEN, /* until it is closed and has been silent for some ticks: nothing of it is on its way any more */
+};
+
+static __always_inline bool holds(const struct translation_record *there, __u32 expires, __u32 tick, enum hold hold)
+{
+	__s32 left = expires - tick;
+
+	return left >= 0 && !(hold == HOLDS_OPEN && there->state & FLOW_CLOSED && left <= (__s32)(CLOSED_TICKS - SILENT_TICKS));
+}
+
+/* Writes the entry for replies where none is that holds its place. Of several processors that find one that does not, the one that writes another
+ * time into it has it; and the flow that had it is at its end. */
+static __always_inline bool claim(const struct journey *journey, enum hold hold)
 {
 	struct translation_record *there;
-	__u32 expired;
+	struct translation_key former;
+	__u32 expires;
 
 	if (!bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_NOEXIST))
 		return true;
 	there = bpf_map_lookup_elem(&translations, &journey->other_key);
 	if (!there)
 		return false;
-	expired = *(volatile __u32 *)&there->expires;
-	if ((__s32)(expired - journey->tick) >= 0 ||
-	    __sync_val_compare_and_swap(&there->expires, expired, journey->other.expires) != expired)
+	expires = *(volatile __u32 *)&there->expires;
+	key_of_other(&former, &journey->other_key, there);
+	if (holds(there, expires, journey->tick, hold) ||
+	    __sync_val_compare_and_swap(&there->expires, expires, journey->other.expires) != expires)
 		return false;
+	bpf_map_delete_elem(&translations, &former);
 	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY);
 }
 
@@ -155,7 +171,7 @@ static __noinline bool note_of_client(struct journey *journey, enum place place_
 
 	for (__u32 tried = 0; tried < CLIENT_PORT_TRIES; tried++) {
 		note(journey, &packet->source, port, place_of_replies);
-		if (claim(journey))
+		if (claim(journey, HOLDS_ALIVE))
 			return !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
 		if (packet->protocol == IPPROTO_SCTP || is_noted_already(journey))
 			break;

@@ -23,5 +23,7 @@ volatile const __u32 ANSWERS_PER_TICK = 1000;
 volatile const __u32 OPENING_TICKS = 60;
 volatile const __u32 TCP_TICKS = 20000;
 volatile const __u32 CLOSED_TICKS = 10;
+/* Ticks of silence after which nothing of a closed flow is on its way any more. */
+volatile const __u32 SILENT_TICKS = 2;
 volatile const __u32 DATAGRAM_TICKS = 60;
 volatile const __u32 SCTP_TICKS = 210;

@@ -18,7 +18,7 @@
 #include "rewrite.h"
 #include "wrapping.h"
 
-/* Ports that SNAT tries, and how far apart, unless their number is a multiple of that: then they would be the same ones again. */
+/* Ports that SNAT tries, and as many again where it must not wait for closed flows; and how far apart they are, unless their number is a multiple of that: then they would be the same ones again. */
 #define PORT_TRIES 32
 #define PORT_STRIDE 61
 
@@ -159,22 +159,28 @@ static __noinline int begin_here(struct __sk_buff *skb, struct journey *journey)
 	return go_on(skb, journey, &journey->record);
 }
 
-/* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. */
+static __always_inline bool claim_port(struct journey *journey, __u16 port, enum hold hold)
+{
+	note(journey, &journey->own, port, PLACE_FROM_WIRE);
+	return claim(journey, hold);
+}
+
+/* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. Where many
+ * are taken, those of closed flows are too. */
 static __noinline bool take_port(struct journey *journey)
 {
 	const struct packet *packet = &journey->packet;
 	__u32 begin = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
 	__u32 stride = PORTS % PORT_STRIDE ? PORT_STRIDE : 1;
 
-	for (__u32 tried = 0; tried < PORT_TRIES; tried++) {
-		/* SCTP's checksum is over its ports, which therefore stay. */
-		__u16 port = packet->protocol == IPPROTO_SCTP ? packet->source_port : FIRST_PORT + (begin + tried * stride) % PORTS;
+	/* SCTP's checksum is over its ports, which therefore stay. */
+	if (packet->protocol == IPPROTO_SCTP)
+		return claim_port(journey, packet->source_port, HOLDS_OPEN);
+	for (__u32 tried = 0; tried < 2 * PORT_TRIES; tried++) {
+		__u16 port = FIRST_PORT + (begin + tried * stride) % PORTS;
 
-		note(journey, &journey->own, port, PLACE_FROM_WIRE);
-		if (claim(journey))
+		if (claim_port(journey, port, tried < PORT_TRIES ? HOLDS_ALIVE : HOLDS_OPEN))
 			return true;
-		if (packet->protocol == IPPROTO_SCTP)
-			return false;
 	}
 	return false;
 }

@@ -10,6 +10,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use weir_abi::services::{Question, Scope, ServiceImage};
 
+/// How long something may take to come true, by the wall's clock.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A service with so many backends on n1, of which the last is as it is said.
 fn service(backends: std::ops::RangeInclusive<u8>, more: &str) -> String {
     let endpoints: Vec<String> =
@@ -105,7 +108,8 @@ impl Running<'_> {
 
     /// Waits until the status is as it should be. Time passes as fast as it can.
     async fn until(&self, what: &str, is_so: impl Fn(&BalancingStatus) -> bool) -> BalancingStatus {
-        for _ in 0..20_000 {
+        let began = std::time::Instant::now();
+        while began.elapsed() < PATIENCE {
             let status = self.balancing.status();
             if is_so(&status) {
                 return status;

@@ -2,14 +2,16 @@
 //!
 //! Not here: whether the kernel sends on what comes of them.
 
-use super::ports::number_of_translations;
+use super::ports::{Translations, number_of_translations, translations};
 use super::stage::{ECHO_PORT, PATIENCE, PORT, Stage, at, balanced, balancer_ips, lab_of};
 use super::strays::{sum, summed, summed_up};
 use super::table::{Hook, Mode, Setting};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, loaded_programs};
 use std::net::{IpAddr, Ipv6Addr};
+use weir_abi::services::live::{TranslationKey, TranslationRecord};
 use weir_lab::{Call, Lab, Place};
 use weir_tests::kernel::packet::{Ip, Transport, flags, frame, number, tcp, too_big, udp};
+use zerocopy::{FromBytes, IntoBytes};
 
 const SNAT: Setting = Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: false };
 const OPTION: Setting = Setting { mode: Mode::DsrOption, hook: Hook::Tc, sockets: false };
@@ -186,6 +188,49 @@ fn as_many_flows_as_ports_are_tried_find_one_each() {
             assert_eq!(wire.hand(&packet, 0, 0).0, SENT, "flow from port {port} to {service}");
         }
     }
+}
+
+/// Where ports are scarce a closed flow's is given on once it has been silent for some ticks, sooner than it would end by itself.
+#[test]
+fn a_closed_flows_port_is_given_on_where_none_is_free() {
+    let Some(lab) = lab_of(SNAT) else { return };
+    let services = [balanced("shop/web", 1).endpoint("shop/b2")];
+    let _stage = Stage::set_with(&lab, SNAT, &services, ", ports: {first: 61000, last: 61000}").unwrap();
+    let wire = Wire::of(lab.node("n1"));
+    let mut entries = translations(lab.node("n1"));
+    for service in balancer_ips(1) {
+        let from = |port, flags| {
+            let client = client(service.is_ipv6().into());
+            wire.hand(&summed(client, service, tcp(port, PORT, flags)), 0, 0)
+        };
+        let has = |entries: &Translations, port: u16| entries.keys().any(|key| is_from(&key.unwrap(), port));
+        assert_eq!(from(6001, flags::SYN).0, SENT);
+        assert_eq!(from(6002, flags::SYN).0, DROPPED, "the one port is the first flow's");
+        assert_eq!(from(6001, flags::RST).0, SENT);
+        assert_eq!(from(6003, flags::SYN).0, DROPPED, "what is on its way of it may still come");
+        age(&mut entries, 3);
+        let (said, sent) = from(6004, flags::SYN);
+        assert_eq!((said, &read(&sent).3[..2]), (SENT, &61_000u16.to_be_bytes()[..]));
+        assert!(has(&entries, 6004) && !has(&entries, 6001));
+        // One that goes on keeps it.
+        age(&mut entries, 3);
+        assert_eq!(from(6005, flags::SYN).0, DROPPED);
+    }
+}
+
+/// Has every entry end so many ticks sooner.
+fn age(entries: &mut Translations, ticks: u32) {
+    for key in entries.keys().collect::<Result<Vec<_>, _>>().unwrap() {
+        let mut record = TranslationRecord::read_from_bytes(&entries.get(&key, 0).unwrap()).unwrap();
+        record.expires -= ticks;
+        entries
+            .insert(key, <[u8; size_of::<TranslationRecord>()]>::try_from(record.as_bytes()).unwrap(), 0)
+            .unwrap();
+    }
+}
+
+fn is_from(key: &[u8], port: u16) -> bool {
+    TranslationKey::read_from_bytes(key).unwrap().source_port == port
 }
 
 /// A plain packet's source and destination, protocol and transport.

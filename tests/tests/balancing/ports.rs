@@ -18,8 +18,8 @@ const PORTS: &str = ", ports: {first: 61000, last: 61003}";
 const CLIENTS: [[&str; 2]; 2] = [["203.0.113.7", "203.0.113.9"], ["2001:db8::7", "2001:db8::9"]];
 const ONE_PORT: u16 = 5000;
 /// In less time than this after a flow ended its port is not there yet.
-const STILL_TAKEN: Duration = Duration::from_secs(8);
-/// A closed flow keeps its port for ten seconds (`bpf/services/options.h`); a busy machine may need more.
+const STILL_TAKEN: Duration = Duration::from_secs(1);
+/// A closed flow keeps its port for some seconds (`bpf/services/options.h`); a busy machine may need more.
 const COME_BACK: Duration = Duration::from_secs(60);
 
 #[test]
