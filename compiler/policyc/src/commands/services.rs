@@ -14,7 +14,7 @@ use weir_compiler::ir::protocol;
 use weir_compiler::services::{Balanced, Frontend, Model, NotBalanced, Pool, View, serve};
 use weir_grammar::source::{LineIndex, Sources};
 use weir_grammar::span::FileId;
-use weir_grammar::tree::{Algorithm, Forwarding, HealthCheck, Service};
+use weir_grammar::tree::{Algorithm, Forwarding, HealthCheck, Service, TrafficPolicy};
 use weir_project::{Project, refuse_stdin_twice};
 
 /// The command.
@@ -202,7 +202,10 @@ fn service_of<'c>(
         affinity_seconds: service.affinity,
         source_ranges: service.source_ranges.iter().map(ToString::to_string).collect(),
         source_ranges_deny: annotations.source_ranges_deny,
-        health_check_port: service.health_check_port,
+        // Elsewhere nobody asks which nodes have a backend, and none answers.
+        health_check_port: service
+            .health_check_port
+            .filter(|_| service.external_policy == TrafficPolicy::Local),
         health_check: service.health_check.as_ref().map(check_of),
         load_balancer_class: service.balancer_class.as_deref(),
         ports: Vec::new(),

@@ -29,7 +29,7 @@ endpoints:
 - {addresses: [10.1.0.2], nodeName: n1, conditions: {ready: false, serving: true, terminating: true}}
 - {addresses: [10.1.0.3], nodeName: n1, conditions: {ready: true}}
 ---
-{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, spec: {clusterIP: 10.96.0.2, externalIPs: [198.51.100.1], ports: [{port: 80}]}}
+{apiVersion: v1, kind: Service, metadata: {name: api, namespace: shop}, spec: {clusterIP: 10.96.0.2, externalIPs: [198.51.100.1], healthCheckNodePort: 30900, ports: [{port: 80}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {clusterIP: None, ports: [{port: 5432}]}}
 "#;
