@@ -18,7 +18,7 @@
 #include "rewrite.h"
 #include "wrapping.h"
 
-/* Ports that SNAT tries, and as many again where it must not wait for closed flows; and how far apart they are, unless their number is a multiple of that: then they would be the same ones again. */
+/* Ports that SNAT tries, and how far apart, unless their number is a multiple of that: then they would be the same ones again. */
 #define PORT_TRIES 32
 #define PORT_STRIDE 61
 
@@ -165,24 +165,32 @@ static __always_inline bool claim_port(struct journey *journey, __u16 port, enum
 	return claim(journey, hold);
 }
 
+/* Tries some ports, from a place in the range on. Not static: it is verified once, for any caller. */
+__noinline int try_ports(__u32 from, __u32 hold)
+{
+	__u32 stride = PORTS % PORT_STRIDE ? PORT_STRIDE : 1;
+	struct journey *journey = this_journey();
+
+	if (!journey)
+		return false;
+	for (__u32 tried = 0; tried < PORT_TRIES; tried++) {
+		if (claim_port(journey, FIRST_PORT + (from + tried * stride) % PORTS, hold))
+			return true;
+	}
+	return false;
+}
+
 /* Takes a port of the node for the flow: one that no other flow to the same backend has, which the entry for replies is the proof of. Where many
  * are taken, those of closed flows are too. */
 static __noinline bool take_port(struct journey *journey)
 {
 	const struct packet *packet = &journey->packet;
-	__u32 begin = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
-	__u32 stride = PORTS % PORT_STRIDE ? PORT_STRIDE : 1;
+	__u32 hash = mix(flow_hash(&journey->question, false), journey->tick) >> 32;
 
 	/* SCTP's checksum is over its ports, which therefore stay. */
 	if (packet->protocol == IPPROTO_SCTP)
 		return claim_port(journey, packet->source_port, HOLDS_OPEN);
-	for (__u32 tried = 0; tried < 2 * PORT_TRIES; tried++) {
-		__u16 port = FIRST_PORT + (begin + tried * stride) % PORTS;
-
-		if (claim_port(journey, port, tried < PORT_TRIES ? HOLDS_ALIVE : HOLDS_OPEN))
-			return true;
-	}
-	return false;
+	return try_ports(hash, HOLDS_ALIVE) || try_ports(hash, HOLDS_OPEN);
 }
 
 /* A flow to a backend elsewhere that is to come back through this node. */

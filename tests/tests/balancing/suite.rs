@@ -27,8 +27,9 @@ const UNTIL_BOTH: usize = 40;
 const FAITHFUL: usize = 6;
 /// How many are made where one backend can answer.
 const TWICE: usize = 2;
-/// Where clients' ports of SCTP begin: under source NAT each keeps its own, so that no two of a setting may have the same.
-const SCTP_PORTS: u16 = 10_000;
+/// Where clients' ports begin. No two calls of a setting have the same: one that led to a backend by another service before would not be the client's
+/// own any more, and under source NAT SCTP could not have it.
+const CLIENT_PORTS: u16 = 10_000;
 /// What an answer may take while nearly all is well.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So many that are wrong tell that a setting does not work; what follows is not waited for as long.
@@ -167,11 +168,11 @@ fn run(setting: Setting, cases: &[Case]) -> Outcome {
     };
     let wires = Wires::watch(&lab).unwrap();
     outcome.took[0] = began.elapsed();
-    let sctp_port = Cell::new(SCTP_PORTS);
+    let next_port = Cell::new(CLIENT_PORTS);
     for case in cases.iter().filter(|case| !case.is_pending()) {
         let patience = if outcome.wrong.len() < MANY { PATIENCE } else { PATIENCE / 4 };
-        let (number, sctp_port) = (services[&case.asked], &sctp_port);
-        let asking = Asking { stage: &stage, wires: &wires, case, number, sctp_port, patience };
+        let (number, next_port) = (services[&case.asked], &next_port);
+        let asking = Asking { stage: &stage, wires: &wires, case, number, next_port, patience };
         match asking.is_as_expected() {
             Ok(()) => outcome.right += 1,
             Err(why) => outcome.wrong.push(format!("{case}\n  {why}")),
@@ -210,7 +211,7 @@ struct Asking<'a> {
     case: &'a Case,
     number: u8,
     /// The next one.
-    sctp_port: &'a Cell<u16>,
+    next_port: &'a Cell<u16>,
     patience: Duration,
 }
 
@@ -264,14 +265,13 @@ impl Asking<'_> {
     /// One call. What passed on the wires before it is forgotten.
     fn ask(&self, within: Duration) -> Result<Identity, Contact> {
         self.wires.passed().unwrap();
-        let mut call = Call::to(self.called()).within(within);
-        if self.case.transport == Transport::Sctp {
-            call = call.from((self.client(), self.sctp_port.get()).into());
-            self.sctp_port.set(self.sctp_port.get() + 1);
-        } else if self.case.client.is_outside() {
-            call = call.from((self.client(), 0).into());
-        }
-        self.stage.peer(self.name()).who(call, self.case.transport, 1).unwrap()
+        let call = Call::to(self.called()).within(within);
+        let port = self.next_port.replace(self.next_port.get() + 1);
+        let from = match (self.case.family, self.client()) {
+            (Family::V4InV6, IpAddr::V4(v4)) => v4.to_ipv6_mapped().into(),
+            (_, client) => client,
+        };
+        self.stage.peer(self.name()).who(call.from((from, port).into()), self.case.transport, 1).unwrap()
     }
 
     /// Where the client calls.
