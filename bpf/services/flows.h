@@ -94,9 +94,11 @@ static __always_inline bool stays(const struct question *question, const struct 
 	return had->state == BACKEND_STATE_ACTIVE || had->state == BACKEND_STATE_TERMINATING;
 }
 
-/* Whether a flow that is on record with a backend goes on with it. */
+/* Whether a flow that is on record with a backend goes on with it. One that is not ready has its connections; datagrams are none, and go to who is. */
 static __always_inline bool goes_on_with(const struct question *question, const struct backend_record *had)
 {
+	if (question->protocol == IPPROTO_UDP)
+		return stays(question, had);
 	return question->protocol == IPPROTO_TCP ? !question->is_new : had->state != BACKEND_STATE_LEAVING;
 }
 

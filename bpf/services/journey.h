@@ -193,7 +193,7 @@ static __noinline bool is_still_right(const struct image *image, const struct fr
 		return true;
 	backend = find_backend(image, frontend, question->from_outside, (const struct address *)record->destination, record->destination_port);
 	if (question->protocol == IPPROTO_TCP ? question->is_new && (!backend || backend->state != BACKEND_STATE_ACTIVE) :
-						!backend || backend->state == BACKEND_STATE_LEAVING)
+						!backend || !goes_on_with(question, backend))
 		return false;
 	record->seen_under = journey->seen_under;
 	return true;

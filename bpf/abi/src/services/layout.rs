@@ -290,7 +290,7 @@ named BackendState {
     Active = 1, "active";
     /// Its own flows, and new ones where none is active.
     Terminating = 2, "terminating";
-    /// Not ready: nothing, but for flows it has.
+    /// Not ready: nothing, but for connections it has.
     Unready = 3, "not ready";
     /// It is out of the slices; flows that were its own are still told apart.
     Leaving = 4, "leaving";
