@@ -29,7 +29,7 @@ pub(super) struct Served {
 /// All tables, and what they came from.
 pub(super) struct Choices<'i> {
     previous: Option<Previous<'i>>,
-    pub(super) tables: Tables,
+    pub(super) tables: Tables<'i>,
     unchanged: Unchanged,
     /// What the tables of the image in force say, by their number.
     pasts: FxHashMap<u32, Rc<Past>>,

@@ -5,6 +5,7 @@
 use super::history::{Past, unsettled};
 use super::maglev::{self, Member};
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use weir_abi::services::address_bytes;
@@ -32,27 +33,27 @@ impl Members {
     }
 }
 
-/// A table as bytes.
+/// A table as bytes, which may be those of the image in force.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Encoded {
+pub(super) struct Encoded<'i> {
     pub(super) width: u32,
     pub(super) count: u32,
     /// Backends of the run: a flow may be with one that has no slots, because it ends or is not ready.
     pub(super) backends: u32,
-    pub(super) slots: Vec<u8>,
+    pub(super) slots: Cow<'i, [u8]>,
     pub(super) previous: Option<(u32, Vec<u8>)>,
 }
 
 /// All tables so far.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
-    numbers: FxHashMap<Rc<Encoded>, u32>,
+pub(super) struct Tables<'i> {
+    numbers: FxHashMap<Rc<Encoded<'i>>, u32>,
     settled: FxHashMap<Members, u32>,
-    all: Vec<Rc<Encoded>>,
+    all: Vec<Rc<Encoded<'i>>>,
     unsettled: usize,
 }
 
-impl Tables {
+impl<'i> Tables<'i> {
     /// The number of a table without a past.
     pub(super) fn settled(&mut self, members: &Members) -> u32 {
         if let Some(&known) = self.settled.get(members) {
@@ -99,13 +100,13 @@ impl Tables {
             width,
             count: count(present),
             backends: highest + 1,
-            slots,
+            slots: slots.into(),
             previous: past.map(|(_, settled)| (count(settled), bytes(settled, width))),
         })
     }
 
     /// The number of a table as it is.
-    pub(super) fn put(&mut self, table: Encoded) -> u32 {
+    pub(super) fn put(&mut self, table: Encoded<'i>) -> u32 {
         if let Some(&known) = self.numbers.get(&table) {
             return known;
         }
@@ -127,7 +128,7 @@ impl Tables {
     }
 
     /// All of them, by number.
-    pub(super) fn all(&self) -> &[Rc<Encoded>] {
+    pub(super) fn all(&self) -> &[Rc<Encoded<'i>>] {
         &self.all
     }
 

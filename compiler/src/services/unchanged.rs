@@ -7,6 +7,7 @@
 use super::tables::{Encoded, Members, Tables, named};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
+use weir_abi::services::layout::BYTE_SLOTS;
 use weir_abi::services::{Backend, BackendState, Choice, Frontend, Scope, SlotTable};
 
 /// What is known of the tables of the image in force, by their numbers there.
@@ -20,11 +21,11 @@ pub(super) struct Unchanged {
 
 impl Unchanged {
     /// The number of the table that a frontend of the image in force has, taken over if it is the members' as it is.
-    pub(super) fn take(
+    pub(super) fn take<'i>(
         &mut self,
-        tables: &mut Tables,
+        tables: &mut Tables<'i>,
         members: &Members,
-        frontend: &Frontend<'_>,
+        frontend: &Frontend<'i>,
         scope: Scope,
     ) -> Option<u32> {
         if frontend.choice(scope) != Choice::Backend || frontend.is_random() != members.random {
@@ -57,23 +58,28 @@ fn used(table: &SlotTable<'_>) -> Option<Rc<Vec<u32>>> {
     if table.previous_len() > 0 {
         return None;
     }
-    let mut has_slot = Vec::new();
-    for (backend, _) in table.slots() {
-        let place = backend as usize;
-        if has_slot.len() <= place {
-            has_slot.resize(place + 1, false);
+    let mut has_slot = vec![false; 256];
+    if table.width() == BYTE_SLOTS {
+        // Most tables are of bytes, and there may be many: these are read as they are.
+        table.bytes().iter().for_each(|&place| has_slot[usize::from(place)] = true);
+    } else {
+        for (backend, _) in table.slots() {
+            let place = backend as usize;
+            if has_slot.len() <= place {
+                has_slot.resize(place + 1, false);
+            }
+            has_slot[place] = true;
         }
-        has_slot[place] = true;
     }
     Some(Rc::new((0..).zip(has_slot).filter(|(_, has)| *has).map(|(place, _)| place).collect()))
 }
 
-fn encoded(table: &SlotTable<'_>, listed: u32) -> Encoded {
+fn encoded<'i>(table: &SlotTable<'i>, listed: u32) -> Encoded<'i> {
     Encoded {
         width: table.width(),
         count: table.len(),
         backends: listed,
-        slots: table.bytes().to_vec(),
+        slots: table.bytes().into(),
         previous: None,
     }
 }

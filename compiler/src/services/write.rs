@@ -135,13 +135,13 @@ fn contents(gathered: &Gathered<'_>, tables: &[SlotTableRecord]) -> Contents {
 }
 
 /// Bytes of a table's slots, at most.
-fn bytes_of(table: &Encoded) -> usize {
+fn bytes_of(table: &Encoded<'_>) -> usize {
     let padding = 2 * size_of::<u32>();
     table.slots.len() + table.previous.as_ref().map_or(0, |(_, previous)| previous.len()) + padding
 }
 
 /// Adds a table's slots, and tells where they are.
-fn append(slots: &mut Vec<u8>, table: &Encoded) -> SlotTableRecord {
+fn append(slots: &mut Vec<u8>, table: &Encoded<'_>) -> SlotTableRecord {
     let mut add = |bytes: &[u8]| {
         slots.resize(slots.len().next_multiple_of(size_of::<u32>()), 0);
         let at = number(slots.len());

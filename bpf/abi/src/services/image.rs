@@ -232,7 +232,7 @@ pub struct SlotTable<'a> {
     record: &'a SlotTableRecord,
 }
 
-impl SlotTable<'_> {
+impl<'a> SlotTable<'a> {
     /// Slots.
     pub const fn len(&self) -> u32 {
         self.record.count
@@ -264,7 +264,7 @@ impl SlotTable<'_> {
     }
 
     /// The slots as they lie in the image.
-    pub fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &'a [u8] {
         let start = self.record.slots as usize;
         let len = (self.record.count as usize).saturating_mul(self.record.width as usize);
         self.bytes.get(start..start.saturating_add(len)).unwrap_or_default()
