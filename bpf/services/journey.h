@@ -121,8 +121,19 @@ static __always_inline bool holds(const struct translation_record *there, __u32 
 	return left >= 0 && !(hold == HOLDS_OPEN && there->state & FLOW_CLOSED && left <= (__s32)(CLOSED_TICKS - SILENT_TICKS));
 }
 
+/* Takes an entry away if it leads to the place of this one: its flow is at its end. It may lead to another by now, where its client began anew. */
+static __always_inline void end_if_led_to(const struct translation_key *former, const struct translation_key *place)
+{
+	const struct translation_record *there = bpf_map_lookup_elem(&translations, former);
+
+	if (there && there->source_port == place->destination_port && there->destination_port == place->source_port &&
+	    same_address((const struct address *)there->source, (const struct address *)place->destination) &&
+	    same_address((const struct address *)there->destination, (const struct address *)place->source))
+		bpf_map_delete_elem(&translations, former);
+}
+
 /* Writes the entry for replies where none is that holds its place. Of several processors that find one that does not, the one that writes another
- * time into it has it; and the flow that had it is at its end. */
+ * time into it has it. */
 static __always_inline bool claim(const struct journey *journey, enum hold hold)
 {
 	struct translation_record *there;
@@ -139,7 +150,7 @@ static __always_inline bool claim(const struct journey *journey, enum hold hold)
 	if (holds(there, expires, journey->tick, hold) ||
 	    __sync_val_compare_and_swap(&there->expires, expires, journey->other.expires) != expires)
 		return false;
-	bpf_map_delete_elem(&translations, &former);
+	end_if_led_to(&former, &journey->other_key);
 	return !bpf_map_update_elem(&translations, &journey->other_key, &journey->other, BPF_ANY);
 }
 
@@ -162,7 +173,7 @@ static __always_inline bool is_noted_already(const struct journey *journey)
 }
 
 /* Writes both entries of a flow that keeps its client's address, and the client's port too where no other flow leads that to the same backend's:
- * by another service it may, and then replies could not be told apart. Only SCTP's port must stay, and the younger flow has it. */
+ * by another service it may, and then replies could not be told apart. SCTP's port must stay, and the younger flow has it. */
 static __noinline bool note_of_client(struct journey *journey, enum place place_of_replies)
 {
 	const struct packet *packet = &journey->packet;

@@ -201,6 +201,8 @@ pub trait Balancer: Send {
 pub struct DeviceReport {
     /// Its index.
     pub index: u32,
+    /// Whether the programs stand there at all.
+    pub stands: bool,
     /// By which hook what leaves the node again is sent on.
     pub by: DeviceHook,
     /// Why it has no XDP, where that was left to the device.

@@ -126,9 +126,11 @@ pub async fn run(
         .balancing
         .clone()
         .map(|means| Balancing::begin(means, &settings.node, Arc::clone(&store), interfaces.clone()));
-    if balancing.is_none() {
-        // What is balanced again some day does not come after it.
-        store.forget_services()?;
+    // What is balanced again some day does not come after it.
+    if balancing.is_none()
+        && let Err(error) = store.forget_services()
+    {
+        warn!("the image of services that an earlier run kept is still there: {error}");
     }
     let mut daemon = Daemon::new(settings, store, kernel, observer, features, trouble, balancing);
     let ended = daemon.run(changes, interfaces, requests, stop).await;

@@ -248,10 +248,7 @@ fn compile(
 
 async fn withdraw(so_far: Brought, clear: Clear, store: Arc<Store>) -> Brought {
     let withdrawn = match &so_far.way {
-        Some(way) if so_far.in_force.is_some() => {
-            way.call(Balancer::withdraw).await.map_err(|gone| gone.to_string())
-        }
-        Some(_) => Ok(Ok(())),
+        Some(way) => way.call(Balancer::withdraw).await.map_err(|gone| gone.to_string()),
         None => spawn_blocking(move || clear()).await.map_err(|gone| gone.to_string()),
     };
     if let Err(why) = withdrawn.and_then(|done| done.map_err(|error| chain(&error))) {

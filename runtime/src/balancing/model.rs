@@ -103,7 +103,8 @@ impl Balancer for Model {
 
     fn set_devices(&mut self, devices: &BTreeSet<u32>) -> Result<Vec<DeviceReport>, DatapathError> {
         self.change(|memory| memory.devices.clone_from(devices));
-        let report = |&index| DeviceReport { index, by: DeviceHook::Tc, no_xdp: None, trouble: None };
+        let report =
+            |&index| DeviceReport { index, stands: true, by: DeviceHook::Tc, no_xdp: None, trouble: None };
         Ok(devices.iter().map(report).collect())
     }
 

@@ -431,6 +431,7 @@ fn put(
     if knows_devices
         && places.pods.is_some()
         && failures.is_empty()
+        && reports.iter().all(|report| report.stands)
         && let Err(error) = balancer.finish_upgrade()
     {
         failures.push(format!("cannot take away what another version left: {}", chain(&error)));

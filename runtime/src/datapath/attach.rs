@@ -276,7 +276,7 @@ fn replace(programs: &mut impl Standing, place: &Place<'_>) -> Result<bool, Data
 }
 
 /// Whether the kernel said that there is no interface behind a link, or no filter where one was.
-fn has_ended(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn has_ended(error: &(dyn Error + 'static)) -> bool {
     let ended =
         |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOLINK | libc::ENOENT | libc::ENODEV));
     let mut error = Some(error);

@@ -8,6 +8,8 @@ use super::strays::{sum, summed, summed_up};
 use super::table::{Hook, Mode, Setting};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, loaded_programs};
 use std::net::{IpAddr, Ipv6Addr};
+use std::ops::Range;
+use std::time::{Duration, Instant};
 use weir_abi::services::live::{TranslationKey, TranslationRecord};
 use weir_lab::{Call, Lab, Place};
 use weir_tests::kernel::packet::{Ip, Transport, flags, frame, number, tcp, too_big, udp};
@@ -43,7 +45,7 @@ impl<'a> Wire<'a> {
         let id = number_of_translations(node);
         let is_it = |info: &aya::programs::ProgramInfo| {
             info.name_as_str() == Some("from_wire")
-                && info.map_ids().unwrap().is_some_and(|maps| maps.contains(&id))
+                && info.map_ids().is_ok_and(|maps| maps.is_some_and(|maps| maps.contains(&id)))
         };
         let info = loaded_programs().filter_map(Result::ok).find(is_it).unwrap();
         let program = SchedClassifier::from_program_info(info, "from_wire".into()).unwrap();
@@ -206,8 +208,14 @@ fn a_closed_flows_port_is_given_on_where_none_is_free() {
         let has = |entries: &Translations, port: u16| entries.keys().any(|key| is_from(&key.unwrap(), port));
         assert_eq!(from(6001, flags::SYN).0, SENT);
         assert_eq!(from(6002, flags::SYN).0, DROPPED, "the one port is the first flow's");
+        let closed = Instant::now();
         assert_eq!(from(6001, flags::RST).0, SENT);
-        assert_eq!(from(6003, flags::SYN).0, DROPPED, "what is on its way of it may still come");
+        let (said, _) = from(6003, flags::SYN);
+        if closed.elapsed() > Duration::from_secs(1) {
+            println!("the machine was elsewhere, so this is not asked");
+            continue;
+        }
+        assert_eq!(said, DROPPED, "what is on its way of it may still come");
         age(&mut entries, 3);
         let (said, sent) = from(6004, flags::SYN);
         assert_eq!((said, &read(&sent).3[..2]), (SENT, &61_000u16.to_be_bytes()[..]));
@@ -215,6 +223,37 @@ fn a_closed_flows_port_is_given_on_where_none_is_free() {
         // One that goes on keeps it.
         age(&mut entries, 3);
         assert_eq!(from(6005, flags::SYN).0, DROPPED);
+    }
+}
+
+/// A client whose entries ended may begin anew before they are swept, with another port; whoever gets the former one leaves it alone.
+#[test]
+fn a_port_that_is_given_on_ends_no_other_flow() {
+    const CLIENTS: u16 = 16;
+    let Some(lab) = lab_of(SNAT) else { return };
+    let services = [balanced("shop/web", 1).endpoint("shop/b2")];
+    let _stage = Stage::set_with(&lab, SNAT, &services, ", ports: {first: 61000, last: 61031}").unwrap();
+    let wire = Wire::of(lab.node("n1"));
+    let mut entries = translations(lab.node("n1"));
+    for service in balancer_ips(1) {
+        let client = client(service.is_ipv6().into());
+        let begin = |clients: Range<u16>| {
+            for port in clients {
+                let (said, _) = wire.hand(&summed(client, service, tcp(port, PORT, flags::SYN)), 0, 0);
+                assert_eq!(said, SENT, "{client} {port}");
+            }
+        };
+        begin(6100..6100 + CLIENTS);
+        // Longer than an opening lives.
+        age(&mut entries, 70);
+        begin(6100..6100 + CLIENTS);
+        begin(6200..6200 + CLIENTS);
+        for port in 6100..6100 + CLIENTS {
+            assert!(
+                entries.keys().any(|key| is_from(&key.unwrap(), port)),
+                "{client} {port} is on record no more"
+            );
+        }
     }
 }
 

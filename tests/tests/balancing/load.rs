@@ -20,7 +20,7 @@ const SETTINGS: [Setting; 2] = [
     Setting { mode: Mode::Snat, hook: Hook::Tc, sockets: true },
     Setting { mode: Mode::DsrIpip, hook: Hook::Xdp, sockets: false },
 ];
-/// More ports for source NAT than connections can be made meanwhile: one that is closed keeps its port for ten seconds.
+/// More ports for source NAT than connections can be made meanwhile: one that is closed keeps its port for some seconds.
 const PORTS: &str = ", ports: {first: 2000, last: 29999}";
 
 /// The services by number.

@@ -306,8 +306,8 @@ fn what_is_balanced_no_more_is_in_no_packets_way() {
         let Some(lab) = lab_of(setting) else { return };
         let mut stage = Stage::set(&lab, setting, &services(&ready(&["shop/b1"]), 0)).unwrap();
         let to = at(cluster_ips(KEPT)[0], PORT);
-        let ask = |stage: &Stage<'_>| stage.peer("shop/c1").tcp(Call::to(to).within(BRIEFLY)).unwrap();
-        assert!(ask(&stage).is_made());
+        let ask = |stage: &Stage<'_>, within| stage.peer("shop/c1").tcp(Call::to(to).within(within)).unwrap();
+        assert!(ask(&stage, PATIENCE).is_made());
         let daemon = &mut stage.daemons[0];
         daemon.terminate().unwrap();
         daemon.write_config("balancing: {enabled: false}").unwrap();
@@ -316,7 +316,7 @@ fn what_is_balanced_no_more_is_in_no_packets_way() {
         let status = daemon.until("a daemon that does not balance", is_back).unwrap();
         assert!(status.balancing.is_none() && status.endpoints.len() == pods_of("n1"));
         assert!(!lab.node("n1").path("/sys/fs/bpf/weir/balancing").exists());
-        assert!(!ask(&stage).is_made());
+        assert!(!ask(&stage, BRIEFLY).is_made());
     }
 }
 

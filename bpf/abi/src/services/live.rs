@@ -1,6 +1,6 @@
 //! Live state of balancing: the keys and values of the maps that its programs and the daemon share beside the service image.
 //!
-//! It survives every swap and restart, and knows no image: versions with other images go on with it. Another [`BALANCE_VERSION`] begins with empty maps. Addresses are 16 bytes in network order, IPv4 as
+//! It survives every swap and restart. But for the settings it knows no image, so versions with other images go on with it. Another [`BALANCE_VERSION`] begins with empty maps. Addresses are 16 bytes in network order, IPv4 as
 //! `::ffff:a.b.c.d`; ports are numbers in host order; ticks are those of [`crate::state::TICK_SHIFT`].
 //!
 //! Not here: the image ([`super::layout`]); what the maps are for is told where they are declared, in `bpf/services/maps.h`.

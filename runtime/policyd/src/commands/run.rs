@@ -33,13 +33,17 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
                 _ = interrupted.recv() => {}
             }
         };
-        let pin_root = options.pin_root.clone();
         let balancing = balancing.map(means);
-        if balancing.is_none() {
-            remove_balancing(&pin_root).context("cannot take balancing out of the way")?;
-        }
+        let balances = balancing.is_some();
         let settings = Settings { source, node, state, socket, balancing };
-        let open = move || Ok(Box::new(Datapath::open(&options)?) as Box<dyn Enforcer>);
+        let open = move || {
+            let datapath = Datapath::open(&options)?;
+            // The pins are this process's now. What is left of balancing is no reason to enforce no policy.
+            if !balances && let Err(error) = remove_balancing(&options.pin_root) {
+                warn!("cannot take out of the way what an earlier run balanced: {error:#}");
+            }
+            Ok(Box::new(datapath) as Box<dyn Enforcer>)
+        };
         daemon::run(settings, open, stop).await?;
         Ok(Outcome::Fine)
     })

@@ -66,9 +66,10 @@ pub(super) fn set(
     }
     let mut reports = Vec::new();
     for &device in devices {
-        let mut report = DeviceReport { index: device, by: DeviceHook::Tc, no_xdp: None, trouble: None };
+        let mut report =
+            DeviceReport { index: device, stands: true, by: DeviceHook::Tc, no_xdp: None, trouble: None };
         if let Err(error) = attach::attach(programs, versions, device, *has_tcx) {
-            report.trouble = Some(chain(&error));
+            (report.stands, report.trouble) = (false, Some(chain(&error)));
         } else {
             let refused = match options.device_mode {
                 DeviceMode::Tc => Some(None),
@@ -143,12 +144,15 @@ fn replace(program: &mut Xdp, pin: &Path) -> Result<bool, Source> {
         return Ok(false);
     }
     let there = FdLink::from(PinnedLink::from_pin(pin)?);
-    if let Ok(id) = program.attach_to_link(XdpLink::try_from(there)?) {
-        drop(program.take_link(id)?);
-        return Ok(true);
+    match program.attach_to_link(XdpLink::try_from(there)?) {
+        Ok(id) => drop(program.take_link(id)?),
+        Err(error) if attach::has_ended(&error) => {
+            fs::remove_file(pin)?;
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
     }
-    fs::remove_file(pin)?;
-    Ok(false)
+    Ok(true)
 }
 
 /// Replaces every XDP program that an earlier run or size class of this version attached.

@@ -14,17 +14,10 @@ use aya::{Ebpf, EbpfLoader};
 use weir_object::{SOCKET, VETH, WIRE_TC, WIRE_XDP};
 
 /// Maps of this version that outlive programs, besides the images.
-const PINNED: &[&str] = &["service_settings", "balance_counters"];
+const PINNED: &[&str] = &["service_settings", "service_fragments", "balance_counters"];
 /// What is on record of flows and sockets. Versions share it that agree on its shapes, so that an upgrade cuts none.
-const RECORDS: &[&str] = &[
-    "translations",
-    "flows",
-    "next_hops",
-    "socket_services",
-    "service_fragments",
-    "pods_answered",
-    "node_answered",
-];
+const RECORDS: &[&str] =
+    &["translations", "flows", "next_hops", "socket_services", "pods_answered", "node_answered"];
 
 /// Where the programs of a device stand.
 pub(super) static STANDS: [Stand; 2] = [
