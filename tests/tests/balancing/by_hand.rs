@@ -9,6 +9,7 @@ use super::table::{Hook, Mode, Setting};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, loaded_programs};
 use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
+use std::thread;
 use std::time::{Duration, Instant};
 use weir_abi::services::live::{TranslationKey, TranslationRecord};
 use weir_lab::{Call, Lab, Place};
@@ -244,8 +245,9 @@ fn a_port_that_is_given_on_ends_no_other_flow() {
             }
         };
         begin(6100..6100 + CLIENTS);
-        // Longer than an opening lives.
+        // Longer than an opening lives. Which port is tried first changes with every tick.
         age(&mut entries, 70);
+        thread::sleep(Duration::from_millis(1200));
         begin(6100..6100 + CLIENTS);
         begin(6200..6200 + CLIENTS);
         for port in 6100..6100 + CLIENTS {
