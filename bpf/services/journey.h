@@ -23,6 +23,8 @@
 #define CLIENT_PORT_TRIES 8
 #define FIRST_CLIENT_PORT 1024
 #define CLIENT_PORTS (65536 - FIRST_CLIENT_PORT)
+/* How far apart ports are that are tried one after the other. */
+#define PORT_STRIDE 61
 
 /* What is known of a packet on its way through a program; in a map for the reason told at policy's. */
 struct journey {
@@ -186,7 +188,7 @@ static __noinline bool note_of_client(struct journey *journey, enum place place_
 			return !bpf_map_update_elem(&translations, &journey->key, &journey->record, BPF_ANY);
 		if (packet->protocol == IPPROTO_SCTP || is_noted_already(journey))
 			break;
-		port = FIRST_CLIENT_PORT + (begin + tried * 61) % CLIENT_PORTS;
+		port = FIRST_CLIENT_PORT + (begin + tried * PORT_STRIDE) % CLIENT_PORTS;
 	}
 	return write_both(journey);
 }

@@ -18,9 +18,8 @@
 #include "rewrite.h"
 #include "wrapping.h"
 
-/* Ports that SNAT tries, and how far apart, unless their number is a multiple of that: then they would be the same ones again. */
+/* Ports that SNAT tries. */
 #define PORT_TRIES 32
-#define PORT_STRIDE 61
 
 /* Why a choice leads nowhere, and what comes of it. */
 static __noinline int refuse(struct __sk_buff *skb, const struct journey *journey, __u8 choice)
@@ -168,6 +167,7 @@ static __always_inline bool claim_port(struct journey *journey, __u16 port, enum
 /* Tries some ports, from a place in the range on. Not static: it is verified once, for any caller. */
 __noinline int try_ports(__u32 from, __u32 hold)
 {
+	/* Where there is a multiple of them they would be the same ones again. */
 	__u32 stride = PORTS % PORT_STRIDE ? PORT_STRIDE : 1;
 	struct journey *journey = this_journey();
 

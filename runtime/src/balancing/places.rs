@@ -40,8 +40,11 @@ pub(super) fn places(
     let is_pods = |index: &u32| pods.is_some_and(|pods| pods.contains(index));
     let is_wanted = |link: &Link| {
         if named.is_empty() {
-            let is_arm = is_alone && !link.is_loopback && !link.is_bare && !link.addresses.is_empty();
-            link.has_default_route || is_arm || link.addresses.iter().any(|address| told.contains(address))
+            let is_any_of_alone =
+                is_alone && !link.is_loopback && !link.is_bare && !link.addresses.is_empty();
+            link.has_default_route
+                || is_any_of_alone
+                || link.addresses.iter().any(|address| told.contains(address))
         } else {
             named.contains(&link.name)
         }
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_a_cluster_stands_at_all_its_arms() {
+    fn a_machine_without_a_cluster_stands_at_every_device_with_an_address() {
         let mut interfaces = interfaces();
         // An address of a service at the loopback is no way for a packet.
         let own = Link { is_loopback: true, ..link("lo", &["192.0.2.10"], false) };
